@@ -1,0 +1,17 @@
+//! Container engines behind one trait.
+//!
+//! Owns everything that speaks to Docker, rootless Podman and gVisor-flavoured Docker. Knows nothing of sessions, of
+//! podspawn's configuration or of SSH, and lets no engine type out: callers see only the types of [`types`] and [`error`].
+
+pub mod error;
+pub mod types;
+
+pub use error::{EngineError, Result};
+pub use types::*;
+
+pub mod engine;
+
+pub use engine::Engine;
+
+#[cfg(all(feature = "fake", not(debug_assertions)))]
+compile_error!("the feature `fake` is for tests: release builds refuse it");

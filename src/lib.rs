@@ -1,0 +1,8 @@
+//! podspawn: private containers over plain SSH, and throwaway machines locally.
+//!
+//! Dependencies point one way: `commands → local → session → spec, state, runtimes, wire → names, system`.
+
+pub mod names;
+pub mod session;
+pub mod spec;
+pub mod state;
