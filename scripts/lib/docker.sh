@@ -1,0 +1,76 @@
+# The distribution's Docker on its usual socket, with gVisor registered. Sourced by engines.sh.
+
+DOCKER_SOCKET=/var/run/docker.sock
+DOCKER_CLI=/usr/bin/docker
+
+# docker_answers SOCKET: prints the engine's version.
+docker_answers() { timeout 20 "$DOCKER_CLI" -H "unix://$1" version --format '{{.Server.Version}}' 2>/dev/null; }
+
+docker_install() {
+    need ca-certificates iptables iproute2 docker.io runsc
+    # newer releases ship the client as a package of its own
+    [ -x "$DOCKER_CLI" ] || need docker-cli
+}
+
+# gVisor's platform and network are the ones that work on every kernel: kvm needs nested virtualisation, and the
+# sandbox network stack refuses to start where the root namespace cannot be probed.
+docker_register_runsc() {
+    local file=/etc/docker/daemon.json
+    local entry='{"runtimes":{"runsc":{"path":"/usr/bin/runsc","runtimeArgs":["--platform=ptrace","--network=host"]}}}'
+    grep -qs '"runsc"' $file && return 1
+    say "registering gVisor (runsc) in $file"
+    mkdir -p /etc/docker
+    if [ -s $file ]; then
+        need jq
+        jq --argjson add "$entry" '. * $add' $file >$file.new
+    else
+        echo "$entry" >$file.new
+    fi
+    mv $file.new $file
+}
+
+docker_knows_runsc() {
+    "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" info --format '{{range $name, $r := .Runtimes}}{{$name}} {{end}}' 2>/dev/null | grep -qw runsc
+}
+
+# A daemon that was killed, or a boot on a host whose /run is on disk, leaves pid files; dockerd believes them as soon as
+# any process has that number.
+docker_drop_stale() { # RUN_ROOT PIDFILE
+    local file pid
+    for file in "$2" "$1"/containerd/containerd.pid; do
+        pid=$(cat "$file" 2>/dev/null) || continue
+        case $(cat "/proc/$pid/comm" 2>/dev/null) in
+            dockerd | containerd) ;;
+            *) rm -f "$file" ;;
+        esac
+    done
+}
+
+docker_start() {
+    local version fresh_config=
+    docker_install
+    docker_register_runsc && fresh_config=1
+    if ! version=$(docker_answers $DOCKER_SOCKET); then
+        if has_systemd; then
+            say "starting docker.service"
+            systemctl start docker.service || die "docker.service does not start: see \`journalctl -u docker\`"
+        else
+            say "starting dockerd on $DOCKER_SOCKET, log in $LOG/docker.log"
+            docker_drop_stale /var/run/docker /var/run/docker.pid
+            start_daemon docker dockerd
+            await docker 60 docker_answers $DOCKER_SOCKET
+        fi
+        version=$(docker_answers $DOCKER_SOCKET) || die "Docker was started and does not answer on $DOCKER_SOCKET"
+    elif [ -n "$fresh_config" ] || ! docker_knows_runsc; then
+        say "telling the running dockerd about runsc"
+        kill -HUP "$(cat /var/run/docker.pid)"
+    fi
+    local deadline=$((SECONDS + 15))
+    until docker_knows_runsc; do
+        [ $SECONDS -lt $deadline ] || die "Docker runs but does not offer the runtime runsc: see /etc/docker/daemon.json"
+        sleep 0.2
+    done
+    READY+=("Docker $version on $DOCKER_SOCKET")
+}
+
+docker_stop() { stop_daemon docker 60; }

@@ -1,0 +1,119 @@
+# The images that tests and `make run` start from, built from the distribution's packages: no registry is needed.
+# An image archive is made once per recipe and kept in the cache; an engine gets it when its label tells another recipe.
+# Sourced by engines.sh.
+
+IMAGE_DEBIAN=podspawn-test/debian:12
+IMAGE_SUDO=podspawn-test/sudo:12
+IMAGE_BUSYBOX=podspawn-test/busybox:1
+IMAGE_UID1000=podspawn-test/uid1000:12
+IMAGES=(debian sudo busybox uid1000)
+
+DEBIAN_PACKAGES=bash,ca-certificates,git,less,ncurses-term,procps,tmux,util-linux,bsdutils,bsdextrautils,vim
+declare -A IMAGE_NAME=([debian]=$IMAGE_DEBIAN [sudo]=$IMAGE_SUDO [busybox]=$IMAGE_BUSYBOX [uid1000]=$IMAGE_UID1000)
+declare -A IMAGE_CMD=([debian]='["bash"]' [sudo]='["bash"]' [busybox]='["sh"]' [uid1000]='["bash"]')
+# What an image is made of. A change here is a new recipe, and every engine gets the new image.
+declare -A IMAGE_RECIPE=(
+    [debian]="bookworm $DEBIAN_PACKAGES"
+    [sudo]="bookworm $DEBIAN_PACKAGES,openssh-client,openssh-sftp-server,sudo"
+    [busybox]="busybox-static, every applet as a link"
+    [uid1000]="bookworm $DEBIAN_PACKAGES; useradd --uid 1000 resident"
+)
+
+recipe_id() { printf '%s' "$1: ${IMAGE_RECIPE[$1]} ${IMAGE_CMD[$1]}" | sha256sum | cut -c1-16; }
+image_tar() { echo "$CACHE/images/$1-$(recipe_id "$1").tar"; }
+
+# mmdebstrap_tar RECIPE TAR: a minimal Debian 12 with the recipe's packages and no package lists.
+mmdebstrap_tar() {
+    need mmdebstrap debian-archive-keyring
+    mmdebstrap --quiet --mode=root --format=tar --variant=minbase --include="${1#bookworm }" \
+        --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$2"
+}
+
+build_debian() { mmdebstrap_tar "${IMAGE_RECIPE[debian]}" "$1"; }
+build_sudo() { mmdebstrap_tar "${IMAGE_RECIPE[sudo]}" "$1"; }
+
+build_uid1000() {
+    ensure_tar debian
+    local tree=$1.tree
+    rm -rf --one-file-system "$tree"
+    mkdir -p "$tree"
+    tar -xf "$(image_tar debian)" -C "$tree" --numeric-owner --xattrs --exclude='./dev/*'
+    chroot "$tree" useradd --create-home --shell /bin/bash --uid 1000 resident
+    tar -cf "$1" -C "$tree" --numeric-owner --xattrs --sort=name .
+    rm -rf --one-file-system "$tree"
+}
+
+build_busybox() {
+    need busybox-static
+    local tree=$1.tree applet
+    rm -rf --one-file-system "$tree"
+    mkdir -p "$tree"/{bin,sbin,usr/bin,usr/sbin,etc,proc,sys,dev,root,home,run,var}
+    mkdir -m 1777 "$tree/tmp"
+    cp /bin/busybox "$tree/bin/busybox"
+    /bin/busybox --list-full | while read -r applet; do
+        [ "$applet" = bin/busybox ] || { mkdir -p "$tree/${applet%/*}" && ln -sf /bin/busybox "$tree/$applet"; }
+    done
+    echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
+    echo 'root:x:0:' >"$tree/etc/group"
+    tar -cf "$1" -C "$tree" --numeric-owner --owner=0 --group=0 --sort=name .
+    rm -rf --one-file-system "$tree"
+}
+
+ensure_tar() {
+    local name=$1 tar started=$SECONDS
+    tar=$(image_tar "$name")
+    [ -s "$tar" ] && return
+    say "building the image ${IMAGE_NAME[$name]} from packages: ${IMAGE_RECIPE[$name]}"
+    mkdir -p "$CACHE/images" "$LOG"
+    rm -rf --one-file-system "$CACHE/images/$name-"*
+    "build_$name" "$tar.part" >"$LOG/image-$name.log" 2>&1 </dev/null || die_with_log "cannot build ${IMAGE_NAME[$name]}" "$LOG/image-$name.log"
+    mv "$tar.part" "$tar"
+    say "built ${IMAGE_NAME[$name]} in $((SECONDS - started)) s"
+}
+
+IMAGE_LABEL=org.podspawn.test.recipe
+
+# load_docker LABEL SOCKET: the images that this engine lacks.
+load_docker() {
+    local name have
+    for name in "${IMAGES[@]}"; do
+        have=$("$DOCKER_CLI" -H "unix://$2" image inspect --format "{{index .Config.Labels \"$IMAGE_LABEL\"}}" "${IMAGE_NAME[$name]}" 2>/dev/null || true)
+        [ "$have" != "$(recipe_id "$name")" ] || continue
+        ensure_tar "$name"
+        say "loading ${IMAGE_NAME[$name]} into $1"
+        "$DOCKER_CLI" -H "unix://$2" import --change "CMD ${IMAGE_CMD[$name]}" --change "LABEL $IMAGE_LABEL=$(recipe_id "$name")" \
+            "$(image_tar "$name")" "${IMAGE_NAME[$name]}" >/dev/null || die "cannot load ${IMAGE_NAME[$name]} into $1"
+    done
+}
+
+# Podman's own API finds a short name under localhost/, its Docker-compatible API under docker.io/: it gets both.
+load_podman() {
+    local name have
+    for name in "${IMAGES[@]}"; do
+        have=$(podman_cli image inspect --format "{{index .Labels \"$IMAGE_LABEL\"}}" "docker.io/${IMAGE_NAME[$name]}" 2>/dev/null || true)
+        [ "$have" != "$(recipe_id "$name")" ] || continue
+        ensure_tar "$name"
+        say "loading ${IMAGE_NAME[$name]} into rootless Podman"
+        (
+            cd "$PODMAN_HOME"
+            "${AS_PODMAN[@]}" podman import --quiet --change "CMD ${IMAGE_CMD[$name]}" --change "LABEL $IMAGE_LABEL=$(recipe_id "$name")" \
+                - "localhost/${IMAGE_NAME[$name]}" <"$(image_tar "$name")"
+        ) >/dev/null || die "cannot load ${IMAGE_NAME[$name]} into Podman"
+        podman_cli tag "localhost/${IMAGE_NAME[$name]}" "docker.io/${IMAGE_NAME[$name]}"
+    done
+}
+
+# The smallest image is in the registry too, for pulls.
+IMAGE_PULL=$REGISTRY/$IMAGE_BUSYBOX
+push_to_registry() {
+    local mark
+    mark=$DATA/registry/pushed-$(recipe_id busybox)
+    [ -e "$mark" ] && return
+    say "pushing $IMAGE_BUSYBOX to the registry as $IMAGE_PULL"
+    "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" tag "$IMAGE_BUSYBOX" "$IMAGE_PULL"
+    "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" push "$IMAGE_PULL" >"$LOG/push.log" 2>&1 || die_with_log "cannot push $IMAGE_PULL" "$LOG/push.log"
+    "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" rmi "$IMAGE_PULL" >/dev/null
+    touch "$mark"
+}
