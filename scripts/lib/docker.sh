@@ -7,7 +7,7 @@ DOCKER_CLI=/usr/bin/docker
 docker_answers() { timeout 20 "$DOCKER_CLI" -H "unix://$1" version --format '{{.Server.Version}}' 2>/dev/null; }
 
 docker_install() {
-    need ca-certificates iptables iproute2 docker.io runsc
+    need ca-certificates iptables iproute2 docker.io
     # newer releases ship the client as a package of its own
     [ -x "$DOCKER_CLI" ] || need docker-cli
 }
@@ -46,21 +46,27 @@ docker_drop_stale() { # RUN_ROOT PIDFILE
     done
 }
 
+docker_start_daemon() {
+    if has_systemd; then
+        say "starting docker.service"
+        systemctl start docker.service || die "docker.service does not start: see \`journalctl -u docker\`"
+    else
+        say "starting dockerd on $DOCKER_SOCKET, log in $LOG/docker.log"
+        docker_drop_stale /var/run/docker /var/run/docker.pid
+        start_daemon docker dockerd
+        await docker 60 docker_answers $DOCKER_SOCKET
+    fi
+    docker_answers $DOCKER_SOCKET >/dev/null || die "Docker was started and does not answer on $DOCKER_SOCKET"
+}
+
+# Docker with gVisor beside its default runtime.
 docker_start() {
-    local version fresh_config=
+    local fresh_config=
     docker_install
+    need runsc
     docker_register_runsc && fresh_config=1
-    if ! version=$(docker_answers $DOCKER_SOCKET); then
-        if has_systemd; then
-            say "starting docker.service"
-            systemctl start docker.service || die "docker.service does not start: see \`journalctl -u docker\`"
-        else
-            say "starting dockerd on $DOCKER_SOCKET, log in $LOG/docker.log"
-            docker_drop_stale /var/run/docker /var/run/docker.pid
-            start_daemon docker dockerd
-            await docker 60 docker_answers $DOCKER_SOCKET
-        fi
-        version=$(docker_answers $DOCKER_SOCKET) || die "Docker was started and does not answer on $DOCKER_SOCKET"
+    if ! docker_answers $DOCKER_SOCKET >/dev/null; then
+        docker_start_daemon
     elif [ -n "$fresh_config" ] || ! docker_knows_runsc; then
         say "telling the running dockerd about runsc"
         kill -HUP "$(cat /var/run/docker.pid)"
@@ -70,7 +76,7 @@ docker_start() {
         [ $SECONDS -lt $deadline ] || die "Docker runs but does not offer the runtime runsc: see /etc/docker/daemon.json"
         sleep 0.2
     done
-    READY+=("Docker $version on $DOCKER_SOCKET")
+    READY+=("Docker $(docker_answers $DOCKER_SOCKET) on $DOCKER_SOCKET")
 }
 
 docker_stop() { stop_daemon docker 60; }

@@ -19,19 +19,31 @@ declare -A IMAGE_RECIPE=(
     [uid1000]="bookworm $DEBIAN_PACKAGES; useradd --uid 1000 resident"
 )
 
-recipe_id() { printf '%s' "$1: ${IMAGE_RECIPE[$1]} ${IMAGE_CMD[$1]}" | sha256sum | cut -c1-16; }
-image_tar() { echo "$CACHE/images/$1-$(recipe_id "$1").tar"; }
+# A base image of this host's own distribution, for `make run` where no registry is reachable. On Debian 12 it is made of
+# the same parts as the tests' image.
+host_release() { (. /etc/os-release && echo "${ID:-debian} ${VERSION_ID:-12} ${VERSION_CODENAME:-bookworm}"); }
+read -r HOST_ID HOST_VERSION HOST_CODENAME < <(host_release)
+case $HOST_ID in debian | ubuntu) ;; *) HOST_ID=debian HOST_VERSION=12 HOST_CODENAME=bookworm ;; esac
+host_image_name() { echo "podspawn-base:$HOST_ID-$HOST_VERSION"; }
+IMAGE_NAME[host]=$(host_image_name)
+IMAGE_CMD[host]='["bash"]'
+IMAGE_RECIPE[host]="$HOST_CODENAME $DEBIAN_PACKAGES"
 
-# mmdebstrap_tar RECIPE TAR: a minimal Debian 12 with the recipe's packages and no package lists.
+recipe_id() { printf '%s' "${IMAGE_RECIPE[$1]} ${IMAGE_CMD[$1]}" | sha256sum | cut -c1-16; }
+image_tar() { echo "$CACHE/images/$(recipe_id "$1").tar"; }
+
+# mmdebstrap_tar RECIPE TAR: a minimal release with the recipe's packages and no package lists.
 mmdebstrap_tar() {
     need mmdebstrap debian-archive-keyring
-    mmdebstrap --quiet --mode=root --format=tar --variant=minbase --include="${1#bookworm }" \
+    case ${1%% *} in bookworm | trixie) ;; *) [ "$HOST_ID" = debian ] || need ubuntu-keyring ;; esac
+    mmdebstrap --quiet --mode=root --format=tar --variant=minbase --include="${1#* }" \
         --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$2"
+        --dpkgopt='path-exclude=/usr/share/locale/*' "${1%% *}" "$2"
 }
 
 build_debian() { mmdebstrap_tar "${IMAGE_RECIPE[debian]}" "$1"; }
+build_host() { mmdebstrap_tar "${IMAGE_RECIPE[host]}" "$1"; }
 build_sudo() { mmdebstrap_tar "${IMAGE_RECIPE[sudo]}" "$1"; }
 
 build_uid1000() {
@@ -67,7 +79,7 @@ ensure_tar() {
     [ -s "$tar" ] && return
     say "building the image ${IMAGE_NAME[$name]} from packages: ${IMAGE_RECIPE[$name]}"
     mkdir -p "$CACHE/images" "$LOG"
-    rm -rf --one-file-system "$CACHE/images/$name-"*
+    rm -rf --one-file-system "$tar.part"
     "build_$name" "$tar.part" >"$LOG/image-$name.log" 2>&1 </dev/null || die_with_log "cannot build ${IMAGE_NAME[$name]}" "$LOG/image-$name.log"
     mv "$tar.part" "$tar"
     say "built ${IMAGE_NAME[$name]} in $((SECONDS - started)) s"

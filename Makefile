@@ -1,0 +1,58 @@
+# The doors of the house. The work is done by cargo and by scripts/.
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+RELEASE := $(TARGET)/release
+
+INSTALL := install
+BIN := $(DESTDIR)$(PREFIX)/bin
+LIB := $(DESTDIR)$(PREFIX)/lib/podspawn
+SHARE := $(DESTDIR)$(PREFIX)/share/podspawn
+DOC := $(DESTDIR)$(PREFIX)/share/doc/podspawn
+
+export CARGO
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test soak bench engines install clean fmt
+
+help: ## this text
+	@echo 'podspawn: private containers over plain SSH, and throwaway machines locally'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '%-16s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo 'Variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) CARGO_TARGET_DIR=$(TARGET)'
+
+run: ## sets up what is missing, builds, and puts you into a throwaway container
+	@MAKE='$(MAKE)' scripts/run.sh
+
+build: ## release build of everything into cargo's target folder
+	@scripts/build.sh
+
+test: ## installs and starts the engines, then format, lints and all tests (needs root or sudo)
+	@scripts/test.sh
+
+soak: ## the longer proofs: many kills, many rounds (needs root or sudo)
+	@scripts/test.sh --soak
+
+bench: ## the speed budgets, as a table and in bench.json (needs root or sudo)
+	@scripts/bench.sh
+
+engines: ## installs and starts every container engine that tests run against
+	@scripts/engines.sh start
+
+install: ## puts the built files where a package would [PREFIX= DESTDIR=]
+	@test -x $(RELEASE)/podspawn || $(MAKE) --no-print-directory build
+	$(INSTALL) -D -m 0755 $(RELEASE)/podspawn $(BIN)/podspawn
+	$(INSTALL) -D -m 0755 $(RELEASE)/podspawn-guest $(LIB)/podspawn-guest
+	$(INSTALL) -D -m 0644 config.example.yaml $(SHARE)/config.example.yaml
+	set -e; for file in $$(find profiles examples -type f 2>/dev/null); do $(INSTALL) -D -m 0644 $$file $(SHARE)/$$file; done
+	set -e; for file in $$(find README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md docs -type f); do $(INSTALL) -D -m 0644 $$file $(DOC)/$$file; done
+	$(INSTALL) -D -m 0644 LICENSE $(DOC)/copyright
+
+fmt: ## formats the code
+	$(CARGO) fmt --all
+
+clean: ## removes what cargo built (engines, images and caches stay)
+	$(CARGO) clean

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Everything that must hold: the engines answer, the format, the lints, all tests. `--soak` runs the longer rounds.
+# Root is needed: tests look into containers, act as the account of rootless Podman and make namespaces.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ "$(id -u)" != 0 ]; then
+    echo "test: the tests need root: going on with sudo" >&2
+    exec sudo -- env "PATH=$PATH" "HOME=$HOME" "CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" \
+        "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/root}" "CARGO=${CARGO:-cargo}" "$PWD/scripts/test.sh" "$@"
+fi
+CARGO=${CARGO:-cargo}
+step() { echo "test: $*" >&2; }
+command -v cc >/dev/null || scripts/run.sh step_toolchain
+
+scripts/engines.sh start
+step "$CARGO fmt --check"
+"$CARGO" fmt --all --check
+step "$CARGO clippy"
+"$CARGO" clippy --workspace --all-targets --quiet -- -D warnings
+case ${1:-} in
+    --soak)
+        step "$CARGO test, long rounds"
+        PODSPAWN_SOAK=1 "$CARGO" test --workspace
+        ;;
+    *)
+        step "$CARGO test"
+        "$CARGO" test --workspace
+        ;;
+esac
