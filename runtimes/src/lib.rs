@@ -10,8 +10,14 @@ pub use error::{EngineError, Result};
 pub use types::*;
 
 pub mod engine;
+#[cfg(feature = "fake")]
+mod runtime;
+#[cfg(feature = "fake")]
+pub mod testing;
 
-pub use engine::Engine;
+pub use engine::{ByteStream, Engine};
+#[cfg(feature = "fake")]
+pub use runtime::Runtime;
 
 #[cfg(all(feature = "fake", not(debug_assertions)))]
 compile_error!("the feature `fake` is for tests: release builds refuse it");

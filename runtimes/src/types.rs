@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
 
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 
 /// Labels of an engine object, and a filter when listing: every pair must match; an empty value matches any value.
 pub type Labels = BTreeMap<String, String>;
@@ -25,6 +25,29 @@ pub enum EngineKind {
     Podman,
     /// Docker with gVisor's `runsc`.
     Gvisor,
+}
+
+impl EngineKind {
+    /// The name as people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "Docker",
+            Self::Podman => "Podman",
+            Self::Gvisor => "gVisor",
+        }
+    }
+
+    /// Why an engine of this kind has `gap`, in one fragment.
+    pub(crate) fn gap_reason(self, gap: Gap) -> &'static str {
+        match (self, gap) {
+            (Self::Gvisor, Gap::PidsLimit) => "the count includes the sandbox's own threads",
+            (Self::Gvisor, Gap::SeccompVisible) => "the sandbox's kernel does not show its filter",
+            (Self::Gvisor, Gap::CopyIn) => {
+                "a running sandbox does not see files that are put in from outside"
+            }
+            _ => "a rootless engine has no such cgroup controller here",
+        }
+    }
 }
 
 /// Something that an engine cannot do; declared, so that nobody has to find out by failing.
@@ -62,7 +85,7 @@ pub struct Facts {
     pub local: bool,
     /// OCI runtimes that the engine knows, by name.
     pub runtimes: Vec<String>,
-    /// Free bytes where the engine keeps its data, if the engine is local and says where.
+    /// Where the engine keeps its data, if the engine is local and says where.
     pub data_root: Option<PathBuf>,
     /// What this engine cannot do.
     pub gaps: Vec<Gap>,
@@ -73,6 +96,51 @@ impl Facts {
     /// without a sandboxed kernel. Whether this user may look into the container is probed by the caller.
     pub fn direct_attach(&self) -> bool {
         self.local && self.kind != EngineKind::Gvisor
+    }
+
+    /// Takes out of `spec` the limits that this engine declares it cannot enforce, and says so in one line each.
+    /// [`crate::Engine::create_container`] refuses a spec that still has them.
+    pub fn fit(&self, spec: &mut ContainerSpec) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut without = |gap, asked: bool, what: &str| {
+            let drop = asked && self.lacks(gap);
+            if drop {
+                lines.push(format!("{what} limit is not enforced: {}", self.kind.gap_reason(gap)));
+            }
+            drop
+        };
+        if without(Gap::CpuLimit, spec.cpus.is_some(), "cpu") {
+            spec.cpus = None;
+        }
+        if without(Gap::MemoryLimit, spec.memory.is_some(), "memory") {
+            spec.memory = None;
+        }
+        // Under gVisor the limit is kept: the engine raises it for the sandbox's own threads.
+        let pids = spec.pids_limit.is_some() && self.kind != EngineKind::Gvisor;
+        if without(Gap::PidsLimit, pids, "pids") {
+            spec.pids_limit = None;
+        }
+        lines
+    }
+
+    /// The declared error if `spec` asks for a limit that this engine cannot enforce.
+    pub(crate) fn refuse_gaps(&self, spec: &ContainerSpec) -> Result<()> {
+        let refuse = |gap, what: &str| EngineError::Unsupported {
+            action: format!("limit {what} of container `{}`", spec.name),
+            engine: self.kind.name(),
+            reason: self.kind.gap_reason(gap),
+        };
+        if spec.cpus.is_some() && self.lacks(Gap::CpuLimit) {
+            return Err(refuse(Gap::CpuLimit, "cpus"));
+        }
+        if spec.memory.is_some() && self.lacks(Gap::MemoryLimit) {
+            return Err(refuse(Gap::MemoryLimit, "memory"));
+        }
+        let pids = spec.pids_limit.is_some() && self.kind != EngineKind::Gvisor;
+        if pids && self.lacks(Gap::PidsLimit) {
+            return Err(refuse(Gap::PidsLimit, "pids"));
+        }
+        Ok(())
     }
 
     /// Whether `gap` is declared.
@@ -184,7 +252,7 @@ pub struct PublishedPort {
 }
 
 /// Everything that shapes a container.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Name, unique in the engine.
     pub name: String,
