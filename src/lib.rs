@@ -6,3 +6,4 @@ pub mod names;
 pub mod session;
 pub mod spec;
 pub mod state;
+pub mod system;
