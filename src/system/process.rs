@@ -13,7 +13,9 @@ pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(text) => parse_stat(&text)
             .map(|(state, start)| (!matches!(state, 'Z' | 'X' | 'x')).then_some(start))
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as expected"))),
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as expected"))
+            }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // The process ended between open and read.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => Ok(None),
