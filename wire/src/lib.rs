@@ -4,6 +4,13 @@
 //! sessions or configuration. Everything read here comes from the other side of a trust boundary: lengths are limited,
 //! versions are checked, and what does not parse is an error of that one connection.
 
+mod channel;
+pub mod frame;
 pub mod message;
+mod passing;
+mod relay;
 
+pub use channel::{GuestChannel, HostChannel, Received};
+pub use frame::{Decoder, WireError, encode};
 pub use message::*;
+pub use relay::{ReceiveWindow, SendWindow};

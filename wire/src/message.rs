@@ -13,6 +13,9 @@ pub const PROTOCOL: u16 = 1;
 /// Longest message, in bytes, framing not counted.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
+/// Most descriptors that come with one message.
+pub const MAX_DESCRIPTORS: usize = 3;
+
 /// Most agent connections open at once on one connection.
 pub const MAX_AGENTS: usize = 16;
 
@@ -156,6 +159,20 @@ pub enum ToGuest {
     },
 }
 
+impl ToGuest {
+    /// How many descriptors must come with the message, no more and no fewer.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Self::Start(start) => match start.streams {
+                Streams::Pipes => 3,
+                Streams::Terminal { .. } => 1,
+            },
+            Self::AgentOpened { .. } => 1,
+            Self::Hello { .. } | Self::Resize(_) | Self::Signal(_) | Self::AgentRefused { .. } => 0,
+        }
+    }
+}
+
 /// From the guest to the host. Never carries descriptors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromGuest {
@@ -241,7 +258,8 @@ pub enum Frame<Control> {
     Data {
         /// Which stream.
         stream: StreamId,
-        /// At most 32 KB, never more than the window allows.
+        /// At most [`MAX_DATA`], never more than the window allows.
+        #[serde(with = "crate::frame::byte_string")]
         bytes: Vec<u8>,
     },
     /// End of a stream.
@@ -260,6 +278,9 @@ pub enum Frame<Control> {
 
 /// First window of every stream of a relay, in bytes.
 pub const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// Most bytes in one [`Frame::Data`].
+pub const MAX_DATA: usize = 32 * 1024;
 
 /// A stream of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
