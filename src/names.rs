@@ -3,45 +3,81 @@
 //! A value of one of these types is valid: nothing downstream checks again, and no plain string reaches a shell line, a
 //! path or an engine.
 
+mod image_ref;
+mod target;
+
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use thiserror::Error;
+
+pub use image_ref::ImageRef;
+pub use target::Target;
 
 /// A name that does not fit its grammar.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("invalid {kind} name {shown}: {rule}")]
+#[error("invalid {kind} {shown}: {rule}")]
 pub struct NameError {
-    /// What was being named, such as `machine`.
+    /// What was being named, such as `machine name`.
     pub kind: &'static str,
-    /// The text as typed, quoted and neutralised for a terminal.
+    /// The text as typed, quoted, shortened and neutralised for a terminal.
     pub shown: String,
     /// The rule it breaks, in words.
     pub rule: String,
+    /// A name that would do, where one is near.
+    pub suggestion: Option<String>,
 }
 
-/// `[a-z][a-z0-9_-]{0,max-1}`
+impl NameError {
+    pub(crate) fn new(kind: &'static str, text: &str, rule: impl Into<String>) -> Self {
+        Self { kind, shown: quoted(text), rule: rule.into(), suggestion: None }
+    }
+}
+
+/// `[a-z][a-z0-9_-]{0,max-1}`. The order of the checks decides which of several broken rules is told: the one that says
+/// most about what the writer had in mind comes first.
 fn check(kind: &'static str, text: &str, max: usize) -> Result<(), NameError> {
-    let error = |rule: String| NameError { kind, shown: format!("{:?}", shorten(text)), rule };
+    let error = |rule: String| Err(NameError::new(kind, text, rule));
     let Some(first) = text.chars().next() else {
-        return Err(error("it must not be empty".into()));
+        return error("it must not be empty".into());
     };
-    if !first.is_ascii_lowercase() {
-        return Err(error("it must begin with a lower-case letter (a-z)".into()));
+    if let Some(bad) = text.chars().find(|c| c.is_control()) {
+        return error(format!("it contains the control character {bad:?}"));
+    }
+    if text.contains('/') {
+        return error("it must not contain `/`: this is a name, not a path".into());
+    }
+    if text.contains("..") {
+        return error("it must not contain `..`: this is a name, not a path".into());
+    }
+    if first == '-' {
+        return error("it must not begin with `-`: it would be read as an option".into());
+    }
+    let length = text.chars().count();
+    if length > max {
+        return error(format!("it has {length} characters, at most {max} are allowed"));
+    }
+    if text.contains(|c: char| c.is_ascii_uppercase()) {
+        let lower = text.to_ascii_lowercase();
+        let suggestion = check(kind, &lower, max).is_ok().then_some(lower);
+        let rule = "capital letters are not allowed (use a-z, 0-9, `_` and `-`)";
+        return Err(NameError { suggestion, ..NameError::new(kind, text, rule) });
     }
     if let Some(bad) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')) {
-        return Err(error(format!("{bad:?} is not allowed (use a-z, 0-9, `_` and `-`)")));
+        return error(format!("{bad:?} is not allowed (use a-z, 0-9, `_` and `-`)"));
     }
-    if text.len() > max {
-        return Err(error(format!("it has {} characters, at most {max} are allowed", text.len())));
+    if !first.is_ascii_lowercase() {
+        return error("it must begin with a letter (a-z)".into());
     }
     Ok(())
 }
 
-fn shorten(text: &str) -> String {
+/// The text between double quotes, control characters escaped, cut after 64 characters.
+pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(64) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
+        Some((at, _)) => format!("{:?}…", &text[..at]),
+        None => format!("{text:?}"),
     }
 }
 
@@ -72,20 +108,26 @@ macro_rules! name {
                 f.write_str(&self.0)
             }
         }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
     };
 }
 
 name!(
     /// Owner of a session as podspawn keys it, and login name inside: `[a-z][a-z0-9_-]{0,31}`.
-    UserName, "user", 32
+    UserName, "user name", 32
 );
 name!(
     /// A machine of the local mode: `[a-z][a-z0-9_-]{0,63}`.
-    MachineName, "machine", 64
+    MachineName, "machine name", 64
 );
 name!(
     /// A registered project: `[a-z][a-z0-9_-]{0,63}`.
-    ProjectName, "project", 64
+    ProjectName, "project name", 64
 );
 
 impl UserName {
@@ -111,7 +153,7 @@ impl UserName {
 }
 
 /// Key of a session: its owner and a project or machine name, empty for the default session.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct SessionKey {
     /// The owner.
     pub user: UserName,
@@ -153,3 +195,6 @@ impl fmt::Display for SessionKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

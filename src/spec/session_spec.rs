@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::SessionKey;
+use crate::names::{ImageRef, SessionKey};
 
 /// What happens when the last connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub struct SessionSpec {
     /// Host name inside.
     pub hostname: String,
     /// Image reference.
-    pub image: String,
+    pub image: ImageRef,
     /// Account inside.
     pub account: Account,
     /// Limits.
