@@ -1,7 +1,19 @@
 //! What podspawn remembers: the SQLite store, leases and locks.
 //!
-//! Owns the database file, its migrations, the lock directory. Calls `system` and `names` only.
+//! Owns the database file, its migrations and the lock directory. Calls `system`, `names` and the plain types of `spec`
+//! only. Nothing here knows an engine.
 
+mod error;
+pub mod lease;
+pub mod lock;
+mod migrations;
+mod objects;
 pub mod record;
+mod rows;
+mod store;
 
+pub use error::{LockError, StoreError};
+pub use lease::{Lease, Leases};
+pub use lock::{LockWait, UserLock, UserLocks};
 pub use record::*;
+pub use store::{Limits, Store};

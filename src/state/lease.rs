@@ -1,0 +1,144 @@
+//! A connection is alive because a process holds a lock, never because a counter says so.
+//!
+//! Each connection has a file `<directory>/<session id>/<uuid>`, 0600, opened read-only and close-on-exec, with an
+//! exclusive `flock` on it: the lock lives exactly as long as the process that serves the connection. A probe asks for a
+//! shared lock, so that two probes never take each other for a connection. A file that nobody locks is stale; what was
+//! left by a process that died is removed by the next [`Leases::sweep`].
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::error::LockError;
+use super::lock::make_directory;
+
+/// The directory of all leases.
+#[derive(Debug, Clone)]
+pub struct Leases {
+    directory: PathBuf,
+}
+
+/// One connection to a session. Dropping it ends the connection's count, as the end of the process does; the file stays
+/// until [`Lease::end`] or the next sweep.
+#[derive(Debug)]
+pub struct Lease {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lease {
+    /// Ends the connection's count and removes its file.
+    pub fn end(self) {
+        // Removed while it is still locked: nobody ever sees a stale file of an orderly end. That it cannot be removed
+        // does not matter, the next sweep does it.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Leases {
+    /// Leases in `directory`, which is made (0700) when the first lease is.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Counts a connection to a session from now on, until the lease or the process ends.
+    pub fn take(&self, session: &str) -> Result<Lease, LockError> {
+        let directory = self.directory.join(session);
+        loop {
+            let path = directory.join(Uuid::new_v4().to_string());
+            let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(descriptor) => File::from(descriptor),
+                Err(Errno::NOENT) => {
+                    make_directory(&directory)?;
+                    continue;
+                }
+                Err(error) => return Err(LockError::io(path, error.into())),
+            };
+            // A sweep may hold its shared lock on the new file for an instant, and then it removes the file.
+            flock(&file, FlockOperation::LockExclusive).map_err(|error| LockError::io(&path, error.into()))?;
+            let links = file.metadata().map_err(|error| LockError::io(&path, error))?.nlink();
+            if links > 0 {
+                return Ok(Lease { path, _file: file });
+            }
+        }
+    }
+
+    /// How many connections a session has.
+    pub fn count(&self, session: &str) -> Result<usize, LockError> {
+        self.probe(session, false)
+    }
+
+    /// As [`Leases::count`], and removes what was left by processes that died.
+    pub fn sweep(&self, session: &str) -> Result<usize, LockError> {
+        self.probe(session, true)
+    }
+
+    /// Removes the directory of a session that is gone, with what was left in it. Connections that still hold a lease
+    /// keep their files.
+    pub fn forget(&self, session: &str) -> Result<(), LockError> {
+        if self.sweep(session)? > 0 {
+            return Ok(());
+        }
+        let directory = self.directory.join(session);
+        match std::fs::remove_dir(&directory) {
+            Ok(()) => Ok(()),
+            // Somebody took a lease just now; a later sweep finds it.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(LockError::io(directory, error)),
+        }
+    }
+
+    /// Ids of all sessions that have a directory here.
+    pub fn sessions(&self) -> Result<Vec<String>, LockError> {
+        self.names(&self.directory)
+    }
+
+    fn probe(&self, session: &str, remove_stale: bool) -> Result<usize, LockError> {
+        let directory = self.directory.join(session);
+        let mut held = 0;
+        for name in self.names(&directory)? {
+            let path = directory.join(name);
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(LockError::io(path, error)),
+            };
+            match flock(&file, FlockOperation::NonBlockingLockShared) {
+                Ok(()) if remove_stale => remove(&path)?,
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => held += 1,
+                Err(error) => return Err(LockError::io(path, error.into())),
+            }
+        }
+        Ok(held)
+    }
+
+    fn names(&self, directory: &Path) -> Result<Vec<String>, LockError> {
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(LockError::io(directory, error)),
+        };
+        entries
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()
+            .map_err(|error| LockError::io(directory, error))
+    }
+}
+
+fn remove(path: &Path) -> Result<(), LockError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LockError::io(path, error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,169 @@
+//! One exclusive lock per user, around decide-and-create and around destroy.
+//!
+//! The lock is a `flock` on `<directory>/<user>.lock`: it ends with the process that holds it, whatever happens to that.
+//! The file itself stays for ever (removing it would let two processes lock two files of one name) and holds the pid of
+//! the last holder, for the message that a waiting process shows.
+//!
+//! Waiting neither polls nor blocks the caller: a thread of its own blocks in `flock`, and the caller waits for that thread
+//! with a deadline. A caller that gives up leaves the thread behind; as soon as that gets the lock it lets it go again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::error::LockError;
+use crate::names::UserName;
+
+/// The directory of the locks.
+#[derive(Debug, Clone)]
+pub struct UserLocks {
+    directory: PathBuf,
+}
+
+/// A held lock. Dropping it lets it go.
+#[derive(Debug)]
+pub struct UserLock {
+    user: UserName,
+    _file: File,
+}
+
+impl UserLock {
+    /// Whose lock it is.
+    pub fn user(&self) -> &UserName {
+        &self.user
+    }
+}
+
+/// A lock that is held by another process and waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockWait {
+    /// The process that holds it, if it said so.
+    pub pid: Option<u32>,
+}
+
+impl UserLocks {
+    /// Locks in `directory`, which is made (0700) when the first lock is.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    fn path(&self, user: &UserName) -> PathBuf {
+        self.directory.join(format!("{user}.lock"))
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub fn try_lock(&self, user: &UserName) -> Result<Option<UserLock>, LockError> {
+        let path = self.path(user);
+        let file = self.open(&path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(taken(user, file))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(LockError::io(path, error.into())),
+        }
+    }
+
+    /// Takes the lock, waiting at most `limit`. Blocks the calling thread.
+    pub fn lock_blocking(&self, user: &UserName, limit: Duration) -> Result<UserLock, LockError> {
+        if let Some(lock) = self.try_lock(user)? {
+            return Ok(lock);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.wait_in_thread(user, move |taken| drop(sender.try_send(taken)))?;
+        receiver.recv_timeout(limit).unwrap_or_else(|_| Err(self.timeout(user)))
+    }
+
+    /// Takes the lock, waiting at most `limit`. `waiting` is told once, if there is need to wait.
+    pub async fn lock(
+        &self,
+        user: &UserName,
+        limit: Duration,
+        waiting: impl FnOnce(LockWait),
+    ) -> Result<UserLock, LockError> {
+        if let Some(lock) = self.try_lock(user)? {
+            return Ok(lock);
+        }
+        waiting(LockWait { pid: self.holder(user) });
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.wait_in_thread(user, move |taken| drop(sender.send(taken)))?;
+        match tokio::time::timeout(limit, receiver).await {
+            Ok(Ok(taken)) => taken,
+            Ok(Err(_)) | Err(_) => Err(self.timeout(user)),
+        }
+    }
+
+    fn timeout(&self, user: &UserName) -> LockError {
+        LockError::Timeout { user: user.to_string(), pid: self.holder(user) }
+    }
+
+    /// Blocks a new thread in `flock` and hands what came of it to `done`.
+    fn wait_in_thread(
+        &self,
+        user: &UserName,
+        done: impl FnOnce(Result<UserLock, LockError>) + Send + 'static,
+    ) -> Result<(), LockError> {
+        let path = self.path(user);
+        let file = self.open(&path)?;
+        let user = user.clone();
+        let body = {
+            let path = path.clone();
+            move || {
+                let outcome = loop {
+                    match flock(&file, FlockOperation::LockExclusive) {
+                        Err(Errno::INTR) => {}
+                        other => break other,
+                    }
+                };
+                done(match outcome {
+                    Ok(()) => Ok(taken(&user, file)),
+                    Err(error) => Err(LockError::io(path, error.into())),
+                });
+            }
+        };
+        std::thread::Builder::new()
+            .name("lock".into())
+            .spawn(body)
+            .map(drop)
+            .map_err(|error| LockError::io(path, error))
+    }
+
+    fn holder(&self, user: &UserName) -> Option<u32> {
+        let mut text = String::new();
+        File::open(self.path(user)).ok()?.take(16).read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    }
+
+    fn open(&self, path: &Path) -> Result<File, LockError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        match options.open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_directory(&self.directory)?;
+                options.open(path)
+            }
+            other => other,
+        }
+        .map_err(|error| LockError::io(path, error))
+    }
+}
+
+/// The lock, with this process named as its holder. What is written is for a message only: that it cannot be is no error.
+fn taken(user: &UserName, mut file: File) -> UserLock {
+    let name = format!("{:<10}\n", std::process::id());
+    let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(name.as_bytes()));
+    UserLock { user: user.clone(), _file: file }
+}
+
+/// Makes a directory of podspawn's own and what is missing above it, 0700.
+pub(super) fn make_directory(path: &Path) -> Result<(), LockError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| LockError::io(path, error))
+}

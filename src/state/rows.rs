@@ -1,0 +1,168 @@
+//! How a record stands in its row.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Row, named_params};
+
+use super::record::{AttachWay, FirstProcess, ObjectKind, SessionRecord, Status, Timestamp};
+use crate::names::{MachineName, SessionKey, UserName};
+use crate::spec::{Kind, Mode};
+
+/// Words of an enum in the database.
+macro_rules! words {
+    ($type:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl ToSql for Word<$type> {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(match self.0 { $($type::$variant => $word),+ }.into())
+            }
+        }
+
+        impl FromSql for Word<$type> {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                match value.as_str()? {
+                    $($word => Ok(Word($type::$variant)),)+
+                    other => Err(FromSqlError::Other(format!("unknown word `{other}`").into())),
+                }
+            }
+        }
+    };
+}
+
+/// A value that stands in the database as a word.
+pub(super) struct Word<T>(pub(super) T);
+
+words!(Status { Creating = "creating", Running = "running", GracePeriod = "grace_period", Destroying = "destroying" });
+words!(Kind { Machine = "machine", Throwaway = "throwaway", Session = "session" });
+words!(Mode {
+    GracePeriod = "grace-period",
+    DestroyOnDisconnect = "destroy-on-disconnect",
+    Persistent = "persistent",
+});
+words!(AttachWay { Direct = "direct", Engine = "engine" });
+words!(ObjectKind { Container = "container", Network = "network", Volume = "volume", Directory = "directory" });
+
+/// A time that stands in the database as microseconds since the epoch.
+pub(super) struct Time(pub(super) Timestamp);
+
+impl ToSql for Time {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.as_microsecond().into())
+    }
+}
+
+impl FromSql for Time {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let time = Timestamp::from_microsecond(value.as_i64()?);
+        time.map(Time).map_err(|error| FromSqlError::Other(error.into()))
+    }
+}
+
+/// All columns in the order in which [`read`] wants them.
+pub(super) const COLUMNS: &str = "id, user, project, kind, status, container_id, container_name, image, network_id, \
+     service_ids, mode, grace_seconds, shell, account, created_at, last_activity, max_lifetime, grace_expiry, attach, \
+     socket_dir, process_pid, process_start, process_boot, engine";
+
+/// Writes a whole row; the parameters are those of [`with_parameters`].
+pub(super) const INSERT: &str = "INSERT INTO sessions (id, user, project, kind, status, container_id, container_name, \
+     image, network_id, service_ids, mode, grace_seconds, shell, account, created_at, last_activity, max_lifetime, \
+     grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, engine) \
+     VALUES (:id, :user, :project, :kind, :status, :container_id, :container_name, :image, :network_id, :service_ids, \
+     :mode, :grace_seconds, :shell, :account, :created_at, :last_activity, :max_lifetime, :grace_expiry, :attach, \
+     :socket_dir, :process_pid, :process_start, :process_boot, :engine)";
+
+/// Writes all that may change in a row's life.
+pub(super) const UPDATE: &str = "UPDATE sessions SET (status, container_id, network_id, service_ids, shell, \
+     last_activity, grace_expiry, attach, socket_dir, process_pid, process_start, process_boot) = (:status, \
+     :container_id, :network_id, :service_ids, :shell, :last_activity, :grace_expiry, :attach, :socket_dir, \
+     :process_pid, :process_start, :process_boot) WHERE id = :id";
+
+/// Runs `statement` with the parameters of a whole row (or only those that may change, for [`UPDATE`]).
+pub(super) fn with_parameters(
+    connection: &rusqlite::Connection,
+    statement: &str,
+    record: &SessionRecord,
+) -> rusqlite::Result<usize> {
+    let process = record.process.as_ref();
+    let services = record.service_ids.join(",");
+    let pid = process.map(|process| process.pid);
+    // The kernel's counter stays far below 2^63.
+    let start = process.map(|process| process.start_time.cast_signed());
+    let boot = process.map(|process| process.boot_id.as_str());
+    let mut statement = connection.prepare_cached(statement)?;
+    let all = named_params! {
+        ":id": record.id,
+        ":status": Word(record.status),
+        ":container_id": record.container_id,
+        ":network_id": record.network_id,
+        ":service_ids": services,
+        ":shell": record.shell,
+        ":last_activity": Time(record.last_activity),
+        ":grace_expiry": record.grace_expiry.map(Time),
+        ":attach": Word(record.attach),
+        ":socket_dir": record.socket_dir,
+        ":process_pid": pid,
+        ":process_start": start,
+        ":process_boot": boot,
+        ":user": record.key.user.as_str(),
+        ":project": record.key.project(),
+        ":kind": Word(record.kind),
+        ":container_name": record.container_name,
+        ":image": record.image,
+        ":mode": Word(record.mode),
+        ":grace_seconds": record.grace_seconds,
+        ":account": record.account,
+        ":created_at": Time(record.created_at),
+        ":max_lifetime": record.max_lifetime.map(Time),
+        ":engine": record.engine,
+    };
+    let wanted = statement.parameter_count();
+    statement.execute(&all[..wanted])
+}
+
+/// The record in a row of [`COLUMNS`].
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
+    let services: String = row.get("service_ids")?;
+    let process = match row.get::<_, Option<i32>>("process_pid")? {
+        Some(pid) => Some(FirstProcess {
+            pid,
+            start_time: row.get::<_, i64>("process_start")?.cast_unsigned(),
+            boot_id: row.get("process_boot")?,
+        }),
+        None => None,
+    };
+    Ok(SessionRecord {
+        id: row.get("id")?,
+        key: key(row)?,
+        kind: row.get::<_, Word<Kind>>("kind")?.0,
+        status: row.get::<_, Word<Status>>("status")?.0,
+        container_id: row.get("container_id")?,
+        container_name: row.get("container_name")?,
+        image: row.get("image")?,
+        network_id: row.get("network_id")?,
+        service_ids: services.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
+        mode: row.get::<_, Word<Mode>>("mode")?.0,
+        grace_seconds: row.get("grace_seconds")?,
+        shell: row.get("shell")?,
+        account: row.get("account")?,
+        created_at: row.get::<_, Time>("created_at")?.0,
+        last_activity: row.get::<_, Time>("last_activity")?.0,
+        max_lifetime: row.get::<_, Option<Time>>("max_lifetime")?.map(|time| time.0),
+        grace_expiry: row.get::<_, Option<Time>>("grace_expiry")?.map(|time| time.0),
+        attach: row.get::<_, Word<AttachWay>>("attach")?.0,
+        socket_dir: row.get("socket_dir")?,
+        process,
+        engine: row.get("engine")?,
+    })
+}
+
+fn key(row: &Row<'_>) -> rusqlite::Result<SessionKey> {
+    let bad = |index, error: crate::names::NameError| {
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, error.into())
+    };
+    let user: String = row.get("user")?;
+    let project: String = row.get("project")?;
+    let name = match project.as_str() {
+        "" => None,
+        name => Some(name.parse::<MachineName>().map_err(|error| bad(2, error))?),
+    };
+    Ok(SessionKey { user: user.parse::<UserName>().map_err(|error| bad(1, error))?, name })
+}

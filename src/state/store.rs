@@ -1,0 +1,300 @@
+//! The database: opening it, and everything that is asked of it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rustix::fs::{FlockOperation, flock};
+use uuid::Uuid;
+
+use super::error::{LimitReached, StoreError};
+use super::record::{Object, ObjectKind, SessionRecord, Timestamp};
+use super::rows::{COLUMNS, INSERT, Time, UPDATE, read, with_parameters};
+use super::{migrations, objects};
+use crate::names::{SessionKey, UserName};
+
+/// How long one process waits for another one's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many sessions may exist at once; 0 for any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Sessions of one user.
+    pub per_user: u32,
+    /// Sessions in all.
+    pub total: u32,
+}
+
+/// The open state database. Calls are short and synchronous; a value may be shared between threads.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+    installation: String,
+}
+
+impl Store {
+    /// Opens the database at `path`. One that does not exist is made (0600, missing directories 0700), an older one is
+    /// upgraded.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let fail = Fail { path };
+        match path.metadata() {
+            Ok(found) if found.is_dir() => return Err(StoreError::IsDirectory { path: path.into() }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path).map_err(|e| fail.io(&e))?,
+            Err(error) => return Err(fail.io(&error)),
+        }
+        let mut connection = connect(path).map_err(|error| fail.sql(error))?;
+        let found = migrations::version(&connection).map_err(|error| fail.sql(error))?;
+        if found > migrations::CURRENT {
+            return Err(StoreError::Newer { path: path.into(), found, known: migrations::CURRENT });
+        }
+        if found < migrations::CURRENT {
+            // One process at a time: switching to WAL does not wait for others as transactions do.
+            let _alone = lock_directory(path).map_err(|error| fail.io(&error))?;
+            connection
+                .pragma_update(None, "journal_mode", "WAL")
+                .and_then(|()| migrations::migrate(&mut connection, &Uuid::new_v4().to_string()))
+                .map_err(|error| fail.sql(error))?;
+        }
+        let installation = connection
+            .query_row("SELECT value FROM meta WHERE key = 'installation'", [], |row| row.get(0))
+            .map_err(|error| fail.sql(error))?;
+        Ok(Self { connection: Mutex::new(connection), path: path.into(), installation })
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The id of this installation: engine objects that carry another one are none of ours.
+    pub fn installation(&self) -> &str {
+        &self.installation
+    }
+
+    /// The session of that key.
+    pub fn find(&self, key: &SessionKey) -> Result<Option<SessionRecord>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE user = ?1 AND project = ?2"))?
+                .query_row(params![key.user.as_str(), key.project()], read)
+                .optional()
+        })
+    }
+
+    /// The session of that id.
+    pub fn get(&self, id: &str) -> Result<Option<SessionRecord>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1"))?
+                .query_row([id], read)
+                .optional()
+        })
+    }
+
+    /// All sessions, ordered by user and project.
+    pub fn all(&self) -> Result<Vec<SessionRecord>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions ORDER BY user, project"))?
+                .query_map([], read)?
+                .collect()
+        })
+    }
+
+    /// All sessions of one user, ordered by project.
+    pub fn of_user(&self, user: &UserName) -> Result<Vec<SessionRecord>, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE user = ?1 ORDER BY project"))?
+                .query_map([user.as_str()], read)?
+                .collect()
+        })
+    }
+
+    /// Writes a new session with what it is going to own, unless a limit is reached or the key is taken.
+    pub fn insert(&self, record: &SessionRecord, objects: &[Object], limits: Limits) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let fail = Fail { path: &self.path };
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| fail.sql(error))?;
+        let count = |condition: &str, user: &str| {
+            transaction.query_row(
+                &format!("SELECT count(*), count(*) FILTER (WHERE user = ?1 {condition}) FROM sessions"),
+                [user],
+                |row| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?)),
+            )
+        };
+        let (total, of_user) = count("", record.key.user.as_str()).map_err(|error| fail.sql(error))?;
+        if limits.per_user > 0 && of_user >= limits.per_user {
+            let user = record.key.user.to_string();
+            return Err(LimitReached::PerUser { user, count: of_user, limit: limits.per_user }.into());
+        }
+        if limits.total > 0 && total >= limits.total {
+            return Err(LimitReached::Total { count: total, limit: limits.total }.into());
+        }
+        match with_parameters(&transaction, INSERT, record) {
+            Ok(_) => {}
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                let taken = StoreError::Exists { key: record.key.to_string() };
+                return Err(if self.is_key_error(&error) { taken } else { fail.sql(error) });
+            }
+            Err(error) => return Err(fail.sql(error)),
+        }
+        objects::insert(&transaction, &record.id, objects)
+            .and_then(|()| transaction.commit())
+            .map_err(|error| fail.sql(error))
+    }
+
+    fn is_key_error(&self, error: &rusqlite::Error) -> bool {
+        error.sqlite_error().is_some_and(|error| {
+            matches!(
+                error.extended_code,
+                rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY | rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE
+            )
+        })
+    }
+
+    /// Writes what may change in a session's life. False if its row is gone.
+    pub fn update(&self, record: &SessionRecord) -> Result<bool, StoreError> {
+        self.run(|connection| with_parameters(connection, UPDATE, record)).map(|rows| rows > 0)
+    }
+
+    /// Notes that somebody connected or left.
+    pub fn touch(&self, id: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached("UPDATE sessions SET last_activity = ?2 WHERE id = ?1")?
+                .execute(params![id, Time(now)])
+        })
+        .map(drop)
+    }
+
+    /// Removes a session's row and the list of what it owned.
+    pub fn delete(&self, id: &str) -> Result<(), StoreError> {
+        self.run(|connection| connection.execute("DELETE FROM sessions WHERE id = ?1", [id])).map(drop)
+    }
+
+    /// What a session owns, in the order in which it was written down.
+    pub fn objects(&self, id: &str) -> Result<Vec<Object>, StoreError> {
+        self.run(|connection| objects::of(connection, id))
+    }
+
+    /// Writes down something that is about to be made.
+    pub fn add_object(&self, id: &str, object: &Object) -> Result<(), StoreError> {
+        self.run(|connection| objects::insert(connection, id, std::slice::from_ref(object)))
+    }
+
+    /// Writes down the engine's id of something that was made.
+    pub fn set_object_id(&self, id: &str, kind: ObjectKind, name: &str, object: &str) -> Result<(), StoreError> {
+        self.run(|connection| objects::set_id(connection, id, kind, name, object)).map(drop)
+    }
+
+    /// Forgets something that was removed.
+    pub fn remove_object(&self, id: &str, kind: ObjectKind, name: &str) -> Result<(), StoreError> {
+        self.run(|connection| objects::remove(connection, id, kind, name)).map(drop)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere leaves no open transaction: rusqlite rolls it back when it is dropped.
+        self.connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        work(&self.connection()).map_err(|error| Fail { path: &self.path }.sql(error))
+    }
+}
+
+/// Makes an empty file that only its owner may read: SQLite gives its side files the same mode.
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // In WAL mode nothing is lost but the last transactions of a power cut; what these had recorded is found again by
+    // its labels.
+    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;")?;
+    // A short command must not pay for a checkpoint with two syncs when it ends; the next long write does it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(connection)
+}
+
+/// An exclusive lock on the directory of the database, until dropped.
+fn lock_directory(path: &Path) -> io::Result<File> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = File::open(parent)?;
+    flock(&directory, FlockOperation::LockExclusive)?;
+    Ok(directory)
+}
+
+/// Puts errors into the words of [`StoreError`].
+struct Fail<'a> {
+    path: &'a Path,
+}
+
+impl Fail<'_> {
+    fn io(&self, error: &io::Error) -> StoreError {
+        let (path, reason) = (self.path.to_owned(), error.to_string());
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                StoreError::NotWritable { path, reason }
+            }
+            _ => StoreError::Other { path, reason },
+        }
+    }
+
+    fn sql(&self, error: rusqlite::Error) -> StoreError {
+        let path = self.path.to_owned();
+        let code = error.sqlite_error_code();
+        let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
+        let reason = match &error {
+            rusqlite::Error::SqliteFailure(error, text) => text.clone().unwrap_or_else(|| error.to_string()),
+            other => other.to_string(),
+        };
+        match (code, error) {
+            (Some(ErrorCode::DiskFull), _) => StoreError::Full { path },
+            (Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt), _) => StoreError::Corrupt { path, reason },
+            (Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => StoreError::Busy { path },
+            (Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied), _) => StoreError::NotWritable { path, reason },
+            // The side files of WAL could not be made or grown: what stopped that is asked of the file system.
+            (Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure), _) => self.file_trouble(extended, reason),
+            (
+                None,
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..),
+            ) => StoreError::Row { path, reason },
+            _ => StoreError::Other { path, reason },
+        }
+    }
+
+    fn file_trouble(&self, extended: i32, reason: String) -> StoreError {
+        let path = self.path.to_owned();
+        let parent = path.parent().unwrap_or(Path::new("."));
+        let space = rustix::fs::statvfs(parent);
+        if matches!(&space, Ok(space) if space.f_bavail == 0) {
+            return StoreError::Full { path };
+        }
+        match rustix::fs::access(parent, rustix::fs::Access::WRITE_OK) {
+            Err(error) => StoreError::NotWritable { path, reason: io::Error::from(error).to_string() },
+            Ok(()) => StoreError::Other { path, reason: format!("{reason} (SQLite code {extended})") },
+        }
+    }
+}
