@@ -61,7 +61,8 @@ impl Leases {
                 Err(error) => return Err(LockError::io(path, error.into())),
             };
             // A sweep may hold its shared lock on the new file for an instant, and then it removes the file.
-            flock(&file, FlockOperation::LockExclusive).map_err(|error| LockError::io(&path, error.into()))?;
+            flock(&file, FlockOperation::LockExclusive)
+                .map_err(|error| LockError::io(&path, error.into()))?;
             let links = file.metadata().map_err(|error| LockError::io(&path, error))?.nlink();
             if links > 0 {
                 return Ok(Lease { path, _file: file });

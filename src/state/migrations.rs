@@ -85,9 +85,10 @@ fn migrate_with(connection: &mut Connection, new_installation: &str, steps: &[&s
         }
         transaction.execute_batch(step)?;
         if index == 0 {
-            transaction
-                .execute_batch("CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
-                                INSERT INTO schema_version VALUES (0);")?;
+            transaction.execute_batch(
+                "CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
+                                INSERT INTO schema_version VALUES (0);",
+            )?;
             transaction
                 .execute("INSERT INTO meta (key, value) VALUES ('installation', ?1)", [new_installation])?;
         }

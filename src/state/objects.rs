@@ -28,7 +28,12 @@ pub(super) fn set_id(
         .execute(params![session, Word(kind), name, id])
 }
 
-pub(super) fn remove(connection: &Connection, session: &str, kind: ObjectKind, name: &str) -> rusqlite::Result<usize> {
+pub(super) fn remove(
+    connection: &Connection,
+    session: &str,
+    kind: ObjectKind,
+    name: &str,
+) -> rusqlite::Result<usize> {
     connection
         .prepare_cached("DELETE FROM objects WHERE session = ?1 AND kind = ?2 AND name = ?3")?
         .execute(params![session, Word(kind), name])

@@ -119,7 +119,12 @@ impl Store {
     }
 
     /// Writes a new session with what it is going to own, unless a limit is reached or the key is taken.
-    pub fn insert(&self, record: &SessionRecord, objects: &[Object], limits: Limits) -> Result<(), StoreError> {
+    pub fn insert(
+        &self,
+        record: &SessionRecord,
+        objects: &[Object],
+        limits: Limits,
+    ) -> Result<(), StoreError> {
         let mut connection = self.connection();
         let fail = Fail { path: &self.path };
         let transaction = connection
@@ -193,7 +198,13 @@ impl Store {
     }
 
     /// Writes down the engine's id of something that was made.
-    pub fn set_object_id(&self, id: &str, kind: ObjectKind, name: &str, object: &str) -> Result<(), StoreError> {
+    pub fn set_object_id(
+        &self,
+        id: &str,
+        kind: ObjectKind,
+        name: &str,
+        object: &str,
+    ) -> Result<(), StoreError> {
         self.run(|connection| objects::set_id(connection, id, kind, name, object)).map(drop)
     }
 
@@ -224,7 +235,8 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // In WAL mode nothing is lost but the last transactions of a power cut; what these had recorded is found again by
@@ -270,11 +282,17 @@ impl Fail<'_> {
         };
         match (code, error) {
             (Some(ErrorCode::DiskFull), _) => StoreError::Full { path },
-            (Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt), _) => StoreError::Corrupt { path, reason },
+            (Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt), _) => {
+                StoreError::Corrupt { path, reason }
+            }
             (Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => StoreError::Busy { path },
-            (Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied), _) => StoreError::NotWritable { path, reason },
+            (Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied), _) => {
+                StoreError::NotWritable { path, reason }
+            }
             // The side files of WAL could not be made or grown: what stopped that is asked of the file system.
-            (Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure), _) => self.file_trouble(extended, reason),
+            (Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure), _) => {
+                self.file_trouble(extended, reason)
+            }
             (
                 None,
                 rusqlite::Error::FromSqlConversionFailure(..)
