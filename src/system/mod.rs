@@ -1,9 +1,17 @@
-//! What is asked of the operating system: clock, processes, descriptors.
+//! The system as podspawn meets it: captured facts, clock, processes, trusted files, terminals, signals, the guest's program.
 //!
 //! The only place that reads the clock, the environment and the uid, and, with `wire`, `guest` and `pam`, the only one
 //! that may hold `unsafe` code. Calls nothing else of podspawn.
 
 pub mod clock;
+pub mod files;
+pub mod guest_program;
+pub mod host;
 pub mod process;
+pub mod signals;
+pub mod terminal;
+pub mod watch;
 
 pub use clock::{Clock, SettableClock, SystemClock};
+pub use guest_program::guest_program;
+pub use host::Host;

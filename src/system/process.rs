@@ -1,7 +1,89 @@
-//! Processes of this host: who they are, and whether they still are who they were.
+//! Processes of this host, named so that a pid that was given to another process meanwhile is never mistaken for the first.
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use thiserror::Error;
+
+/// Why a process could not be pinned.
+#[derive(Debug, Error)]
+pub enum PinError {
+    /// No process has that pid.
+    #[error("no process has pid {0}")]
+    Gone(i32),
+    /// The pid belongs to another process than the one that was recorded.
+    #[error("pid {0} belongs to another process now")]
+    Replaced(i32),
+    /// The machine was started again since.
+    #[error("the host was started again since")]
+    Rebooted,
+    /// The system refused.
+    #[error("look at process {pid}: {source}")]
+    Io {
+        /// The pid.
+        pid: i32,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+/// A process held by a descriptor: while [`Pinned::is_alive`] says so, its pid means this process and no other.
+#[derive(Debug)]
+pub struct Pinned {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Pinned {
+    /// Pins whatever process has this pid now.
+    pub fn any(pid: i32) -> Result<Self, PinError> {
+        let raw = (pid > 0).then(|| Pid::from_raw(pid)).flatten().ok_or(PinError::Gone(pid))?;
+        match pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Self { pid, pidfd }),
+            Err(rustix::io::Errno::SRCH) => Err(PinError::Gone(pid)),
+            Err(errno) => Err(PinError::Io { pid, source: errno.into() }),
+        }
+    }
+
+    /// Pins the process that was recorded with this start time (clock ticks since boot) under this boot id.
+    pub fn recorded(pid: i32, start: u64, boot: &str) -> Result<Self, PinError> {
+        if boot_id().map_err(|source| PinError::Io { pid, source })? != boot {
+            return Err(PinError::Rebooted);
+        }
+        // The descriptor first: the start time read after it belongs to the process it holds, if that still lives then.
+        let pinned = Self::any(pid)?;
+        let now =
+            start_time(pid).map_err(|source| PinError::Io { pid, source })?.ok_or(PinError::Gone(pid))?;
+        if now != start {
+            return Err(PinError::Replaced(pid));
+        }
+        if !pinned.is_alive() {
+            return Err(PinError::Gone(pid));
+        }
+        Ok(pinned)
+    }
+
+    /// The pid.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Whether the process has not ended yet.
+    pub fn is_alive(&self) -> bool {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    }
+}
+
+impl AsFd for Pinned {
+    /// Becomes readable when the process ends.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
 
 /// The id that the kernel gave this boot.
 pub fn boot_id() -> io::Result<String> {
@@ -10,8 +92,9 @@ pub fn boot_id() -> io::Result<String> {
 
 /// When a process started, in clock ticks since boot. None if there is no such process or only its zombie.
 pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
-    match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(text) => parse_stat(&text)
+    // Bytes: a program's name need not be text.
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(bytes) => parse_stat(&String::from_utf8_lossy(&bytes))
             .map(|(state, start)| (!matches!(state, 'Z' | 'X' | 'x')).then_some(start))
             .ok_or_else(|| {
                 io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as expected"))
@@ -55,5 +138,22 @@ mod tests {
     #[test]
     fn the_boot_has_an_id() {
         assert_eq!(boot_id().unwrap().len(), 36);
+    }
+
+    #[test]
+    fn only_the_recorded_process_is_pinned() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let (start, boot) = (start_time(pid).unwrap().unwrap(), boot_id().unwrap());
+        let pinned = Pinned::recorded(pid, start, &boot).unwrap();
+        assert!(pinned.is_alive());
+        assert!(matches!(Pinned::recorded(pid, start + 1, &boot), Err(PinError::Replaced(_))));
+        assert!(matches!(Pinned::recorded(pid, start, "another"), Err(PinError::Rebooted)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!pinned.is_alive());
+        assert!(matches!(Pinned::recorded(pid, start, &boot), Err(PinError::Gone(_))));
+        assert!(matches!(Pinned::any(-1), Err(PinError::Gone(_))));
+        assert!(matches!(Pinned::any(0), Err(PinError::Gone(_))));
     }
 }

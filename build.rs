@@ -1,0 +1,148 @@
+//! Builds the guest and embeds it: one file to install and to update.
+//!
+//! The guest runs in images that have no C library at all, so it is linked statically whatever this build is asked for: a
+//! cargo run of its own, with flags of its own, in a folder of its own below `OUT_DIR` (sharing the outer cargo's
+//! folder would wait for the outer cargo's lock for ever). Also tells the program which commit it was built from.
+
+#![allow(clippy::disallowed_methods, reason = "a build script's arguments are its environment")]
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use sha2::{Digest, Sha256};
+
+/// What goes into the guest. Nothing else makes it stale.
+const GUEST_SOURCES: [&str; 6] =
+    ["guest/src", "guest/Cargo.toml", "wire/src", "wire/Cargo.toml", "Cargo.toml", "Cargo.lock"];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            println!("cargo::error={text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    for source in GUEST_SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+
+    let program = build_guest(&root, &out.join("guest"))?;
+    let bytes = fs::read(&program).map_err(|e| format!("read {}: {e}", program.display()))?;
+    let embedded = out.join("podspawn-guest");
+    fs::write(&embedded, &bytes).map_err(|e| format!("write {}: {e}", embedded.display()))?;
+    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("cargo::rustc-env=PODSPAWN_GUEST={}", embedded.display());
+    println!("cargo::rustc-env=PODSPAWN_GUEST_SHA256={hash}");
+
+    println!("cargo::rustc-env=PODSPAWN_COMMIT={}", commit(&root).unwrap_or_else(|| "none".into()));
+    Ok(())
+}
+
+fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, String> {
+    let triple = guest_triple()?;
+    let mut cargo = Command::new(variable("CARGO")?);
+    cargo.current_dir(root);
+    // What the outer cargo tells this script is about another package, and its flags (a sanitizer, a linter as compiler,
+    // another target folder) are meant for other programs. What says how to reach a registry or a linker stays.
+    for (name, _) in env::vars_os() {
+        let Some(text) = name.to_str() else { continue };
+        if of_the_outer_build(text) {
+            cargo.env_remove(&name);
+        }
+    }
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    flags.push(format!("--remap-path-prefix={}=podspawn", root.display()));
+    if let Some(home) = env::var_os("CARGO_HOME") {
+        flags.push(format!("--remap-path-prefix={}=cargo", Path::new(&home).display()));
+    }
+    cargo
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        // A build folder set in a configuration file would be the outer cargo's, and locked.
+        .env("CARGO_BUILD_BUILD_DIR", target_dir)
+        .args(["build", "--locked", "--package", "podspawn-guest", "--bin", "podspawn-guest"])
+        .args(["--profile", "guest", "--target", &triple])
+        .arg("--manifest-path")
+        .arg(root.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target_dir)
+        .stdin(Stdio::null());
+    let output = cargo.output().map_err(|e| format!("start cargo for the guest: {e}"))?;
+    if !output.status.success() {
+        // One directive is one line: cargo shows each as an error of this build.
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            println!("cargo::error={line}");
+        }
+        return Err(format!("the guest does not build ({})", output.status));
+    }
+    Ok(target_dir.join(&triple).join("guest").join("podspawn-guest"))
+}
+
+/// The target of this build with musl where its library is installed (a smaller program), else as it is.
+fn guest_triple() -> Result<String, String> {
+    let target = variable("TARGET")?;
+    let musl = target.replace("-gnu", "-musl");
+    let sysroot = Command::new(variable("RUSTC")?)
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|e| format!("ask rustc for its sysroot: {e}"))?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+    Ok(if sysroot.join("lib/rustlib").join(&musl).join("lib").is_dir() { musl } else { target })
+}
+
+fn of_the_outer_build(name: &str) -> bool {
+    const KEPT: [&str; 7] = [
+        "CARGO_HOME",
+        "CARGO_MAKEFLAGS",
+        "CARGO_BUILD_JOBS",
+        "CARGO_NET_",
+        "CARGO_HTTP_",
+        "CARGO_REGISTR",
+        "CARGO_SOURCE_",
+    ];
+    if name.starts_with("CARGO_TARGET_") {
+        return !name.ends_with("_LINKER");
+    }
+    if name.starts_with("CARGO") {
+        return !KEPT.iter().any(|kept| name.starts_with(kept));
+    }
+    matches!(
+        name,
+        "RUSTFLAGS" | "RUSTDOCFLAGS" | "RUSTC" | "RUSTDOC" | "RUSTC_WORKSPACE_WRAPPER" | "RUSTC_LINKER"
+    ) || matches!(name, "TARGET" | "HOST" | "OUT_DIR" | "PROFILE" | "OPT_LEVEL" | "DEBUG" | "NUM_JOBS")
+        || name.starts_with("CLIPPY_")
+        || name.starts_with("DEP_")
+}
+
+/// The short commit, for `podspawn version`. Followed only in release builds: elsewhere every commit would rebuild.
+fn commit(root: &Path) -> Option<String> {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").current_dir(root).args(args).stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (output.status.success() && !text.is_empty()).then_some(text)
+    };
+    // An unpacked archive inside somebody else's repository is not that repository's commit.
+    if git(&["rev-parse", "--show-cdup"]).is_some() || !root.join(".git").exists() {
+        return None;
+    }
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    if env::var("PROFILE").as_deref() == Ok("release") {
+        let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
+        if root.join(&log).exists() {
+            println!("cargo::rerun-if-changed={log}");
+        }
+    }
+    Some(commit)
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|e| format!("{name}: {e}"))
+}
