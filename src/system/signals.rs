@@ -154,7 +154,7 @@ impl Signals {
     }
 
     /// The next signal that has arrived; none if none has.
-    pub fn next(&mut self) -> Option<Signal> {
+    pub fn take(&mut self) -> Option<Signal> {
         loop {
             let mut byte = [0u8];
             match rustix::io::read(self.read_end.as_ref()?, &mut byte) {
@@ -184,7 +184,7 @@ impl Drop for Signals {
         for number in self.caught.drain(..) {
             registry.remove(number);
         }
-        while self.next().is_some() {}
+        while self.take().is_some() {}
         if let Some(read_end) = self.read_end.take() {
             registry.idle.push((self.slot, read_end));
         }
@@ -256,7 +256,7 @@ mod tests {
     fn wait(signals: &mut Signals) -> Option<Signal> {
         let mut fds = [PollFd::new(signals, PollFlags::IN)];
         while poll(&mut fds, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })) == Err(rustix::io::Errno::INTR) {}
-        signals.next()
+        signals.take()
     }
 
     #[test]
@@ -271,10 +271,10 @@ mod tests {
         drop(first);
         raise(Signal::WindowChange);
         assert_eq!(wait(&mut second), Some(Signal::WindowChange));
-        assert_eq!(second.next(), None);
+        assert_eq!(second.take(), None);
         drop(second);
         assert_eq!(action(number, None).unwrap().sa_sigaction, before);
         let mut again = Signals::catch(&[Signal::WindowChange]).unwrap();
-        assert_eq!(again.next(), None, "what was told to an earlier waiter is not told again");
+        assert_eq!(again.take(), None, "what was told to an earlier waiter is not told again");
     }
 }
