@@ -1,0 +1,109 @@
+//! Signals: receiving them as events, and sending them where the first process itself may not.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
+/// Signals that the loop receives.
+const RECEIVED: [i32; 3] = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
+
+/// Whom to signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// One process.
+    Process(i32),
+    /// A process group.
+    Group(i32),
+    /// Every process but the first one.
+    Everyone,
+}
+
+/// A descriptor that becomes readable when the loop has a signal to act on; those signals are blocked from here on.
+pub fn receive() -> std::io::Result<OwnedFd> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set before anything else uses it, and all pointers are to live locals.
+    let fd = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in RECEIVED {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+        libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Ignores what must never end the first process.
+pub fn ignore_harmless() {
+    for signal in [libc::SIGPIPE, libc::SIGHUP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGTSTP] {
+        // SAFETY: ignoring a signal installs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Takes the signals that have come; each kind is reported once.
+pub fn taken(fd: &OwnedFd) -> Vec<i32> {
+    const SIZE: usize = size_of::<libc::signalfd_siginfo>();
+    let mut signals = Vec::new();
+    let mut buffer = [0u8; SIZE * 8];
+    while let Ok(got) = rustix::io::read(fd.as_fd(), &mut buffer) {
+        for info in buffer[..got].chunks_exact(SIZE) {
+            // The number is the record's first field.
+            let signal = i32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
+            if !signals.contains(&signal) {
+                signals.push(signal);
+            }
+        }
+        if got == 0 {
+            break;
+        }
+    }
+    signals
+}
+
+/// Sends a signal. Where this process lacks `CAP_KILL`, a child that has become `uid` sends it.
+pub fn send(target: Target, signal: i32, uid: u32) {
+    if !(1..=64).contains(&signal) {
+        return;
+    }
+    let pid = match target {
+        Target::Process(pid) if pid > 0 => pid,
+        Target::Group(group) if group > 1 => -group,
+        Target::Everyone => -1,
+        Target::Process(_) | Target::Group(_) => return,
+    };
+    // SAFETY: plain system call.
+    let sent = unsafe { libc::kill(pid, signal) } == 0;
+    let denied = !sent && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM);
+    // For everyone the call succeeds if one single process could be reached.
+    if !denied && target != Target::Everyone {
+        return;
+    }
+    // SAFETY: this process has one thread, and the child calls nothing but system calls before it ends. The loop reaps it.
+    unsafe {
+        if libc::fork() == 0 {
+            if libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0 {
+                libc::kill(pid, signal);
+            }
+            libc::_exit(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonsense_is_not_sent() {
+        // Each of these would reach this very process or more.
+        send(Target::Process(0), libc::SIGKILL, 0);
+        send(Target::Group(1), libc::SIGKILL, 0);
+        send(Target::Group(0), libc::SIGKILL, 0);
+        send(Target::Process(std::process::id() as i32), 0, 0);
+        send(Target::Process(std::process::id() as i32), 65, 0);
+    }
+}
