@@ -3,8 +3,10 @@
 //! One thread, one event loop ([`reactor`]), nothing that blocks. Knows the wire and the container it runs in, and nothing of
 //! engines, sessions or configuration.
 
+mod database;
 pub mod pty;
 pub mod reactor;
 pub mod service;
+pub mod sftp;
 pub mod signal;
 pub mod spawn;

@@ -1,2 +1,18 @@
-//! Entry of the guest.
-fn main() {}
+//! Entry of the guest: one program under several names.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let name = args.first().and_then(|name| std::path::Path::new(name).file_name()).unwrap_or_default();
+    match (name.to_str(), args.get(1).and_then(|arg| arg.to_str())) {
+        (Some("sftp-server"), _) => podspawn_guest::sftp::main(&args[1..]),
+        (_, Some("sftp-server")) => podspawn_guest::sftp::main(&args[2..]),
+        _ => {
+            let _ = writeln!(std::io::stderr(), "podspawn-guest: usage: podspawn-guest (sftp-server) ...");
+            ExitCode::FAILURE
+        }
+    }
+}
