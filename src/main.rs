@@ -1,3 +1,7 @@
 //! The one program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    podspawn::commands::main(std::env::args_os())
+}
