@@ -82,7 +82,9 @@ impl From<UsageError> for CommandError {
     fn from(error: UsageError) -> Self {
         let text = error.to_string();
         let hints = match error {
-            UsageError::Name(_) => Vec::new(),
+            UsageError::Name(error) => {
+                error.suggestion.map(|name| format!("did you mean `{name}`?")).into_iter().collect()
+            }
             UsageError::Argument { hints, .. } => hints,
         };
         Self { kind: ErrorKind::Usage, text, hints }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::names::MachineName;
+use crate::names::{ImageRef, MachineName};
 
 use super::UsageError;
 
@@ -23,7 +23,7 @@ pub struct CreateRequest {
     /// Name of the machine.
     pub name: MachineName,
     /// Image, if one was named.
-    pub image: Option<String>,
+    pub image: Option<ImageRef>,
 }
 
 impl TryFrom<CreateArgs> for CreateRequest {
@@ -31,6 +31,6 @@ impl TryFrom<CreateArgs> for CreateRequest {
 
     fn try_from(args: CreateArgs) -> Result<Self, UsageError> {
         let CreateArgs { name, image } = args;
-        Ok(Self { name: name.parse()?, image })
+        Ok(Self { name: name.parse()?, image: image.map(|image| image.parse()).transpose()? })
     }
 }

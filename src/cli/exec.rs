@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Target, UsageError};
+use super::UsageError;
+use crate::names::Target;
 
 /// As typed.
 #[derive(Debug, Args)]
@@ -43,6 +44,6 @@ impl TryFrom<ExecArgs> for ExecRequest {
         if command.first().is_none_or(String::is_empty) {
             return Err(UsageError::argument("the command is empty", "podspawn exec <machine> -- ls -la"));
         }
-        Ok(Self { target: Target::parse(&name)?, interactive, tty, command })
+        Ok(Self { target: name.parse()?, interactive, tty, command })
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::names::MachineName;
+use crate::names::{ImageRef, MachineName};
 
 use super::UsageError;
 
@@ -28,7 +28,7 @@ pub struct RunRequest {
     /// Name of the machine.
     pub name: MachineName,
     /// Image, if one was named.
-    pub image: Option<String>,
+    pub image: Option<ImageRef>,
     /// Program and arguments; empty for a shell.
     pub command: Vec<String>,
 }
@@ -38,6 +38,6 @@ impl TryFrom<RunArgs> for RunRequest {
 
     fn try_from(args: RunArgs) -> Result<Self, UsageError> {
         let RunArgs { name, image, command } = args;
-        Ok(Self { name: name.parse()?, image, command })
+        Ok(Self { name: name.parse()?, image: image.map(|image| image.parse()).transpose()?, command })
     }
 }

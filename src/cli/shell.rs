@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{Target, UsageError};
+use super::UsageError;
+use crate::names::Target;
 
 /// As typed.
 #[derive(Debug, Args)]
@@ -26,6 +27,6 @@ impl TryFrom<ShellArgs> for ShellRequest {
 
     fn try_from(args: ShellArgs) -> Result<Self, UsageError> {
         let ShellArgs { name } = args;
-        Ok(Self { target: Target::parse(&name)? })
+        Ok(Self { target: name.parse()? })
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{OutputArg, UsageError};
-use crate::names::MachineName;
+use crate::names::{ImageRef, MachineName};
 
 /// As typed.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub struct SpecRequest {
     /// Which machine, if one was named.
     pub target: Option<MachineName>,
     /// Image, if one was named.
-    pub image: Option<String>,
+    pub image: Option<ImageRef>,
     /// How to write it.
     pub output: OutputArg,
 }
@@ -35,6 +35,10 @@ impl TryFrom<SpecArgs> for SpecRequest {
 
     fn try_from(args: SpecArgs) -> Result<Self, UsageError> {
         let SpecArgs { target, image, output } = args;
-        Ok(Self { target: target.map(|name| name.parse()).transpose()?, image, output })
+        Ok(Self {
+            target: target.map(|name| name.parse()).transpose()?,
+            image: image.map(|image| image.parse()).transpose()?,
+            output,
+        })
     }
 }

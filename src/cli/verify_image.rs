@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::UsageError;
+use crate::names::ImageRef;
 
 /// As typed.
 #[derive(Debug, Args)]
@@ -16,7 +17,7 @@ pub struct VerifyImageArgs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyImageRequest {
     /// Which image.
-    pub image: String,
+    pub image: ImageRef,
 }
 
 impl TryFrom<VerifyImageArgs> for VerifyImageRequest {
@@ -24,6 +25,6 @@ impl TryFrom<VerifyImageArgs> for VerifyImageRequest {
 
     fn try_from(args: VerifyImageArgs) -> Result<Self, UsageError> {
         let VerifyImageArgs { image } = args;
-        Ok(Self { image })
+        Ok(Self { image: image.parse()? })
     }
 }
