@@ -12,11 +12,12 @@ use clap::Parser;
 use crate::cli::{Cli, Command, Refusal};
 use crate::command_error::CommandError;
 use crate::exit::Exit;
+use crate::system::Host;
 use crate::ui::Ui;
 
 /// Runs one command line. The one place that prints an error and picks the exit code.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let ui = Ui::new(false, None);
+pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> ExitCode {
+    let ui = Ui::new(host.var_os("NO_COLOR").is_some(), host.var("TERM"));
     match parse_and_run(args, &ui) {
         Ok(exit) => exit.into(),
         Err(error) => {
