@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use podspawn_runtimes::Facts;
+use podspawn_runtimes::Runtime;
 
-use crate::state::{AttachWay, FirstProcess};
+use crate::state::{AttachWay, FirstProcess, SessionRecord};
 
 /// How one container's guest is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,16 @@ pub struct GuestAddress {
     pub process: Option<FirstProcess>,
     /// Directory on this host where the guest's socket is bind-mounted, if not reached through `/proc`.
     pub socket_dir: Option<String>,
+}
+
+impl From<&SessionRecord> for GuestAddress {
+    fn from(record: &SessionRecord) -> Self {
+        Self {
+            container_id: record.container_id.clone(),
+            process: record.process.clone(),
+            socket_dir: record.socket_dir.clone(),
+        }
+    }
 }
 
 /// What a ready guest said.
@@ -34,11 +44,12 @@ pub trait GuestPort {
     /// What went wrong.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Waits until the guest has finished provisioning, probing the direct way first where `facts` allows it.
+    /// Waits until the guest has finished provisioning, probing the direct way first where the engine's facts allow it.
+    /// May be dropped at any time.
     async fn wait_ready(
         &self,
+        engine: &Runtime,
         address: &GuestAddress,
-        facts: &Facts,
         limit: Duration,
     ) -> Result<GuestReady, Self::Error>;
 }

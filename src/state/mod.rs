@@ -12,7 +12,7 @@ pub mod record;
 mod rows;
 mod store;
 
-pub use error::{LockError, StoreError};
+pub use error::{LimitReached, LockError, StoreError};
 pub use lease::{Lease, Leases};
 pub use lock::{LockWait, UserLock, UserLocks};
 pub use record::*;

@@ -130,21 +130,8 @@ impl Store {
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| fail.sql(error))?;
-        let count = |condition: &str, user: &str| {
-            transaction.query_row(
-                &format!("SELECT count(*), count(*) FILTER (WHERE user = ?1 {condition}) FROM sessions"),
-                [user],
-                |row| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?)),
-            )
-        };
-        let (total, of_user) = count("", record.key.user.as_str()).map_err(|error| fail.sql(error))?;
-        if limits.per_user > 0 && of_user >= limits.per_user {
-            let user = record.key.user.to_string();
-            return Err(LimitReached::PerUser { user, count: of_user, limit: limits.per_user }.into());
-        }
-        if limits.total > 0 && total >= limits.total {
-            return Err(LimitReached::Total { count: total, limit: limits.total }.into());
-        }
+        // In the same transaction: two users who start at once share the limit on all.
+        check_counts(&transaction, &record.key.user, limits).map_err(|error| fail.sql(error))??;
         match with_parameters(&transaction, INSERT, record) {
             Ok(_) => {}
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
@@ -156,6 +143,11 @@ impl Store {
         objects::insert(&transaction, &record.id, objects)
             .and_then(|()| transaction.commit())
             .map_err(|error| fail.sql(error))
+    }
+
+    /// Whether one more session of a user would be allowed, as [`Store::insert`] will find out.
+    pub fn check_limits(&self, user: &UserName, limits: Limits) -> Result<(), StoreError> {
+        self.run(|connection| check_counts(connection, user, limits))?.map_err(StoreError::Limit)
     }
 
     fn is_key_error(&self, error: &rusqlite::Error) -> bool {
@@ -213,6 +205,26 @@ impl Store {
         self.run(|connection| objects::remove(connection, id, kind, name)).map(drop)
     }
 
+    /// Something that is to be remembered apart from any session.
+    pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.run(|connection| {
+            connection
+                .query_row("SELECT value FROM meta WHERE key = ?1", [format!("note:{name}")], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// Remembers it.
+    pub fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        self.run(|connection| {
+            connection.execute(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
+                [format!("note:{name}").as_str(), value],
+            )
+        })
+        .map(drop)
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere leaves no open transaction: rusqlite rolls it back when it is dropped.
         self.connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -221,6 +233,29 @@ impl Store {
     fn run<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         work(&self.connection()).map_err(|error| Fail { path: &self.path }.sql(error))
     }
+}
+
+fn check_counts(
+    connection: &Connection,
+    user: &UserName,
+    limits: Limits,
+) -> rusqlite::Result<Result<(), LimitReached>> {
+    if limits == Limits::default() {
+        return Ok(Ok(()));
+    }
+    let (total, of_user): (u32, u32) = connection.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE user = ?1) FROM sessions",
+        [user.as_str()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if limits.per_user > 0 && of_user >= limits.per_user {
+        let user = user.to_string();
+        return Ok(Err(LimitReached::PerUser { user, count: of_user, limit: limits.per_user }));
+    }
+    if limits.total > 0 && total >= limits.total {
+        return Ok(Err(LimitReached::Total { count: total, limit: limits.total }));
+    }
+    Ok(Ok(()))
 }
 
 /// Makes an empty file that only its owner may read: SQLite gives its side files the same mode.

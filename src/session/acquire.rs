@@ -1,0 +1,180 @@
+//! Joining a session, or making the one that is missing.
+
+use std::time::Duration;
+
+use podspawn_runtimes::Engine;
+
+use super::core::{Core, EngineSource, Session, display_name};
+use super::decide::{Verdict, judge};
+use super::error::SessionError;
+use super::guest_port::GuestPort;
+use super::report::{Cancel, Report, Step};
+use super::settle::{Purpose, is_alive};
+use crate::names::{SessionKey, UserName};
+use crate::spec::SessionSpec;
+use crate::state::{LockError, SessionRecord, Status};
+
+/// How long the quick way waits for another process: joins hold the lock for a millisecond or two.
+const QUICK_LIMIT: Duration = Duration::from_millis(250);
+
+/// What is to happen if the session exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exists {
+    /// It is joined.
+    Join,
+    /// It is an error.
+    Refuse,
+}
+
+/// A connection, and whether its session was made for it.
+#[derive(Debug)]
+pub struct Acquired {
+    /// The connection.
+    pub session: Session,
+    /// The session is new.
+    pub created: bool,
+}
+
+impl<S, G> Core<S, G> {
+    /// Joins a session that runs, without any call to the engine and without an async runtime. None if there is none,
+    /// or if more than a look is needed: then [`Core::join`] or [`Core::acquire`] finds out.
+    pub fn try_join(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
+        let _lock = match self.locks().lock_blocking(&key.user, QUICK_LIMIT) {
+            Ok(lock) => lock,
+            Err(LockError::Timeout { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(record) = self.store.find(key)? else { return Ok(None) };
+        let connections = self.leases().sweep(&record.id)?;
+        match judge(&record, connections, self.now()) {
+            Verdict::Keep | Verdict::Resume | Verdict::StartGrace(_) => {}
+            Verdict::BeingMade | Verdict::Destroy(_) => return Ok(None),
+        }
+        if !record.process.as_ref().is_some_and(is_alive) {
+            return Ok(None);
+        }
+        self.connect(record).map(Some)
+    }
+
+    /// Counts a connection to a session that is known to run. The caller holds the user's lock.
+    fn connect(&self, mut record: SessionRecord) -> Result<Session, SessionError> {
+        // The lease comes first: should this process end in between, the session counts as left, never as held.
+        let lease = self.leases().take(&record.id)?;
+        record.status = Status::Running;
+        record.grace_expiry = None;
+        record.last_activity = self.now();
+        self.store.update(&record)?;
+        Ok(Session { record, lease })
+    }
+}
+
+impl<S: EngineSource, G: GuestPort> Core<S, G> {
+    /// Joins a session, starting its container again if that stands still and is worth it. None if there is none (any
+    /// more). Never makes one.
+    pub async fn join(
+        &self,
+        key: &SessionKey,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<Option<Session>, SessionError> {
+        let _lock = self.lock(&key.user, report, cancel).await?;
+        match self.settled(key, report, cancel).await? {
+            Some(record) => self.connect(record).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Joins the session of that spec or makes it.
+    pub async fn acquire(
+        &self,
+        spec: &SessionSpec,
+        exists: Exists,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<Acquired, SessionError> {
+        let mut pulled = false;
+        loop {
+            let lock = self.lock(&spec.key.user, report, cancel).await?;
+            if let Some(record) = self.settled(&spec.key, report, cancel).await? {
+                return match exists {
+                    Exists::Refuse => Err(SessionError::InUse { name: display_name(&record) }),
+                    Exists::Join => Ok(Acquired { session: self.connect(record)?, created: false }),
+                };
+            }
+            self.tidy_others(&spec.key, report, cancel).await?;
+            self.store.check_limits(&spec.key.user, self.limits)?;
+            let engine = self.engines.engine().await?;
+            let image = spec.image.to_string();
+            if pulled || engine.image(&image).await?.is_some() {
+                let session = self.create(spec, engine, report, cancel).await?;
+                return Ok(Acquired { session, created: true });
+            }
+            // A pull may take minutes: nobody else of this user has to wait for it.
+            drop(lock);
+            report.step(Step::Pulling { image: &image });
+            let mut progress = |progress| report.step(Step::PullProgress(progress));
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(SessionError::Cancelled),
+                outcome = engine.pull(&image, &mut progress) => outcome?,
+            };
+            report.step(Step::Pulled { image: &image });
+            pulled = true;
+        }
+    }
+
+    /// The session of a key as it really is.
+    async fn settled(
+        &self,
+        key: &SessionKey,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<Option<SessionRecord>, SessionError> {
+        match self.store.find(key)? {
+            Some(record) => self.settle(record, Purpose::Join, report, cancel).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Makes what the store says of one session true: finishes off what was left half-made or half-removed, removes
+    /// what is over, starts the grace period of what was left without a word.
+    pub async fn reconcile(&self, key: &SessionKey) -> Result<Option<SessionRecord>, SessionError> {
+        let (report, cancel) = (&mut super::report::Silent, &Cancel::never());
+        let _lock = self.lock(&key.user, report, cancel).await?;
+        match self.store.find(key)? {
+            Some(record) => self.settle(record, Purpose::Tidy, report, cancel).await,
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Core::reconcile`] for every session of a user.
+    pub async fn reconcile_user(&self, user: &UserName) -> Result<(), SessionError> {
+        let (report, cancel) = (&mut super::report::Silent, &Cancel::never());
+        let _lock = self.lock(user, report, cancel).await?;
+        for record in self.store.of_user(user)? {
+            self.settle(record, Purpose::Tidy, report, cancel).await?;
+        }
+        Ok(())
+    }
+
+    /// Acts on the same user's other sessions that are over or were left half-way; those that run are not looked at.
+    /// What cannot be done does not stop the caller, the next cleanup tries again.
+    async fn tidy_others(
+        &self,
+        but: &SessionKey,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<(), SessionError> {
+        for record in self.store.of_user(&but.user)? {
+            let verdict = judge(&record, self.leases().count(&record.id)?, self.now());
+            if record.key == *but || verdict == Verdict::Keep {
+                continue;
+            }
+            let name = display_name(&record);
+            if let Err(error) = self.settle(record, Purpose::Tidy, report, cancel).await {
+                tracing::warn!(user = %but.user, project = name, "could not tidy up: {error}");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! One pass over everything: what is over goes, what was left half-way is finished off, what nobody knows is removed.
+//!
+//! The engine is asked for three lists in all, and then only about what has to go: a thousand sessions that run cost
+//! nothing more.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use podspawn_runtimes::{Engine, Labels, Runtime};
+
+use super::core::{Core, EngineSource, label};
+use super::decide::{Reason, Verdict, judge};
+use super::error::SessionError;
+use super::guest_port::GuestPort;
+use super::report::{Cancel, Silent};
+use super::settle::Purpose;
+use crate::names::UserName;
+use crate::state::{SessionRecord, Status, Timestamp};
+
+/// Younger things without a row are left alone.
+const ORPHAN_AGE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What a pass did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CleanupReport {
+    /// Sessions removed because their grace period was over.
+    pub grace_expired: usize,
+    /// Sessions removed because their lifetime was over.
+    pub lifetime_expired: usize,
+    /// Sessions removed that nobody is connected to any more and that are not kept.
+    pub abandoned: usize,
+    /// Sessions removed whose making or removal had not come to an end.
+    pub unfinished: usize,
+    /// Sessions removed whose container was gone.
+    pub gone: usize,
+    /// Grace periods started because a connection had ended without a word.
+    pub grace_started: usize,
+    /// Containers, networks and volumes removed that belonged to no session.
+    pub orphans_removed: usize,
+    /// What could not be done; the next pass tries again.
+    pub failures: Vec<String>,
+}
+
+impl CleanupReport {
+    /// Whether there was nothing to do.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn count(&mut self, reason: Reason) {
+        match reason {
+            Reason::GraceExpired => self.grace_expired += 1,
+            Reason::LifetimeExpired => self.lifetime_expired += 1,
+            Reason::Disconnect | Reason::Stop | Reason::Remove => self.abandoned += 1,
+            Reason::Unfinished | Reason::RemovalUnfinished => self.unfinished += 1,
+            Reason::ContainerGone => self.gone += 1,
+        }
+    }
+}
+
+/// Something in the engine that says it belongs to a session of this installation.
+struct Found {
+    kind: &'static str,
+    id: String,
+    name: String,
+    labels: Labels,
+    /// Seconds since the epoch, where the engine says.
+    created_at: Option<i64>,
+}
+
+impl<S: EngineSource, G: GuestPort> Core<S, G> {
+    /// One pass. One failing session does not stop it; an engine that cannot be reached does, after everything that
+    /// needs no engine is done.
+    pub async fn cleanup(&self) -> Result<CleanupReport, SessionError> {
+        let mut report = CleanupReport::default();
+        let now = self.now();
+        // The worst first: what is past its grace period is never counted as past its lifetime too.
+        let mut due = Vec::new();
+        for record in self.store.all()? {
+            match judge(&record, self.leases().count(&record.id)?, now) {
+                Verdict::Destroy(reason) => due.push((order(reason), reason, record)),
+                Verdict::StartGrace(_) | Verdict::Resume => self.pass_over(&record, None, &mut report).await,
+                Verdict::Keep | Verdict::BeingMade => {}
+            }
+        }
+        due.sort_by_key(|(order, _, _)| *order);
+        for (_, reason, record) in due {
+            self.pass_over(&record, Some(reason), &mut report).await;
+        }
+        let engine = self.engines.engine().await?;
+        self.compare(engine, &mut report).await?;
+        self.forget_leases()?;
+        if !report.is_empty() {
+            tracing::info!(
+                grace_expired = report.grace_expired,
+                lifetime_expired = report.lifetime_expired,
+                orphans_removed = report.orphans_removed,
+                "cleanup pass complete"
+            );
+        }
+        Ok(report)
+    }
+
+    /// Looks at one session again under its user's lock and does what is to be done.
+    async fn pass_over(&self, seen: &SessionRecord, expected: Option<Reason>, report: &mut CleanupReport) {
+        match self.act(seen, expected).await {
+            Ok(Some(Done::Removed(reason))) => report.count(reason),
+            Ok(Some(Done::GraceStarted)) => report.grace_started += 1,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(
+                    user = %seen.key.user, project = seen.key.project(), container = seen.container_name, "{error}"
+                );
+                report.failures.push(error.to_string());
+            }
+        }
+    }
+
+    async fn act(&self, seen: &SessionRecord, expected: Option<Reason>) -> Result<Option<Done>, SessionError> {
+        let _lock = self.lock(&seen.key.user, &mut Silent, &Cancel::never()).await?;
+        let Some(record) = self.store.get(&seen.id)? else { return Ok(None) };
+        let verdict = judge(&record, self.leases().sweep(&record.id)?, self.now());
+        let reason = match verdict {
+            Verdict::Destroy(reason) => Some(reason),
+            // A session is made under the lock that we hold: its maker has given up without being able to undo.
+            Verdict::BeingMade => Some(Reason::Unfinished),
+            Verdict::Keep | Verdict::Resume | Verdict::StartGrace(_) => None,
+        };
+        if let Some(reason) = reason {
+            log_removal(&record, reason);
+            self.remove(record, reason, &mut Silent).await?;
+            return Ok(Some(Done::Removed(reason)));
+        }
+        if expected == Some(Reason::ContainerGone) {
+            // Looked at again, under the lock: the session may have been made anew or its container started.
+            let left = self.settle(record, Purpose::Tidy, &mut Silent, &Cancel::never()).await?;
+            return Ok(left.is_none().then_some(Done::Removed(Reason::ContainerGone)));
+        }
+        let started = matches!(verdict, Verdict::StartGrace(_));
+        if verdict != Verdict::Keep {
+            self.settle(record, Purpose::Tidy, &mut Silent, &Cancel::never()).await?;
+        }
+        Ok(started.then_some(Done::GraceStarted))
+    }
+
+    /// Compares what the engine has with what the store says.
+    async fn compare(&self, engine: &Runtime, report: &mut CleanupReport) -> Result<(), SessionError> {
+        let all = self.installation();
+        // The engine first, then the rows: a row is written before anything of its session exists, so that what is in
+        // the lists and in no row has lost its session.
+        let containers = engine.containers(&all).await?;
+        let networks = engine.networks(&all).await?;
+        let volumes = engine.volumes(&all).await?;
+        let rows = self.store.all()?;
+
+        let alive: BTreeSet<&str> = containers.iter().map(|container| container.id.as_str()).collect();
+        for record in &rows {
+            let settled = matches!(record.status, Status::Running | Status::GracePeriod);
+            let here = self.engine_of(record).await.is_ok();
+            if settled && here && !alive.contains(record.container_id.as_str()) {
+                self.pass_over(record, Some(Reason::ContainerGone), report).await;
+            }
+        }
+
+        let known: BTreeSet<&str> = rows.iter().map(|record| record.id.as_str()).collect();
+        let containers = containers.into_iter().map(|found| Found {
+            kind: "container",
+            id: found.id,
+            name: found.name,
+            labels: found.labels,
+            created_at: Some(found.created_at),
+        });
+        let networks = networks.into_iter().map(|found| Found {
+            kind: "network",
+            id: found.id,
+            name: found.name,
+            labels: found.labels,
+            created_at: found.created_at,
+        });
+        let volumes = volumes.into_iter().map(|found| Found {
+            kind: "volume",
+            id: found.name.clone(),
+            name: found.name,
+            labels: found.labels,
+            created_at: None,
+        });
+        // Containers first: they hold the others.
+        for found in containers.chain(networks).chain(volumes) {
+            let Some(session) = found.labels.get(label::SESSION) else { continue };
+            if known.contains(session.as_str()) || !old_enough(found.created_at, self.now()) {
+                continue;
+            }
+            match self.remove_orphan(engine, &found).await {
+                Ok(removed) => report.orphans_removed += usize::from(removed),
+                Err(error) => {
+                    tracing::warn!(kind = found.kind, name = found.name, "{error}");
+                    report.failures.push(error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_orphan(&self, engine: &Runtime, found: &Found) -> Result<bool, SessionError> {
+        // Who labels a thing with a user that cannot be has not been podspawn.
+        let Some(user) = found.labels.get(label::USER).and_then(|user| user.parse::<UserName>().ok()) else {
+            return Ok(false);
+        };
+        let _lock = self.lock(&user, &mut Silent, &Cancel::never()).await?;
+        if !self.is_orphan(&found.labels) {
+            return Ok(false);
+        }
+        let id: String = found.id.chars().take(12).collect();
+        tracing::info!(name = found.name, id, "removing orphaned {}", found.kind);
+        match found.kind {
+            "container" => engine.remove_container(&found.id).await?,
+            "network" => engine.remove_network(&found.id).await?,
+            _ => engine.remove_volume(&found.id).await?,
+        }
+        Ok(true)
+    }
+
+    /// Removes what processes left that died between taking a lease and writing the row.
+    fn forget_leases(&self) -> Result<(), SessionError> {
+        let known: BTreeSet<String> = self.store.all()?.into_iter().map(|record| record.id).collect();
+        for session in self.leases().sessions()? {
+            if !known.contains(&session) {
+                self.leases().forget(&session)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Done {
+    Removed(Reason),
+    GraceStarted,
+}
+
+fn log_removal(record: &SessionRecord, reason: Reason) {
+    let what = match reason {
+        Reason::GraceExpired => "grace period expired, destroying",
+        Reason::LifetimeExpired => "max lifetime expired, destroying",
+        Reason::Disconnect | Reason::Stop | Reason::Remove => "nobody is connected, destroying",
+        Reason::Unfinished => "its maker is gone, destroying",
+        Reason::RemovalUnfinished => "finishing the removal of",
+        Reason::ContainerGone => "its container is gone, destroying",
+    };
+    tracing::info!(
+        user = %record.key.user, project = record.key.project(), container = record.container_name, "{what}"
+    );
+}
+
+/// Grace first, then lifetime, then the rest.
+fn order(reason: Reason) -> u8 {
+    match reason {
+        Reason::GraceExpired => 0,
+        Reason::LifetimeExpired => 1,
+        _ => 2,
+    }
+}
+
+fn old_enough(created_at: Option<i64>, now: Timestamp) -> bool {
+    created_at.is_none_or(|created| now.as_second().saturating_sub(created) >= ORPHAN_AGE.as_secs())
+}

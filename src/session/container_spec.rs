@@ -1,0 +1,204 @@
+//! From the resolved spec to what the engine is told: a pure function.
+
+use std::path::{Path, PathBuf};
+
+use podspawn_runtimes::{ContainerSpec, EngineKind, Facts, Labels, Mount, NetworkSpec, Seccomp};
+use podspawn_wire::{GUEST_DIR, GUEST_PROGRAM, InitConfig, PROTOCOL, USER_DIR, User};
+
+use super::core::label;
+use crate::spec::SessionSpec;
+use crate::state::SessionRecord;
+
+/// Directory that every session's user has, whatever the image.
+const WORKSPACE: &str = "/workspace";
+
+/// Prefix of the names of podspawn's bridges on the engine's host: firewall rules can name them all.
+const BRIDGE_PREFIX: &str = "pspn-";
+
+/// Longest host name that the kernel takes.
+const HOSTNAME_MAX: usize = 63;
+
+/// Where the guest's program comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum GuestSource {
+    /// A file on the engine's host.
+    File(PathBuf),
+    /// A volume that holds it.
+    Volume(String),
+}
+
+/// Account files for a root file system that nobody can edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AccountFiles {
+    pub(super) passwd: PathBuf,
+    pub(super) group: PathBuf,
+}
+
+/// What was prepared outside the spec.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Prepared {
+    /// The guest's program.
+    pub(super) guest: GuestSource,
+    /// Prepared account files, for a read-only root.
+    pub(super) accounts: Option<AccountFiles>,
+    /// A directory of this host for the guest's socket, and who connects to it.
+    pub(super) socket: Option<(PathBuf, u32)>,
+    /// The seccomp filter, read.
+    pub(super) seccomp: Seccomp,
+    /// Network to join, by id.
+    pub(super) network: String,
+}
+
+/// The container of a session.
+pub(super) fn container(
+    spec: &SessionSpec,
+    record: &SessionRecord,
+    facts: &Facts,
+    labels: Labels,
+    prepared: &Prepared,
+) -> ContainerSpec {
+    let security = &spec.security;
+    let init = init_config(spec, facts, prepared);
+    let mut labels = labels;
+    labels.insert(label::PROJECT.into(), spec.key.project().into());
+    ContainerSpec {
+        name: record.container_name.clone(),
+        image: spec.image.to_string(),
+        entrypoint: vec![
+            GUEST_PROGRAM.into(),
+            "init".into(),
+            serde_json::to_string(&init).unwrap_or_else(|error| unreachable!("plain data serialises: {error}")),
+        ],
+        user: Some("0".into()),
+        working_dir: Some("/".into()),
+        hostname: Some(cut(&spec.hostname, HOSTNAME_MAX)),
+        labels,
+        network: Some(prepared.network.clone()),
+        mounts: mounts(spec, prepared),
+        cap_drop: security.cap_drop.clone(),
+        cap_add: security.cap_add.clone(),
+        no_new_privileges: security.no_new_privileges,
+        pids_limit: spec.resources.pids_limit,
+        cpus: spec.resources.cpus,
+        memory: spec.resources.memory,
+        readonly_rootfs: security.readonly_rootfs,
+        seccomp: prepared.seccomp.clone(),
+        runtime: security.runtime.clone(),
+        stop_signal: Some("SIGTERM".into()),
+        ..ContainerSpec::default()
+    }
+}
+
+/// The network of a session.
+pub(super) fn network(record: &SessionRecord, labels: Labels) -> NetworkSpec {
+    // The end of a time-ordered id is its random part.
+    let tail = &record.id[record.id.len().saturating_sub(8)..];
+    NetworkSpec {
+        name: record.key.network_name(),
+        labels,
+        bridge_name: Some(format!("{BRIDGE_PREFIX}{tail}")),
+        internal: false,
+    }
+}
+
+/// Where prepared files of a session lie, and the socket directory.
+pub(super) fn session_directory(sessions: &Path, record_id: &str) -> PathBuf {
+    sessions.join(record_id)
+}
+
+fn init_config(spec: &SessionSpec, facts: &Facts, prepared: &Prepared) -> InitConfig {
+    let account = &spec.account;
+    InitConfig {
+        protocol: PROTOCOL,
+        user: User {
+            name: account.name.clone(),
+            uid: account.uid,
+            gid: account.gid,
+            home: account.home.clone(),
+            shell: account.shell.clone(),
+        },
+        sudo: true,
+        no_new_privileges: spec.security.no_new_privileges,
+        readonly_rootfs: spec.security.readonly_rootfs,
+        user_dirs: vec![WORKSPACE.into()],
+        // The engine's limit counts the sandbox's own threads there.
+        nproc_limit: spec
+            .resources
+            .pids_limit
+            .filter(|_| facts.kind == EngineKind::Gvisor)
+            .and_then(|limit| u64::try_from(limit).ok()),
+        socket_uid: prepared.socket.as_ref().map(|(_, uid)| *uid),
+        env: spec.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+    }
+}
+
+/// All mounts. Where two want one place, what was asked for wins over what podspawn adds by itself.
+fn mounts(spec: &SessionSpec, prepared: &Prepared) -> Vec<Mount> {
+    let mut mounts = vec![match &prepared.guest {
+        GuestSource::File(path) => {
+            Mount::Bind { source: path.clone(), target: GUEST_PROGRAM.into(), read_only: true }
+        }
+        GuestSource::Volume(name) => {
+            let target = GUEST_PROGRAM.rsplit_once('/').map_or("/", |(directory, _)| directory);
+            Mount::Volume { name: name.clone(), target: target.into(), read_only: true }
+        }
+    }];
+    mounts.push(match &prepared.socket {
+        Some((source, _)) => Mount::Bind { source: source.clone(), target: GUEST_DIR.into(), read_only: false },
+        None => tmpfs(GUEST_DIR, "rw,noexec,nosuid,nodev,size=64k,mode=0700"),
+    });
+    mounts.push(tmpfs(USER_DIR, "rw,noexec,nosuid,nodev,size=64k,mode=0711"));
+    mounts.extend(spec.mounts.iter().map(|mount| Mount::Bind {
+        source: mount.source.clone(),
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+    }));
+    if let Some(home) = &spec.persistent_home {
+        mounts.push(Mount::Bind { source: home.clone(), target: spec.account.home.clone(), read_only: false });
+    }
+    for (target, options) in &spec.security.tmpfs {
+        add(&mut mounts, tmpfs(target, options));
+    }
+    if spec.security.readonly_rootfs {
+        if let Some(files) = &prepared.accounts {
+            for (source, target) in [(&files.passwd, "/etc/passwd"), (&files.group, "/etc/group")] {
+                add(
+                    &mut mounts,
+                    Mount::Bind { source: source.clone(), target: target.into(), read_only: true },
+                );
+            }
+        }
+        // Nothing can be linked into a read-only root: the program itself goes where people look for sudo.
+        if let (true, GuestSource::File(path)) = (spec.security.no_new_privileges, &prepared.guest) {
+            let target = "/usr/bin/sudo".into();
+            add(&mut mounts, Mount::Bind { source: path.clone(), target, read_only: true });
+        }
+        add(&mut mounts, tmpfs("/tmp", "rw,exec,nosuid,nodev,mode=1777"));
+        add(&mut mounts, tmpfs("/var/tmp", "rw,exec,nosuid,nodev,mode=1777"));
+        add(&mut mounts, tmpfs("/run", "rw,nosuid,nodev,mode=0755"));
+        add(&mut mounts, tmpfs(&spec.account.home, "rw,exec,nosuid,nodev,mode=0755"));
+        add(&mut mounts, tmpfs(WORKSPACE, "rw,exec,nosuid,nodev,mode=0755"));
+    }
+    mounts
+}
+
+fn tmpfs(target: &str, options: &str) -> Mount {
+    Mount::Tmpfs { target: target.into(), options: options.into() }
+}
+
+fn target(mount: &Mount) -> &str {
+    match mount {
+        Mount::Bind { target, .. } | Mount::Volume { target, .. } | Mount::Tmpfs { target, .. } => target,
+    }
+}
+
+/// Adds a mount unless something is mounted there already.
+fn add(mounts: &mut Vec<Mount>, mount: Mount) {
+    if !mounts.iter().any(|present| target(present) == target(&mount)) {
+        mounts.push(mount);
+    }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}

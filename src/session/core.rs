@@ -1,0 +1,163 @@
+//! The core as one value: what it works with, and what it hands out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use podspawn_runtimes::{Engine, EngineError, Facts, Labels, Runtime};
+
+use super::error::SessionError;
+use super::report::{Cancel, Report, Step};
+use crate::names::UserName;
+use crate::state::{Lease, Leases, Limits, SessionRecord, Store, UserLock, UserLocks};
+use crate::system::Clock;
+
+/// How long a command waits for another one of the same user: longer than any single engine call may take.
+pub(super) const LOCK_LIMIT: Duration = Duration::from_secs(90);
+
+/// How long a guest may take to put user, home and shell in place.
+pub(super) const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Labels on everything that podspawn makes in an engine.
+pub(super) mod label {
+    pub(crate) const MANAGED_BY: &str = "managed-by";
+    pub(crate) const PODSPAWN: &str = "podspawn";
+    pub(crate) const USER: &str = "podspawn-user";
+    pub(crate) const SESSION: &str = "podspawn-session";
+    pub(crate) const INSTALLATION: &str = "podspawn-installation";
+    pub(crate) const PROJECT: &str = "podspawn-project";
+}
+
+/// Gives the engine, connecting to it when it is first needed: joining a running session needs none.
+#[allow(async_fn_in_trait)]
+pub trait EngineSource {
+    /// The engine.
+    async fn engine(&self) -> Result<&Runtime, EngineError>;
+}
+
+/// An engine that is connected already.
+impl EngineSource for Runtime {
+    async fn engine(&self) -> Result<&Runtime, EngineError> {
+        Ok(self)
+    }
+}
+
+/// Where things of this host are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dirs {
+    /// Leases and locks.
+    pub locks: PathBuf,
+    /// What belongs to one session each and goes with it: prepared account files, socket directories.
+    pub sessions: PathBuf,
+    /// The guest's program; the engine must be able to read it.
+    pub guest: PathBuf,
+}
+
+/// Everything that sessions are made with.
+pub struct Core<S, G> {
+    /// What is remembered.
+    pub store: Store,
+    /// The engine.
+    pub engines: S,
+    /// How guests are waited for.
+    pub guests: G,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Directories of this host.
+    pub dirs: Dirs,
+    /// How many sessions may exist at once.
+    pub limits: Limits,
+    /// The uid of this process: who is not root cannot look into the containers of an engine that is.
+    pub uid: u32,
+    locks: UserLocks,
+    leases: Leases,
+}
+
+impl<S, G> Core<S, G> {
+    /// A core without limits on the number of sessions. `uid` is that of this process.
+    pub fn new(store: Store, engines: S, guests: G, clock: Arc<dyn Clock>, dirs: Dirs, uid: u32) -> Self {
+        let locks = UserLocks::new(&dirs.locks);
+        let leases = Leases::new(dirs.locks.join("leases"));
+        Self { store, engines, guests, clock, dirs, limits: Limits::default(), uid, locks, leases }
+    }
+
+    /// The connections to sessions.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// The locks of users.
+    pub fn locks(&self) -> &UserLocks {
+        &self.locks
+    }
+
+    pub(super) async fn lock(
+        &self,
+        user: &UserName,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<UserLock, SessionError> {
+        let waiting = |wait: crate::state::LockWait| report.step(Step::Waiting { pid: wait.pid });
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(SessionError::Cancelled),
+            lock = self.locks.lock(user, LOCK_LIMIT, waiting) => Ok(lock?),
+        }
+    }
+
+    /// Labels that everything of a session carries.
+    pub(super) fn labels(&self, record: &SessionRecord) -> Labels {
+        Labels::from([
+            (label::MANAGED_BY.into(), label::PODSPAWN.into()),
+            (label::USER.into(), record.key.user.to_string()),
+            (label::SESSION.into(), record.id.clone()),
+            (label::INSTALLATION.into(), self.store.installation().into()),
+        ])
+    }
+
+    /// What is looked for when a session's own things are: nothing else matches.
+    pub(super) fn own(&self, record: &SessionRecord) -> Labels {
+        Labels::from([
+            (label::SESSION.into(), record.id.clone()),
+            (label::INSTALLATION.into(), self.store.installation().into()),
+        ])
+    }
+}
+
+impl<S: EngineSource, G> Core<S, G> {
+    /// The engine that a session lives in, if it is the one in use.
+    pub async fn engine_of(&self, record: &SessionRecord) -> Result<&Runtime, SessionError> {
+        let engine = self.engines.engine().await?;
+        let current = &engine.facts().endpoint;
+        // Docker and gVisor may share one endpoint, and either way of speaking to it does.
+        match record.engine.split_once(' ') {
+            Some((_, endpoint)) if endpoint == current => Ok(engine),
+            _ => Err(SessionError::OtherEngine {
+                name: display_name(record),
+                made_by: record.engine.clone(),
+                current: engine_name(engine.facts()),
+            }),
+        }
+    }
+}
+
+/// An engine as the store names it.
+pub(super) fn engine_name(facts: &Facts) -> String {
+    format!("{} {}", facts.kind.name(), facts.endpoint)
+}
+
+/// A session as its owner calls it.
+pub(super) fn display_name(record: &SessionRecord) -> String {
+    match &record.key.name {
+        Some(name) => name.to_string(),
+        None => record.key.user.to_string(),
+    }
+}
+
+/// A connection to a session. It is in the session's count until it is released or dropped, or this process ends.
+#[derive(Debug)]
+pub struct Session {
+    /// The session as it was when the connection was made.
+    pub record: SessionRecord,
+    pub(super) lease: Lease,
+}

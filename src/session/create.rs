@@ -1,0 +1,194 @@
+//! Making a session: everything that is going to exist is written down first, and undone if it does not come to an end.
+
+use podspawn_runtimes::{ContainerSpec, Engine, EngineError, Labels, NetworkSpec, Runtime};
+use uuid::{NoContext, Uuid};
+
+use super::container_spec::{self, session_directory};
+use super::core::{Core, EngineSource, Session, engine_name, label};
+use super::decide::{Reason, later};
+use super::error::SessionError;
+use super::guest_port::GuestPort;
+use super::prepare;
+use super::report::{Cancel, Report, Silent, Step};
+use crate::spec::{Kind, Mode, SessionSpec};
+use crate::state::{AttachWay, Object, ObjectKind, SessionRecord, Status};
+
+impl<S: EngineSource, G: GuestPort> Core<S, G> {
+    /// Makes a session, whose image is present. The caller holds the user's lock.
+    pub(super) async fn create(
+        &self,
+        spec: &SessionSpec,
+        engine: &Runtime,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<Session, SessionError> {
+        // Whatever can be refused is refused before anything exists.
+        let seccomp = prepare::seccomp(&spec.security.seccomp)?;
+        let (mut record, objects) = self.plan(spec, engine);
+        // The lease comes before the row: a row in state `creating` without one has lost its maker.
+        let lease = self.leases().take(&record.id)?;
+        if let Err(error) = self.store.insert(&record, &objects, self.limits) {
+            lease.end();
+            self.leases().forget(&record.id)?;
+            return Err(error.into());
+        }
+        report.step(Step::Creating { container: &record.container_name, image: &record.image });
+        match self.build(&mut record, spec, seccomp, engine, report, cancel).await {
+            Ok(()) => Ok(Session { record, lease }),
+            Err(error) => {
+                lease.end();
+                // The first error is the one that tells what went wrong; what cannot be undone stays recorded.
+                if let Err(left) = self.remove(record, Reason::Unfinished, &mut Silent).await {
+                    tracing::warn!("after a session could not be made: {left}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The row of a session to be made, and everything that is going to exist, by name.
+    fn plan(&self, spec: &SessionSpec, engine: &Runtime) -> (SessionRecord, Vec<Object>) {
+        let now = self.now();
+        let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+        let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
+        let id = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds)).to_string();
+        let facts = engine.facts();
+        let directory = session_directory(&self.dirs.sessions, &id);
+        let with_socket = prepare::needs_socket_directory(facts, self.uid);
+        let socket_dir = with_socket.then(|| prepare::socket_directory(&directory).display().to_string());
+        let expires = spec.kind == Kind::Session && spec.mode != Mode::Persistent;
+        let lifetime = i64::try_from(spec.max_lifetime.as_secs()).unwrap_or(i64::MAX);
+        let object = |kind, name: String| Object { kind, name, id: None };
+        let mut objects = vec![
+            object(ObjectKind::Container, spec.key.container_name()),
+            object(ObjectKind::Network, spec.key.network_name()),
+        ];
+        if with_socket || spec.security.readonly_rootfs {
+            objects.push(object(ObjectKind::Directory, directory.display().to_string()));
+        }
+        let record = SessionRecord {
+            id,
+            key: spec.key.clone(),
+            kind: spec.kind,
+            status: Status::Creating,
+            container_id: String::new(),
+            container_name: spec.key.container_name(),
+            image: spec.image.to_string(),
+            network_id: String::new(),
+            service_ids: Vec::new(),
+            mode: spec.mode,
+            grace_seconds: i64::try_from(spec.grace_period.as_secs()).unwrap_or(i64::MAX),
+            shell: spec.account.shell.clone(),
+            account: spec.account.name.clone(),
+            created_at: now,
+            last_activity: now,
+            max_lifetime: expires.then(|| later(now, lifetime)),
+            grace_expiry: None,
+            attach: AttachWay::Engine,
+            socket_dir,
+            process: None,
+            engine: engine_name(facts),
+        };
+        (record, objects)
+    }
+
+    /// Makes everything and fills in `record`. No engine call is ever dropped half-way: an engine may finish what nobody
+    /// waits for any more. A wish to give up is looked at between the calls.
+    async fn build(
+        &self,
+        record: &mut SessionRecord,
+        spec: &SessionSpec,
+        seccomp: podspawn_runtimes::Seccomp,
+        engine: &Runtime,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<(), SessionError> {
+        check(cancel)?;
+        // Side by side, and neither is dropped when the other fails.
+        let (network, files) = {
+            let record = &*record;
+            tokio::join!(
+                self.make_network(record, engine, container_spec::network(record, self.labels(record))),
+                self.prepare_files(record, spec, engine, seccomp)
+            )
+        };
+        record.network_id = network?;
+        let mut prepared = files?;
+        prepared.network.clone_from(&record.network_id);
+        check(cancel)?;
+        let mut container =
+            container_spec::container(spec, record, engine.facts(), self.labels(record), &prepared);
+        for line in engine.facts().fit(&mut container) {
+            tracing::info!(container = record.container_name, "{line}");
+        }
+        record.container_id = self.make_container(record, engine, &container).await?;
+        check(cancel)?;
+        engine.start_container(&record.container_id).await?;
+        check(cancel)?;
+        *record = self.make_ready(record.clone(), engine, report, cancel).await?;
+        Ok(())
+    }
+
+    async fn make_network(
+        &self,
+        record: &SessionRecord,
+        engine: &Runtime,
+        network: NetworkSpec,
+    ) -> Result<String, SessionError> {
+        let id = match engine.create_network(&network).await {
+            Err(error) if error.is_conflict() => {
+                let matching = engine.networks(&self.installation()).await?;
+                let left = matching.into_iter().find(|found| found.name == network.name);
+                let Some(left) = left.filter(|left| self.is_orphan(&left.labels)) else {
+                    return Err(SessionError::Foreign { kind: "network", name: network.name });
+                };
+                engine.remove_network(&left.id).await?;
+                engine.create_network(&network).await?
+            }
+            other => other?,
+        };
+        self.store.set_object_id(&record.id, ObjectKind::Network, &network.name, &id)?;
+        Ok(id)
+    }
+
+    /// Makes the container. A name that is taken by a leftover of this installation is freed, never one of anybody else.
+    pub(super) async fn make_container(
+        &self,
+        record: &SessionRecord,
+        engine: &Runtime,
+        container: &ContainerSpec,
+    ) -> Result<String, SessionError> {
+        let created = match engine.create_container(container).await {
+            Err(EngineError::Conflict { .. }) => {
+                let found = engine.container(&container.name).await?;
+                let Some(left) = found.filter(|left| self.is_orphan(&left.labels)) else {
+                    return Err(SessionError::Foreign { kind: "container", name: container.name.clone() });
+                };
+                engine.remove_container(&left.id).await?;
+                engine.create_container(container).await?
+            }
+            other => other?,
+        };
+        self.store.set_object_id(&record.id, ObjectKind::Container, &container.name, &created.id)?;
+        for warning in created.warnings {
+            tracing::warn!(container = container.name, "{warning}");
+        }
+        Ok(created.id)
+    }
+
+    /// What everything of this installation carries.
+    pub(super) fn installation(&self) -> Labels {
+        Labels::from([(label::INSTALLATION.into(), self.store.installation().into())])
+    }
+
+    /// Whether something in the engine was made by this installation for a session that is no more.
+    pub(super) fn is_orphan(&self, labels: &Labels) -> bool {
+        let ours = labels.get(label::INSTALLATION).is_some_and(|id| id == self.store.installation());
+        let session = labels.get(label::SESSION).map(|id| self.store.get(id));
+        ours && matches!(session, Some(Ok(None)))
+    }
+}
+
+fn check(cancel: &Cancel) -> Result<(), SessionError> {
+    if cancel.is_cancelled() { Err(SessionError::Cancelled) } else { Ok(()) }
+}

@@ -1,0 +1,102 @@
+//! What can go wrong with a session.
+
+use std::io;
+use std::path::PathBuf;
+
+use podspawn_runtimes::EngineError;
+use thiserror::Error;
+
+use crate::state::{LimitReached, LockError, StoreError};
+
+/// A failure of the lifecycle core. Texts are lower-case fragments.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The store.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A limit on the number of sessions.
+    #[error(transparent)]
+    Limit(LimitReached),
+    /// Leases and locks.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A session of that key exists, and a new one was wanted.
+    #[error("`{name}` exists already")]
+    InUse {
+        /// Machine or session name.
+        name: String,
+    },
+    /// The session lives in another engine than the one that is spoken to.
+    #[error("`{name}` runs in the engine at {made_by}, and the engine in use is at {current}")]
+    OtherEngine {
+        /// Machine or session name.
+        name: String,
+        /// The engine that has it.
+        made_by: String,
+        /// The engine in use.
+        current: String,
+    },
+    /// The engine has something of that name that is not this session's.
+    #[error("the {kind} `{name}` exists in the engine and does not belong to this session")]
+    Foreign {
+        /// `container` or `network`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The guest did not get ready.
+    #[error("set up the container `{container}`")]
+    Guest {
+        /// The container's name.
+        container: String,
+        /// What the guest, or whoever waited for it, said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The container ended before it was of use.
+    #[error("the container `{container}` ended as soon as it was started{}", after(output))]
+    Ended {
+        /// The container's name.
+        container: String,
+        /// Last lines that it wrote; untrusted text.
+        output: String,
+    },
+    /// Something on this host that the container needs could not be prepared.
+    #[error("prepare `{}`: {source}", path.display())]
+    Prepare {
+        /// File or directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The image or the engine does not have what the spec asks for.
+    #[error("{0}")]
+    Impossible(String),
+    /// Not everything could be removed; what is left stays recorded, and the next cleanup tries again.
+    #[error("remove all of `{name}`: {}", failures.join("; "))]
+    NotRemoved {
+        /// Machine or session name.
+        name: String,
+        /// One fragment for each thing that is left.
+        failures: Vec<String>,
+    },
+    /// The caller gave it up; everything was undone.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+fn after(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!(", after it wrote: {output}") }
+}
+
+impl From<StoreError> for SessionError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Limit(limit) => Self::Limit(limit),
+            other => Self::Store(other),
+        }
+    }
+}

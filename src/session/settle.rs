@@ -1,0 +1,162 @@
+//! Makes what the store says of one session true again, under the lock of its user.
+
+use podspawn_runtimes::{ContainerState, Engine, LogOptions, Runtime};
+
+use super::core::{Core, EngineSource, READY_LIMIT};
+use super::decide::{Reason, Verdict, is_restartable, judge};
+use super::error::SessionError;
+use super::guest_port::{GuestAddress, GuestPort};
+use super::report::{Cancel, Report, Step};
+use crate::state::{FirstProcess, SessionRecord, Status, Timestamp};
+use crate::system::process;
+
+/// What a session is looked at for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody wants to connect: a stopped container is started again, a grace period is about to end.
+    Join,
+    /// Nobody does.
+    Tidy,
+}
+
+impl<S, G> Core<S, G> {
+    /// Now, as exactly as the store remembers times.
+    pub(super) fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+}
+
+impl<S: EngineSource, G: GuestPort> Core<S, G> {
+    /// The session as it really is, or none if it had to go. The caller holds the user's lock.
+    pub(super) async fn settle(
+        &self,
+        mut record: SessionRecord,
+        purpose: Purpose,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<Option<SessionRecord>, SessionError> {
+        let connections = self.leases().sweep(&record.id)?;
+        match judge(&record, connections, self.now()) {
+            // A session is made under the lock that we hold: its maker has given up without being able to undo.
+            Verdict::BeingMade => return self.remove(record, Reason::Unfinished, report).await.map(|()| None),
+            Verdict::Destroy(reason) => return self.remove(record, reason, report).await.map(|()| None),
+            Verdict::StartGrace(until) if purpose == Purpose::Tidy => {
+                record.status = Status::GracePeriod;
+                record.grace_expiry = Some(until);
+                self.store.update(&record)?;
+                tracing::info!(
+                    user = %record.key.user, project = record.key.project(), container = record.container_name,
+                    "nobody is connected, grace period started"
+                );
+            }
+            Verdict::Resume => {
+                record.status = Status::Running;
+                record.grace_expiry = None;
+                self.store.update(&record)?;
+            }
+            Verdict::Keep | Verdict::StartGrace(_) => {}
+        }
+        if record.process.as_ref().is_some_and(is_alive) {
+            return Ok(Some(record));
+        }
+        self.look_up(record, purpose, report, cancel).await
+    }
+
+    /// Asks the engine about a container of which this host does not know that it runs.
+    async fn look_up(
+        &self,
+        record: SessionRecord,
+        purpose: Purpose,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<Option<SessionRecord>, SessionError> {
+        let engine = self.engine_of(&record).await?;
+        let Some(found) = engine.container(&record.container_id).await? else {
+            return self.remove(record, Reason::ContainerGone, report).await.map(|()| None);
+        };
+        match found.state {
+            // A remote engine's container, which has no process here.
+            ContainerState::Running if !engine.facts().local => Ok(Some(record)),
+            ContainerState::Running if purpose == Purpose::Tidy => Ok(Some(record)),
+            // Somebody else started it again: it has another first process, which may not be ready.
+            ContainerState::Running => self.make_ready(record, engine, report, cancel).await.map(Some),
+            ContainerState::Created | ContainerState::Exited if !is_restartable(&record) => {
+                self.remove(record, Reason::ContainerGone, report).await.map(|()| None)
+            }
+            ContainerState::Created | ContainerState::Exited if purpose == Purpose::Tidy => Ok(Some(record)),
+            ContainerState::Created | ContainerState::Exited => {
+                report.step(Step::Restarting { container: &record.container_name });
+                engine.start_container(&record.container_id).await?;
+                self.make_ready(record, engine, report, cancel).await.map(Some)
+            }
+        }
+    }
+
+    /// Learns a started container's first process, waits until its guest is ready and writes both down.
+    pub(super) async fn make_ready(
+        &self,
+        mut record: SessionRecord,
+        engine: &Runtime,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<SessionRecord, SessionError> {
+        let container = record.container_name.clone();
+        let ended = |output| SessionError::Ended { container: container.clone(), output };
+        let pid = match engine.container(&record.container_id).await? {
+            Some(info) if info.state == ContainerState::Running => info.pid,
+            Some(_) => return Err(ended(last_lines(engine, &record.container_id).await)),
+            None => return Err(ended(String::new())),
+        };
+        record.process = pid.filter(|_| engine.facts().local).and_then(first_process);
+        report.step(Step::Provisioning);
+        let address = GuestAddress::from(&record);
+        let ready = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(SessionError::Cancelled),
+            ready = self.guests.wait_ready(engine, &address, READY_LIMIT) => ready,
+        }
+        .map_err(|error| SessionError::Guest { container: record.container_name.clone(), source: error.into() })?;
+        for warning in &ready.warnings {
+            tracing::warn!(container = record.container_name, "{warning}");
+        }
+        record.attach = ready.attach;
+        record.shell = ready.shell;
+        record.status = Status::Running;
+        record.grace_expiry = None;
+        self.store.update(&record)?;
+        Ok(record)
+    }
+}
+
+/// Whether this very process still runs on this host.
+pub(super) fn is_alive(first: &FirstProcess) -> bool {
+    process::start_time(first.pid).is_ok_and(|start| start == Some(first.start_time))
+        && process::boot_id().is_ok_and(|boot| boot == first.boot_id)
+}
+
+/// The process of that pid, if this host sees it.
+fn first_process(pid: i32) -> Option<FirstProcess> {
+    let start_time = process::start_time(pid).ok()??;
+    Some(FirstProcess { pid, start_time, boot_id: process::boot_id().ok()? })
+}
+
+/// What a container wrote last, on one line; best effort.
+async fn last_lines(engine: &Runtime, container: &str) -> String {
+    use futures_util::StreamExt;
+    use podspawn_runtimes::ExecOutput;
+    /// Enough for a message.
+    const MOST: usize = 2000;
+    let Ok(mut logs) = engine.logs(container, LogOptions { follow: false, tail: Some(5) }).await else {
+        return String::new();
+    };
+    let mut bytes = Vec::new();
+    while let Some(Ok(ExecOutput::Stdout(piece) | ExecOutput::Stderr(piece))) = logs.next().await {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > MOST {
+            bytes.truncate(MOST);
+            break;
+        }
+    }
+    String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")
+}
