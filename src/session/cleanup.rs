@@ -116,7 +116,11 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
     }
 
-    async fn act(&self, seen: &SessionRecord, expected: Option<Reason>) -> Result<Option<Done>, SessionError> {
+    async fn act(
+        &self,
+        seen: &SessionRecord,
+        expected: Option<Reason>,
+    ) -> Result<Option<Done>, SessionError> {
         let _lock = self.lock(&seen.key.user, &mut Silent, &Cancel::never()).await?;
         let Some(record) = self.store.get(&seen.id)? else { return Ok(None) };
         let verdict = judge(&record, self.leases().sweep(&record.id)?, self.now());

@@ -67,7 +67,8 @@ pub(super) fn container(
         entrypoint: vec![
             GUEST_PROGRAM.into(),
             "init".into(),
-            serde_json::to_string(&init).unwrap_or_else(|error| unreachable!("plain data serialises: {error}")),
+            serde_json::to_string(&init)
+                .unwrap_or_else(|error| unreachable!("plain data serialises: {error}")),
         ],
         user: Some("0".into()),
         working_dir: Some("/".into()),
@@ -144,7 +145,9 @@ fn mounts(spec: &SessionSpec, prepared: &Prepared) -> Vec<Mount> {
         }
     }];
     mounts.push(match &prepared.socket {
-        Some((source, _)) => Mount::Bind { source: source.clone(), target: GUEST_DIR.into(), read_only: false },
+        Some((source, _)) => {
+            Mount::Bind { source: source.clone(), target: GUEST_DIR.into(), read_only: false }
+        }
         None => tmpfs(GUEST_DIR, "rw,noexec,nosuid,nodev,size=64k,mode=0700"),
     });
     mounts.push(tmpfs(USER_DIR, "rw,noexec,nosuid,nodev,size=64k,mode=0711"));
@@ -154,7 +157,11 @@ fn mounts(spec: &SessionSpec, prepared: &Prepared) -> Vec<Mount> {
         read_only: mount.read_only,
     }));
     if let Some(home) = &spec.persistent_home {
-        mounts.push(Mount::Bind { source: home.clone(), target: spec.account.home.clone(), read_only: false });
+        mounts.push(Mount::Bind {
+            source: home.clone(),
+            target: spec.account.home.clone(),
+            read_only: false,
+        });
     }
     for (target, options) in &spec.security.tmpfs {
         add(&mut mounts, tmpfs(target, options));

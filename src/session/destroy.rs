@@ -118,7 +118,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     ) -> podspawn_runtimes::Result<Vec<String>> {
         match known_ids(objects) {
             Some(ids) => Ok(ids),
-            None => Ok(engine.containers(&self.own(record)).await?.into_iter().map(|found| found.id).collect()),
+            None => {
+                Ok(engine.containers(&self.own(record)).await?.into_iter().map(|found| found.id).collect())
+            }
         }
     }
 

@@ -39,7 +39,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let connections = self.leases().sweep(&record.id)?;
         match judge(&record, connections, self.now()) {
             // A session is made under the lock that we hold: its maker has given up without being able to undo.
-            Verdict::BeingMade => return self.remove(record, Reason::Unfinished, report).await.map(|()| None),
+            Verdict::BeingMade => {
+                return self.remove(record, Reason::Unfinished, report).await.map(|()| None);
+            }
             Verdict::Destroy(reason) => return self.remove(record, reason, report).await.map(|()| None),
             Verdict::StartGrace(until) if purpose == Purpose::Tidy => {
                 record.status = Status::GracePeriod;
@@ -116,7 +118,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             () = cancel.cancelled() => return Err(SessionError::Cancelled),
             ready = self.guests.wait_ready(engine, &address, READY_LIMIT) => ready,
         }
-        .map_err(|error| SessionError::Guest { container: record.container_name.clone(), source: error.into() })?;
+        .map_err(|error| SessionError::Guest {
+            container: record.container_name.clone(),
+            source: error.into(),
+        })?;
         for warning in &ready.warnings {
             tracing::warn!(container = record.container_name, "{warning}");
         }

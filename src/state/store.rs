@@ -209,7 +209,9 @@ impl Store {
     pub fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
         self.run(|connection| {
             connection
-                .query_row("SELECT value FROM meta WHERE key = ?1", [format!("note:{name}")], |row| row.get(0))
+                .query_row("SELECT value FROM meta WHERE key = ?1", [format!("note:{name}")], |row| {
+                    row.get(0)
+                })
                 .optional()
         })
     }
