@@ -2,8 +2,13 @@
 //!
 //! Dependencies point one way: `commands → local → session → spec, state, runtimes, wire → names, system`.
 
+pub mod cli;
+pub mod command_error;
+pub mod commands;
+pub mod exit;
 pub mod names;
 pub mod session;
 pub mod spec;
 pub mod state;
 pub mod system;
+pub mod ui;

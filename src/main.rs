@@ -1,3 +1,9 @@
 //! The one program.
 
-fn main() {}
+use std::process::ExitCode;
+
+use podspawn::system::Host;
+
+fn main() -> ExitCode {
+    podspawn::commands::main(std::env::args_os(), &Host::capture())
+}

@@ -1,0 +1,109 @@
+//! The command line as people type it.
+//!
+//! Owns the clap types, one file per command, and turns each `XArgs` (as typed) into an `XRequest` (valid). The turn
+//! destructures exhaustively, so that a flag that nothing reads does not compile. Calls `names`; does nothing else.
+
+mod create;
+mod doctor;
+mod exec;
+mod list;
+mod output;
+mod rm;
+mod run;
+mod shell;
+mod spec;
+mod status;
+mod stop;
+mod usage;
+mod verify_image;
+mod version;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use podspawn_runtimes::EngineKind;
+
+pub use create::*;
+pub use doctor::*;
+pub use exec::*;
+pub use list::*;
+pub use output::*;
+pub use rm::*;
+pub use run::*;
+pub use shell::*;
+pub use spec::*;
+pub use status::*;
+pub use stop::*;
+pub use usage::*;
+pub use verify_image::*;
+pub use version::*;
+
+/// Configuration file of a server; where it exists, this host is one.
+pub const SERVER_CONFIG: &str = "/etc/podspawn/config.yaml";
+
+/// Private containers over plain SSH, and throwaway machines locally.
+#[derive(Debug, Parser)]
+#[command(name = "podspawn", after_help = "Example:\n  podspawn version")]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command, as typed.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// Server configuration file [default: /etc/podspawn/config.yaml].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Append the log to this file [default: standard error].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Container engine to use [default: the first that answers].
+    #[arg(long, global = true, value_name = "ENGINE")]
+    pub runtime: Option<RuntimeArg>,
+}
+
+/// Engines by the words people type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RuntimeArg {
+    /// Docker with its default runtime.
+    Docker,
+    /// Podman, rootless or not.
+    Podman,
+    /// Docker with gVisor's `runsc`.
+    Gvisor,
+}
+
+/// Flags of every command, valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlobalRequest {
+    /// Server configuration file, if one was named.
+    pub config: Option<PathBuf>,
+    /// Log file, if one was named.
+    pub log_file: Option<PathBuf>,
+    /// Engine, if one was named.
+    pub runtime: Option<EngineKind>,
+}
+
+impl From<GlobalArgs> for GlobalRequest {
+    fn from(args: GlobalArgs) -> Self {
+        let GlobalArgs { config, log_file, runtime } = args;
+        let runtime = runtime.map(|runtime| match runtime {
+            RuntimeArg::Docker => EngineKind::Docker,
+            RuntimeArg::Podman => EngineKind::Podman,
+            RuntimeArg::Gvisor => EngineKind::Gvisor,
+        });
+        Self { config, log_file, runtime }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show podspawn's version.
+    Version(VersionArgs),
+}

@@ -1,0 +1,118 @@
+//! The engines that the test set-up started. One that is missing fails the test that asks for it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Where the set-up tells what it started.
+const FACTS: &str = "/run/podspawn-test/engines.env";
+
+/// An engine to run a story on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineName {
+    /// Docker 20.10.
+    Docker,
+    /// Docker 26.
+    Docker26,
+    /// Rootless Podman of an account of its own.
+    Podman,
+    /// Docker 20.10 with `runsc`.
+    Gvisor,
+}
+
+/// The account that owns the rootless engine.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime_dir: String,
+}
+
+/// A fact of the set-up, by its key.
+pub fn fact(key: &str) -> &'static str {
+    static FACTS_READ: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    let facts = FACTS_READ.get_or_init(|| {
+        let text = std::fs::read_to_string(FACTS)
+            .unwrap_or_else(|error| panic!("read {FACTS}: {error}\nhint: make engines"));
+        text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
+    });
+    facts.get(key).unwrap_or_else(|| panic!("{FACTS} does not name {key}\nhint: make engines"))
+}
+
+impl EngineName {
+    /// By the name that a test function carries.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "docker" => Self::Docker,
+            "docker26" => Self::Docker26,
+            "podman" => Self::Podman,
+            "gvisor" => Self::Gvisor,
+            other => panic!("no engine is called {other}"),
+        }
+    }
+
+    /// Path of the API socket.
+    pub fn socket(self) -> &'static str {
+        fact(match self {
+            Self::Docker | Self::Gvisor => "DOCKER_SOCKET",
+            Self::Docker26 => "DOCKER26_SOCKET",
+            Self::Podman => "PODMAN_SOCKET",
+        })
+    }
+
+    /// The name that this engine's output carries.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Docker | Self::Docker26 => "Docker",
+            Self::Podman => "Podman",
+            Self::Gvisor => "gVisor",
+        }
+    }
+
+    /// The account to run podspawn as; the test's own (root) if none.
+    pub fn account(self) -> Option<Account> {
+        (self == Self::Podman).then(|| Account {
+            name: fact("PODMAN_USER").into(),
+            uid: fact("PODMAN_UID").parse().expect("a uid"),
+            gid: fact("PODMAN_GID").parse().expect("a gid"),
+            runtime_dir: fact("PODMAN_RUNTIME_DIR").into(),
+        })
+    }
+
+    /// The engine's own command line, as `docker -H unix://…`.
+    pub fn cli(self) -> Command {
+        let mut command = Command::new(PathBuf::from(fact("DOCKER_CLI")));
+        command.arg("-H").arg(format!("unix://{}", self.socket()));
+        command.env_remove("DOCKER_CONTEXT").env_remove("DOCKER_HOST");
+        command
+    }
+
+    /// Runs the engine's own command line and returns its trimmed output; a failure fails the test.
+    #[track_caller]
+    pub fn run(self, args: &[&str]) -> String {
+        let output = self.cli().args(args).output().expect("start the engine's command line");
+        assert!(
+            output.status.success(),
+            "{} {args:?}: {}",
+            self.label(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Ids of objects (`container`, `network`, `volume`) with this label.
+    pub fn labelled(self, kind: &str, label: &str) -> Vec<String> {
+        let filter = format!("label={label}");
+        let args: &[&str] = match kind {
+            "container" => &["container", "ls", "-aq", "--no-trunc", "--filter", &filter],
+            kind => &[kind, "ls", "-q", "--filter", &filter],
+        };
+        self.run(args).lines().map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,23 @@
+//! One test per engine from one function.
+
+/// `on_engines! { [docker, podman] fn name(env: Env) { … } }` makes the tests `name::docker` and `name::podman`, each
+/// with an [`super::Env`] of its own on that engine.
+#[macro_export]
+macro_rules! on_engines {
+    ($( $(#[$meta:meta])* [$($engine:ident),+ $(,)?] fn $name:ident($env:ident: Env) $body:block )+) => {$(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            fn story($env: $crate::harness::Env) $body
+
+            $(
+                #[test]
+                fn $engine() {
+                    story($crate::harness::Env::on($crate::harness::EngineName::named(stringify!($engine))));
+                }
+            )+
+        }
+    )+};
+}

@@ -1,0 +1,18 @@
+//! What every story of this test binary builds on: a private home, a private owner name, real engines, terminals.
+//!
+//! Owns nothing of podspawn: it drives the built program as a person or a script would. Everything made through an
+//! [`Env`] is removed when it is dropped.
+
+#[macro_use]
+mod matrix;
+pub mod command;
+pub mod engines;
+pub mod env;
+pub mod json;
+pub mod system;
+pub mod terminal;
+
+pub use command::{Invocation, Run};
+pub use engines::EngineName;
+pub use env::Env;
+pub use terminal::Terminal;
