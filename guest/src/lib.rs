@@ -3,7 +3,10 @@
 //! One thread, one event loop ([`reactor`]), nothing that blocks. Knows the wire and the container it runs in, and nothing of
 //! engines, sessions or configuration.
 
+pub mod accounts;
+pub mod copy;
 mod database;
+pub mod environment;
 pub mod pty;
 pub mod reactor;
 pub mod service;
