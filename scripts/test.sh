@@ -17,6 +17,8 @@ step "$CARGO fmt --check"
 "$CARGO" fmt --all --check
 step "$CARGO clippy"
 "$CARGO" clippy --workspace --all-targets --quiet -- -D warnings
+# and without what only tests switch on
+"$CARGO" clippy --package podspawn --lib --bins --quiet -- -D warnings
 case ${1:-} in
     --soak)
         step "$CARGO test, long rounds"

@@ -1,0 +1,8 @@
+//! The invariants that a test can check by reading the tree: which room may call which, who may print, where `unsafe` may
+//! stand, what every text and manifest must look like. Reads files; starts nothing.
+
+mod docs;
+mod layers;
+mod manifests;
+mod source;
+mod texts;
