@@ -14,7 +14,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("local", &["config", "names", "session", "spec", "state", "system"]),
     ("cli", &["names"]),
     ("exit", &[]),
-    ("command_error", &["config", "exit", "local", "names", "session", "spec", "state", "system", "ui"]),
+    (
+        "command_error",
+        &["cli", "config", "exit", "local", "names", "session", "spec", "state", "system", "ui"],
+    ),
     (
         "commands",
         &[
