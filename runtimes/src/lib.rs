@@ -9,14 +9,24 @@ pub mod types;
 pub use error::{EngineError, Result};
 pub use types::*;
 
+mod call;
+pub mod discovery;
+mod docker;
+mod endpoint;
 pub mod engine;
-#[cfg(feature = "fake")]
+mod gvisor;
+mod podman;
+mod raw;
 mod runtime;
 #[cfg(feature = "fake")]
 pub mod testing;
 
+pub use discovery::{Chosen, DiscoveryError, DiscoveryInput, Tried, discover};
+pub use docker::Docker;
+pub use endpoint::Endpoint;
 pub use engine::{ByteStream, Engine};
-#[cfg(feature = "fake")]
+pub use gvisor::Gvisor;
+pub use podman::Podman;
 pub use runtime::Runtime;
 
 #[cfg(all(feature = "fake", not(debug_assertions)))]

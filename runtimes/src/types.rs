@@ -488,3 +488,6 @@ pub struct LogOptions {
 
 /// How long an engine call may take before it is given up; pulls, builds, waits and streams have their own limits.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long an engine may take to say what it is when it is first spoken to.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::discovery::Chosen;
+use crate::endpoint::Endpoint;
+use crate::runtime::Runtime;
+use crate::types::EngineKind;
+
 /// Where the setup writes what it started.
 const ENGINES_FILE: &str = "/run/podspawn-test/engines.env";
 
@@ -78,6 +83,26 @@ impl TestEngines {
         }
     }
 
+    /// Docker 20.10.
+    pub async fn docker(&self) -> Runtime {
+        connect(EngineKind::Docker, &self.docker_socket).await
+    }
+
+    /// The newer Docker.
+    pub async fn docker26(&self) -> Runtime {
+        connect(EngineKind::Docker, &self.docker26_socket).await
+    }
+
+    /// Rootless Podman.
+    pub async fn podman(&self) -> Runtime {
+        connect(EngineKind::Podman, &self.podman_socket).await
+    }
+
+    /// gVisor under Docker 20.10.
+    pub async fn gvisor(&self) -> Runtime {
+        connect(EngineKind::Gvisor, &self.docker_socket).await
+    }
+
     /// Every socket with a short name for messages.
     pub fn sockets(&self) -> [(&'static str, &Path); 3] {
         [
@@ -85,5 +110,12 @@ impl TestEngines {
             ("docker26", &self.docker26_socket),
             ("podman", &self.podman_socket),
         ]
+    }
+}
+
+async fn connect(kind: EngineKind, socket: &Path) -> Runtime {
+    match Runtime::connect(&Chosen::at(kind, Endpoint::Unix(socket.into()))).await {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("{error}; run `scripts/engines.sh start`"),
     }
 }

@@ -1,0 +1,147 @@
+//! Images: look up, pull, build, name, remove.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{BuildInfo, CreateImageInfo, ProgressDetail};
+use bollard::query_parameters::{BuildImageOptions, CreateImageOptions, RemoveImageOptions, TagImageOptions};
+use futures_util::StreamExt;
+
+use super::api::Api;
+use crate::call::Action;
+use crate::error::{EngineError, Result};
+use crate::types::*;
+
+/// Longest time without any sign of progress of a pull.
+const PULL_SILENCE: Duration = Duration::from_secs(60);
+/// How many last lines of a failed build's output its error shows.
+const BUILD_TAIL: usize = 20;
+
+impl Api {
+    pub(crate) async fn image(&self, reference: &str) -> Result<Option<ImageInfo>> {
+        let action = Action::on("inspect", "image", reference)?;
+        match self.ask(&action, self.client.inspect_image(reference)).await {
+            Ok(found) => Ok(Some(ImageInfo {
+                id: found.id.unwrap_or_default(),
+                env: found.config.and_then(|config| config.env).unwrap_or_default(),
+                size: found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+                architecture: found.architecture.unwrap_or_default(),
+            })),
+            Err(EngineError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) async fn pull(&self, reference: &str, progress: ProgressSink<'_>) -> Result<ImageInfo> {
+        let action = Action::on("pull", "image", reference)?;
+        let failed = |answer: String| EngineError::Pull { image: reference.into(), answer };
+        let options =
+            CreateImageOptions { from_image: Some(with_tag(reference)), ..CreateImageOptions::default() };
+        let mut steps = std::pin::pin!(self.client.create_image(Some(options), None, None));
+        while let Some(step) = action.wait_for(PULL_SILENCE, async { Ok(steps.next().await) }).await? {
+            match step {
+                Ok(step) => report(step, progress),
+                Err(Error::DockerResponseServerError { message, .. }) => return Err(failed(message)),
+                Err(Error::DockerStreamError { error }) => return Err(failed(error)),
+                Err(error) => return Err(self.error(&action, error)),
+            }
+        }
+        self.image(reference)
+            .await?
+            .ok_or_else(|| failed("the engine does not have it after the pull".into()))
+    }
+
+    pub(crate) async fn build(&self, spec: &BuildSpec, progress: ProgressSink<'_>) -> Result<ImageInfo> {
+        let action = Action::on("build", "image", &spec.tag)?;
+        let options = BuildImageOptions {
+            dockerfile: spec.dockerfile.clone(),
+            t: Some(spec.tag.clone()),
+            rm: true,
+            forcerm: true,
+            buildargs: Some(spec.args.clone().into_iter().collect()),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            target: spec.target.clone().unwrap_or_default(),
+            ..BuildImageOptions::default()
+        };
+        let context = bollard::body_full(spec.context_tar.clone());
+        let mut steps = std::pin::pin!(self.client.build_image(options, None, Some(context)));
+        let mut tail = VecDeque::new();
+        let failed = |tail: VecDeque<String>, message: String| EngineError::Build {
+            image: spec.tag.clone(),
+            answer: tail.into_iter().chain([message]).collect::<Vec<_>>().join("\n"),
+        };
+        while let Some(step) = steps.next().await {
+            match step {
+                Ok(BuildInfo { stream: Some(text), .. }) => {
+                    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                        if tail.len() == BUILD_TAIL {
+                            tail.pop_front();
+                        }
+                        tail.push_back(line.to_owned());
+                        progress(Progress::Line(line.to_owned()));
+                    }
+                }
+                Ok(BuildInfo { id, status, progress_detail, .. }) => {
+                    report(CreateImageInfo { id, status, progress_detail, error_detail: None }, progress);
+                }
+                Err(Error::DockerResponseServerError { message, .. }) => return Err(failed(tail, message)),
+                Err(Error::DockerStreamError { error }) => return Err(failed(tail, error)),
+                Err(error) => return Err(self.error(&action, error)),
+            }
+        }
+        let built = self.image(&spec.tag).await?;
+        built.ok_or_else(|| failed(tail, "the engine does not have it after the build".into()))
+    }
+
+    pub(crate) async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {
+        let action = Action::on("tag", "image", image)?;
+        let name = with_tag(new_name);
+        // `with_tag` has seen to it that there is one, and digests are no names to give.
+        let (repo, tag) = name.rsplit_once(':').unwrap_or((&name, "latest"));
+        let options = TagImageOptions { repo: Some(repo.into()), tag: Some(tag.into()) };
+        self.ask(&action, self.client.tag_image(image, Some(options))).await
+    }
+
+    pub(crate) async fn remove_image(&self, reference: &str) -> Result<()> {
+        let action = Action::on("remove", "image", reference)?;
+        let removal = self.client.remove_image(reference, None::<RemoveImageOptions>, None);
+        match self.ask(&action, removal).await {
+            Ok(_) | Err(EngineError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The reference with `:latest` where it has neither tag nor digest: without one, all tags would be pulled.
+pub(crate) fn with_tag(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    if last.contains(':') || last.contains('@') { reference.into() } else { format!("{reference}:latest") }
+}
+
+fn report(step: CreateImageInfo, progress: ProgressSink<'_>) {
+    let Some(status) = step.status else { return };
+    let ProgressDetail { current, total } = step.progress_detail.unwrap_or_default();
+    let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
+    // The first line has the tag in the place of a layer's id.
+    progress(match step.id {
+        Some(id) if !status.starts_with("Pulling from") => {
+            Progress::Layer { id, status, current: bytes(current), total: bytes(total) }
+        }
+        _ => Progress::Line(status),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_tag;
+
+    #[test]
+    fn only_a_bare_name_gets_the_tag_latest() {
+        assert_eq!(with_tag("debian"), "debian:latest");
+        assert_eq!(with_tag("127.0.0.1:5000/a/b"), "127.0.0.1:5000/a/b:latest");
+        for whole in ["debian:12", "host:5000/a:1", "a@sha256:0123"] {
+            assert_eq!(with_tag(whole), whole);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Podman, through its own API (`podman-api`) where that is right, and through the Docker-compatible API of the same
+//! socket where it is not. Each call of the second kind names its case.
+
+mod convert;
+mod facts;
+mod seccomp;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use podman_api::opts::{
+    ContainerDeleteOpts, ContainerListFilter, ContainerListOpts, ContainerStopOpts, ExecCreateOpts,
+    ImageTagOpts, NetworkCreateOpts, NetworkListFilter, NetworkListOpts, UserOpt, VolumeCreateOpts,
+    VolumeListFilter, VolumeListOpts,
+};
+
+use crate::call::Action;
+use crate::docker::api::Api;
+use crate::docker::create;
+use crate::docker::images::with_tag;
+use crate::docker::networks::ignore_missing;
+use crate::endpoint::Endpoint;
+use crate::engine::Engine;
+use crate::error::{EngineError, Result};
+use crate::raw::Head;
+use crate::types::*;
+use seccomp::ProfileFile;
+
+/// A connected Podman.
+#[derive(Clone)]
+pub struct Podman {
+    client: Arc<podman_api::Podman>,
+    compatible: Api,
+    facts: Arc<Facts>,
+}
+
+impl Podman {
+    /// Learns what else there is to know of the Podman that answered a ping with this head.
+    pub(crate) async fn connect(compatible: Api, head: Head) -> Result<Self> {
+        let client = client(&compatible)?;
+        let facts = facts::learn(&compatible.target, &client, head).await?;
+        Ok(Self { client, compatible, facts: Arc::new(facts) })
+    }
+
+    /// A Podman of which these facts are known; no call is made.
+    pub(crate) fn known(compatible: Api, facts: Facts) -> Result<Self> {
+        let client = client(&compatible)?;
+        Ok(Self { client, compatible, facts: Arc::new(facts) })
+    }
+
+    /// Waits for an answer as long as every call may take.
+    async fn ask<T>(
+        &self,
+        action: &Action,
+        answer: impl Future<Output = podman_api::Result<T>>,
+    ) -> Result<T> {
+        self.ask_for(CALL_TIMEOUT, action, answer).await
+    }
+
+    async fn ask_for<T>(
+        &self,
+        limit: Duration,
+        action: &Action,
+        answer: impl Future<Output = podman_api::Result<T>>,
+    ) -> Result<T> {
+        let target = &self.compatible.target;
+        action
+            .wait_for(limit, async { answer.await.map_err(|error| convert::error(target, action, error)) })
+            .await
+    }
+}
+
+fn client(compatible: &Api) -> Result<Arc<podman_api::Podman>> {
+    let client = match &compatible.target.endpoint {
+        Endpoint::Unix(path) => Ok(podman_api::Podman::unix(path)),
+        Endpoint::Tcp(address) => podman_api::Podman::tcp(format!("tcp://{address}")),
+    };
+    client.map(Arc::new).map_err(|error| compatible.target.unreachable(error.to_string()))
+}
+
+/// Podman's word for "nothing to do": it is so already.
+fn ignore_unchanged(result: Result<()>) -> Result<()> {
+    match result {
+        Err(EngineError::Engine { status: Some(304), .. }) => Ok(()),
+        other => other,
+    }
+}
+
+impl Engine for Podman {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    async fn image(&self, reference: &str) -> Result<Option<ImageInfo>> {
+        let action = Action::on("inspect", "image", reference)?;
+        let images = self.client.images();
+        match self.ask(&action, images.get(reference).inspect()).await {
+            Ok(found) => Ok(Some(convert::image(found))),
+            Err(EngineError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Compatible API: the own one resolves a short name only where `registries.conf` says how, and reports no bytes.
+    async fn pull(&self, reference: &str, progress: ProgressSink<'_>) -> Result<ImageInfo> {
+        self.compatible.pull(reference, progress).await
+    }
+
+    /// Compatible API: `podman-api` builds from a directory only, not from an archive.
+    async fn build(&self, spec: &BuildSpec, progress: ProgressSink<'_>) -> Result<ImageInfo> {
+        self.compatible.build(spec, progress).await
+    }
+
+    async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {
+        let action = Action::on("tag", "image", image)?;
+        let name = with_tag(new_name);
+        let (repo, tag) = name.rsplit_once(':').unwrap_or((&name, "latest"));
+        let options = ImageTagOpts::builder().repo(repo).tag(tag).build();
+        self.ask(&action, self.client.images().get(image).tag(&options)).await
+    }
+
+    async fn remove_image(&self, reference: &str) -> Result<()> {
+        let action = Action::on("remove", "image", reference)?;
+        ignore_missing(self.ask(&action, self.client.images().get(reference).delete()).await)
+    }
+
+    /// Compatible API: `podman-api` loses no-new-privileges (it sends a key that Podman does not know).
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<Created> {
+        self.facts.refuse_gaps(spec)?;
+        let mut spec = spec.clone();
+        let profile = match &spec.seccomp {
+            Seccomp::Profile(json) => Some(ProfileFile::write(&self.facts, json)?),
+            Seccomp::Default | Seccomp::Unconfined => None,
+        };
+        if let Some(profile) = &profile {
+            // Docker takes the profile's text here, Podman the path of a file.
+            spec.seccomp = Seccomp::Profile(profile.path());
+        }
+        match self.compatible.create_container(&spec, create::body(&spec)).await {
+            // It knows short names of `docker.io` only; Podman itself also those of images that were made here.
+            Err(EngineError::NotFound { kind: "image", action, name }) => {
+                match self.image(&spec.image).await? {
+                    Some(found) => {
+                        let by_id = ContainerSpec { image: found.id, ..spec };
+                        self.compatible.create_container(&by_id, create::body(&by_id)).await
+                    }
+                    None => Err(EngineError::NotFound { kind: "image", action, name }),
+                }
+            }
+            other => other,
+        }
+    }
+
+    async fn start_container(&self, container: &str) -> Result<()> {
+        let action = Action::on("start", "container", container)?;
+        let containers = self.client.containers();
+        ignore_unchanged(self.ask(&action, containers.get(container).start(None)).await)
+    }
+
+    async fn stop_container(&self, container: &str, grace: Duration) -> Result<()> {
+        let action = Action::on("stop", "container", container)?;
+        let seconds = usize::try_from(grace.as_secs()).unwrap_or(usize::MAX);
+        let options = ContainerStopOpts::builder().timeout(seconds).build();
+        let limit = CALL_TIMEOUT.saturating_add(grace);
+        let containers = self.client.containers();
+        ignore_unchanged(self.ask_for(limit, &action, containers.get(container).stop(&options)).await)
+    }
+
+    async fn kill_container(&self, container: &str, signal: &str) -> Result<()> {
+        let action = Action::on("send a signal to", "container", container)?;
+        self.ask(&action, self.client.containers().get(container).send_signal(signal)).await
+    }
+
+    async fn remove_container(&self, container: &str) -> Result<()> {
+        let action = Action::on("remove", "container", container)?;
+        let options = ContainerDeleteOpts::builder().force(true).volumes(true).timeout(0).build();
+        ignore_missing(self.ask(&action, self.client.containers().get(container).delete(&options)).await)
+    }
+
+    /// Compatible API: `podman-api` loses the exit status.
+    async fn wait_container(&self, container: &str) -> Result<ExitCode> {
+        self.compatible.wait_container(container).await
+    }
+
+    /// Compatible API: `podman-api` always asks for sizes too, for which Podman walks the container's whole file system.
+    async fn container(&self, container: &str) -> Result<Option<ContainerInfo>> {
+        self.compatible.container(container).await
+    }
+
+    async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {
+        let action = Action::general("list containers");
+        let filter = labels.iter().map(|(key, value)| match value.as_str() {
+            "" => ContainerListFilter::LabelKey(key.clone()),
+            value => ContainerListFilter::LabelKeyVal(key.clone(), value.into()),
+        });
+        let options = ContainerListOpts::builder().all(true).filter(filter).build();
+        let found = self.ask(&action, self.client.containers().list(&options)).await?;
+        Ok(found.into_iter().map(convert::summary).collect())
+    }
+
+    /// Compatible API: `podman-api` asks only when its stream is first polled, and panics on a frame it does not know.
+    async fn logs(
+        &self,
+        container: &str,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, Result<ExecOutput>>> {
+        self.compatible.logs(container, options).await
+    }
+
+    async fn create_network(&self, spec: &NetworkSpec) -> Result<String> {
+        let action = Action::on("create", "network", &spec.name)?;
+        let mut options = NetworkCreateOpts::builder()
+            .name(&spec.name)
+            .driver("bridge")
+            .dns_enabled(true)
+            .internal(spec.internal)
+            .labels(spec.labels.iter())
+            // Without it, Podman's bridge networks reach each other.
+            .options([("isolate", "true")]);
+        if let Some(bridge) = &spec.bridge_name {
+            options = options.network_interface(bridge);
+        }
+        let options = options.build();
+        let made = self.ask(&action, self.client.networks().create(&options)).await?;
+        Ok(made.id.unwrap_or_default())
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<()> {
+        let action = Action::on("remove", "network", network)?;
+        let reports = match self.ask(&action, self.client.networks().get(network).delete()).await {
+            Err(EngineError::NotFound { .. }) => return Ok(()),
+            other => other?,
+        };
+        match reports.into_iter().find_map(|report| report.err) {
+            Some(message) => Err(action.refused(None, message)),
+            None => Ok(()),
+        }
+    }
+
+    async fn networks(&self, labels: &Labels) -> Result<Vec<NetworkInfo>> {
+        let action = Action::general("list networks");
+        let filter = labels.iter().map(|(key, value)| match value.as_str() {
+            "" => NetworkListFilter::LabelKey(key.clone()),
+            value => NetworkListFilter::LabelKeyVal(key.clone(), value.into()),
+        });
+        let options = NetworkListOpts::builder().filter(filter).build();
+        let found = self.ask(&action, self.client.networks().list(&options)).await?;
+        Ok(found.into_iter().map(convert::network).collect())
+    }
+
+    async fn create_volume(&self, name: &str, labels: &Labels) -> Result<()> {
+        let action = Action::on("create", "volume", name)?;
+        let options = VolumeCreateOpts::builder().name(name).labels(labels.iter()).build();
+        match self.ask(&action, self.client.volumes().create(&options)).await {
+            Ok(_) | Err(EngineError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<()> {
+        let action = Action::on("remove", "volume", name)?;
+        ignore_missing(self.ask(&action, self.client.volumes().get(name).delete()).await)
+    }
+
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<VolumeInfo>> {
+        let action = Action::general("list volumes");
+        let filter = labels.iter().map(|(key, value)| match value.as_str() {
+            "" => VolumeListFilter::LabelKey(key.clone()),
+            value => VolumeListFilter::LabelKeyVal(key.clone(), value.into()),
+        });
+        let options = VolumeListOpts::builder().filter(filter).build();
+        let found = self.ask(&action, self.client.volumes().list(&options)).await?;
+        Ok(found
+            .into_iter()
+            .map(|one| VolumeInfo { name: one.name, labels: one.labels.into_iter().collect() })
+            .collect())
+    }
+
+    async fn copy_in(&self, container: &str, path: &str, tar: Bytes) -> Result<()> {
+        let action = Action::on("copy into", "container", container)?;
+        self.ask(&action, self.client.containers().get(container).copy_to(path, tar.into())).await
+    }
+
+    /// Compatible API: `podman-api`'s stream cannot outlive its handle.
+    async fn copy_out(&self, container: &str, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.compatible.copy_out(container, path).await
+    }
+
+    /// The start is by hand, as on Docker: `podman-api` panics on a frame it does not know.
+    async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecSession> {
+        let action = Action::on("run a command in", "container", container)?;
+        let mut options = ExecCreateOpts::builder()
+            .command(&spec.argv)
+            .env(spec.env.iter().map(|pair| pair.split_once('=').unwrap_or((pair, ""))))
+            .attach_stdin(spec.stdin)
+            .attach_stdout(true)
+            .attach_stderr(true)
+            .tty(spec.tty.is_some());
+        if let Some(user) = &spec.user {
+            options = options.user(UserOpt::User(user.clone()));
+        }
+        if let Some(dir) = &spec.working_dir {
+            options = options.working_dir(dir);
+        }
+        let options = options.build();
+        let made = self.ask(&action, self.client.containers().get(container).create_exec(&options)).await?;
+        self.compatible.start_exec(container, made.id().to_string(), spec).await
+    }
+
+    async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()> {
+        let action = Action::on("resize the terminal of", "exec", exec)?;
+        let (rows, cols) = (usize::from(size.rows), usize::from(size.cols));
+        self.ask(&action, self.client.execs().get(exec).resize(cols, rows)).await
+    }
+
+    /// Compatible API: the end of a command is awaited by its event, and `podman-api` subscribes only when its stream is
+    /// first polled.
+    async fn exec_exit_code(&self, exec: &str) -> Result<Option<ExitCode>> {
+        self.compatible.exec_exit_code(exec).await
+    }
+
+    /// Compatible API, for the same reason.
+    async fn events(&self, labels: &Labels) -> Result<BoxStream<'static, Result<Event>>> {
+        self.compatible.events(labels).await
+    }
+}

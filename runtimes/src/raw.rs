@@ -1,0 +1,282 @@
+//! HTTP by hand, where an engine's client library guesses or hides what matters: streams that must be known to be open
+//! before the call returns (events, logs), and command streams whose framing must not be guessed from their first bytes.
+
+use std::io::{self, ErrorKind};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::call::Action;
+use crate::endpoint::{Reader, Target, Writer};
+use crate::error::Result;
+use crate::types::ExecOutput;
+
+/// Longest head of an answer that is accepted, in bytes.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// Longest error text that is read, in bytes.
+const ERROR_LIMIT: usize = 64 * 1024;
+/// Longest body that is read whole, in bytes.
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
+const READ_SIZE: usize = 64 * 1024;
+
+/// An open connection whose answer's head was a success.
+pub(crate) struct RawStream {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    /// What came after the head already.
+    pub(crate) rest: BytesMut,
+    pub(crate) head: Head,
+}
+
+/// What is used of an answer's head.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    status: u16,
+    length: Option<usize>,
+    /// `Api-Version`: Docker's API.
+    pub(crate) api_version: Option<String>,
+    /// `Libpod-Api-Version`: only Podman sends it.
+    pub(crate) libpod_version: Option<String>,
+    /// `Server`, such as `Libpod/4.3.1 (linux)`.
+    pub(crate) server: Option<String>,
+}
+
+pub(crate) enum Request<'a> {
+    /// The answer is a stream of bytes that ends with the connection.
+    Stream,
+    /// The connection becomes a two-way byte stream after the answer's head.
+    Upgrade { body: &'a str },
+}
+
+/// Sends a request and reads the head of its answer. An answer that is no success becomes an error with its text.
+pub(crate) async fn open(
+    target: &Target,
+    action: &Action,
+    path: &str,
+    request: Request<'_>,
+) -> Result<RawStream> {
+    let dial = target.endpoint.dial().await;
+    let (reader, mut writer) = dial.map_err(|error| target.unreachable(error.to_string()))?;
+    let head = match request {
+        // Version 1.0 keeps the server from cutting the stream into chunks.
+        Request::Stream => format!("GET {path} HTTP/1.0\r\nHost: podspawn\r\n\r\n"),
+        Request::Upgrade { body } => format!(
+            "POST {path} HTTP/1.1\r\nHost: podspawn\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+    };
+    writer.write_all(head.as_bytes()).await.map_err(|error| action.io(error))?;
+    let mut stream =
+        RawStream { reader, writer, rest: BytesMut::with_capacity(READ_SIZE), head: Head::default() };
+    let head = read_head(&mut stream).await.map_err(|error| action.io(error))?;
+    let wanted = match request {
+        Request::Stream => 200,
+        Request::Upgrade { .. } => 101,
+    };
+    stream.head = head;
+    if stream.head.status == wanted {
+        return Ok(stream);
+    }
+    let text = read_error(&mut stream).await;
+    Err(action.status(stream.head.status, text))
+}
+
+/// The head and the whole body of an answer.
+pub(crate) async fn get(target: &Target, action: &Action, path: &str) -> Result<(Head, Bytes)> {
+    let mut stream = open(target, action, path, Request::Stream).await?;
+    while stream.rest.len() < BODY_LIMIT {
+        if stream.reader.read_buf(&mut stream.rest).await.map_err(|error| action.io(error))? == 0 {
+            return Ok((stream.head, stream.rest.freeze()));
+        }
+    }
+    Err(action.refused(None, "the answer is too long"))
+}
+
+/// The head of the answer; the bytes after it stay in `stream.rest`.
+async fn read_head(stream: &mut RawStream) -> io::Result<Head> {
+    loop {
+        if stream.reader.read_buf(&mut stream.rest).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut answer = httparse::Response::new(&mut headers);
+        let parsed =
+            answer.parse(&stream.rest).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        if let httparse::Status::Complete(size) = parsed {
+            let header = |name: &str| {
+                let found = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+                Some(String::from_utf8_lossy(found.value).into_owned())
+            };
+            let head = Head {
+                status: answer.code.unwrap_or_default(),
+                length: header("content-length").and_then(|length| length.parse().ok()),
+                api_version: header("api-version"),
+                libpod_version: header("libpod-api-version"),
+                server: header("server"),
+            };
+            stream.rest.advance(size);
+            return Ok(head);
+        }
+        if stream.rest.len() > HEAD_LIMIT {
+            return Err(io::Error::new(ErrorKind::InvalidData, "the head of the answer is too long"));
+        }
+    }
+}
+
+/// The engine's words: the `message` of its JSON, or the text as it is.
+async fn read_error(stream: &mut RawStream) -> String {
+    let limit = stream.head.length.unwrap_or(ERROR_LIMIT).min(ERROR_LIMIT);
+    while stream.rest.len() < limit {
+        match stream.reader.read_buf(&mut stream.rest).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    let text = String::from_utf8_lossy(&stream.rest);
+    // Without a length the text is cut into chunks: the JSON object stands between its first and last brace.
+    let json = text.find('{').zip(text.rfind('}')).and_then(|(from, to)| text.get(from..=to));
+    json.and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok())
+        .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()))
+        .unwrap_or_else(|| text.trim().to_owned())
+}
+
+/// Output as it comes, for a process with a terminal.
+pub(crate) fn plain_output(
+    action: Action,
+    reader: Reader,
+    rest: BytesMut,
+) -> BoxStream<'static, Result<ExecOutput>> {
+    chunks(action, reader, rest).map(|chunk| chunk.map(ExecOutput::Stdout)).boxed()
+}
+
+/// Bytes as they come.
+pub(crate) fn chunks(action: Action, reader: Reader, rest: BytesMut) -> BoxStream<'static, Result<Bytes>> {
+    let next = async |state: Option<(Action, Reader, BytesMut)>| {
+        let (action, mut reader, mut rest) = state?;
+        if rest.is_empty() {
+            rest.reserve(READ_SIZE);
+            match reader.read_buf(&mut rest).await {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) => return Some((Err(action.io(error)), None)),
+            }
+        }
+        let chunk = rest.split().freeze();
+        Some((Ok(chunk), Some((action, reader, rest))))
+    };
+    stream::unfold(Some((action, reader, rest)), next).boxed()
+}
+
+/// Takes frames apart: eight bytes of head (stream number, three zeros, length), then that much of the stream.
+struct Frames {
+    action: Action,
+    reader: Reader,
+    buffer: BytesMut,
+    /// Stream number and what is still to come of the current frame.
+    frame: Option<(u8, usize)>,
+    failed: bool,
+}
+
+impl Frames {
+    async fn next(&mut self) -> Result<Option<ExecOutput>> {
+        loop {
+            if let Some((stream, left)) = self.frame
+                && (!self.buffer.is_empty() || left == 0)
+            {
+                let chunk = self.buffer.split_to(left.min(self.buffer.len())).freeze();
+                self.frame = Some((stream, left - chunk.len())).filter(|(_, left)| *left > 0);
+                if chunk.is_empty() {
+                    continue;
+                }
+                return match stream {
+                    0 | 1 => Ok(Some(ExecOutput::Stdout(chunk))),
+                    2 => Ok(Some(ExecOutput::Stderr(chunk))),
+                    // The engine's own words about a stream that it could not go on with.
+                    3 => Err(self.action.refused(None, String::from_utf8_lossy(&chunk).trim())),
+                    _ => {
+                        Err(self.action.refused(None, format!("the engine sent a frame of stream {stream}")))
+                    }
+                };
+            }
+            if self.frame.is_none() && self.buffer.len() >= 8 {
+                let stream = self.buffer[0];
+                self.buffer.advance(4);
+                self.frame = Some((stream, self.buffer.get_u32() as usize));
+                continue;
+            }
+            self.buffer.reserve(READ_SIZE);
+            let read = self.reader.read_buf(&mut self.buffer).await.map_err(|error| self.action.io(error))?;
+            if read == 0 {
+                let whole = self.frame.is_none() && self.buffer.is_empty();
+                let cut = || self.action.io(ErrorKind::UnexpectedEof.into());
+                return if whole { Ok(None) } else { Err(cut()) };
+            }
+        }
+    }
+}
+
+/// Output of a process without a terminal.
+pub(crate) fn framed_output(
+    action: Action,
+    reader: Reader,
+    rest: BytesMut,
+) -> BoxStream<'static, Result<ExecOutput>> {
+    let frames = Frames { action, reader, buffer: rest, frame: None, failed: false };
+    let next = async |mut frames: Frames| {
+        if frames.failed {
+            return None;
+        }
+        let item = frames.next().await.transpose()?;
+        frames.failed = item.is_err();
+        Some((item, frames))
+    };
+    stream::unfold(frames, next).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn decode(pieces: &'static [&'static [u8]]) -> Vec<std::result::Result<ExecOutput, String>> {
+        let (mut writer, reader) = tokio::io::duplex(1024);
+        let feed = async move {
+            for piece in pieces {
+                writer.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let output = framed_output(Action::general("read"), Box::pin(reader), BytesMut::new());
+        let (_, output) = tokio::join!(feed, output.map(|o| o.map_err(|e| e.to_string())).collect());
+        output
+    }
+
+    fn out(bytes: &'static [u8]) -> std::result::Result<ExecOutput, String> {
+        Ok(ExecOutput::Stdout(Bytes::from_static(bytes)))
+    }
+
+    #[tokio::test]
+    async fn frames_are_taken_apart_wherever_they_are_cut() {
+        let whole = decode(&[b"\x01\0\0\0\0\0\0\x02ab\x02\0\0\0\0\0\0\x01c"]).await;
+        assert_eq!(whole, [out(b"ab"), Ok(ExecOutput::Stderr(Bytes::from_static(b"c")))]);
+        let cut = decode(&[b"\x01\0\0", b"\0\0\0\0\x03\x00", b"\x01\x02"]).await;
+        assert_eq!(cut, [out(b"\x00"), out(b"\x01\x02")]);
+        let empty = decode(&[b"\x01\0\0\0\0\0\0\0", b"\x01\0\0\0\0\0\0\x01x"]).await;
+        assert_eq!(empty, [out(b"x")]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_inside_a_frame_is_an_error_and_the_last_item() {
+        let output = decode(&[b"\x01\0\0\0\0\0\0\x05ab"]).await;
+        assert_eq!(output[0], out(b"ab"));
+        assert!(output[1].is_err());
+        assert_eq!(output.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_frame_of_an_unknown_stream_is_an_error() {
+        let output = decode(&[b"\x07\0\0\0\0\0\0\x01x"]).await;
+        assert!(output[0].as_ref().unwrap_err().contains("stream 7"));
+    }
+}
