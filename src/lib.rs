@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod command_error;
 pub mod commands;
+pub mod config;
 pub mod exit;
 pub mod names;
 pub mod session;

@@ -73,6 +73,19 @@ fn check(kind: &'static str, text: &str, max: usize) -> Result<(), NameError> {
     Ok(())
 }
 
+/// The text with everything escaped that a terminal would not simply show.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = |c: char| matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1;
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if shown(c) {
+            out.push(c)
+        } else {
+            out.extend(c.escape_debug())
+        }
+        out
+    })
+}
+
 /// The text between double quotes, control characters escaped, cut after 64 characters.
 pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(64) {

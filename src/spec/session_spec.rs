@@ -6,30 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::{Mode, SeccompChoice};
 use crate::names::{ImageRef, SessionKey};
-
-/// What happens when the last connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Kept for the grace period.
-    GracePeriod,
-    /// Removed at once.
-    DestroyOnDisconnect,
-    /// Kept, without a lifetime, with a home that outlives the container.
-    Persistent,
-}
-
-impl Mode {
-    /// The word in configuration and store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GracePeriod => "grace-period",
-            Self::DestroyOnDisconnect => "destroy-on-disconnect",
-            Self::Persistent => "persistent",
-        }
-    }
-}
 
 /// Whether the session is a local machine (lives until `stop`, whatever its mode's grace) or a server session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,16 +47,13 @@ pub struct Resources {
     pub pids_limit: Option<i64>,
 }
 
-/// Which seccomp filter.
+/// How many sessions there may be, this one included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SeccompChoice {
-    /// The engine's own.
-    Default,
-    /// The embedded stricter one.
-    Strict,
-    /// A file of the administrator; read when the session is made.
-    File(PathBuf),
+pub struct Limits {
+    /// Of one owner; none for no limit.
+    pub max_per_user: Option<u32>,
+    /// In all; none for no limit.
+    pub max_containers: Option<u32>,
 }
 
 /// What the container may do.
@@ -97,6 +72,7 @@ pub struct Security {
     /// OCI runtime; none for the engine's default.
     pub runtime: Option<String>,
     /// Seccomp filter.
+    #[serde(rename = "seccomp_profile")]
     pub seccomp: SeccompChoice,
 }
 
@@ -140,4 +116,6 @@ pub struct SessionSpec {
     pub mounts: Vec<HostMount>,
     /// Host directory of the persistent home, for [`Mode::Persistent`].
     pub persistent_home: Option<PathBuf>,
+    /// How many sessions there may be.
+    pub limits: Limits,
 }

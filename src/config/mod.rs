@@ -1,0 +1,32 @@
+//! Configuration: the schema, its layers, and where every value came from.
+//!
+//! Owns `config.example.yaml`, the deployment profiles, the reading and checking of configuration files. Reads one file;
+//! the environment, the home directory and flags come in as values. Calls `names` only.
+
+mod check;
+mod deployment;
+mod error;
+mod file;
+mod layers;
+mod origin;
+mod read;
+mod schema;
+mod servers;
+mod text;
+mod tmpfs;
+mod units;
+mod words;
+pub mod yaml;
+
+pub use deployment::{Deployment, Reach, detect, sshd_is_wired};
+pub use error::ConfigError;
+pub use layers::{DEFAULTS, Flag, Layers, SERVER_CONFIG, Sources, load};
+pub use origin::Origin;
+pub use schema::{Config, Defaults, Log, Resources, Security, Session, State};
+pub use servers::{Mapping, ServerAddress, Servers};
+pub use text::{Count, Cpus, OciRuntime, Shell};
+pub use units::{ByteSize, TimeSpan};
+pub use words::{CAPABILITIES, Capability, EngineChoice, Mode, ProfileName, SeccompChoice, nearest};
+
+#[cfg(test)]
+mod tests;
