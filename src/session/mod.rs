@@ -10,6 +10,7 @@
 //!   finishes it off. Ctrl-C is a [`Cancel`]: then the future undoes what it did before it ends.
 
 mod acquire;
+pub mod attach;
 mod cleanup;
 mod container_spec;
 mod core;

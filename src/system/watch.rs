@@ -24,7 +24,7 @@ impl DirWatch {
     }
 
     /// Forgets what was told so far, so that the descriptor is readable only after the next change.
-    pub fn drain(&mut self) -> io::Result<()> {
+    pub fn drain(&self) -> io::Result<()> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.fd, &mut buffer);
         loop {
@@ -63,7 +63,7 @@ mod tests {
     fn a_file_that_appears_is_told_once() {
         let dir = std::env::temp_dir().join(format!("podspawn-watch-{}", std::process::id()));
         fs::create_dir(&dir).unwrap();
-        let mut watch = DirWatch::new(fs::File::open(&dir).unwrap().as_fd()).unwrap();
+        let watch = DirWatch::new(fs::File::open(&dir).unwrap().as_fd()).unwrap();
         assert!(!readable(&watch));
         fs::write(dir.join("x"), "").unwrap();
         assert!(readable(&watch));

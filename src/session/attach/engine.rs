@@ -1,0 +1,322 @@
+//! The engine way: a stand-in for the guest on this side, whose words and streams travel through the relay.
+//!
+//! The same conversation runs here as on the direct way, over a socket pair whose other end the stand-in holds. So there is
+//! one way in which terminals, signals, streams and ends are handled, and this file only carries.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use podspawn_runtimes::{Engine, Runtime};
+use podspawn_wire::{
+    Exit, Frame, FromGuest, GuestChannel, HostChannel, Received, StreamId, Streams, ToGuest, WireError, encode,
+};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::conversation::{self, Caught};
+use super::relay::{self, RelayInput, RelayOutput};
+use super::stream::{Carried, Inbound, Outbound};
+use super::{AttachError, AttachRequest};
+use crate::system::readiness::watched;
+
+/// Starting a relay and greeting a guest that is ready. An engine is slow and a sandbox slower.
+const GREETING: Duration = Duration::from_secs(30);
+
+/// After the container's end, what it wrote last must come within this time; and a relay that was told to end must.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Frames on their way to the relay.
+const QUEUE: usize = 8;
+
+/// As [`super::attach_direct`], through the engine's exec and the guest's relay: for sandboxed kernels, engines on other hosts,
+/// and containers that this process may not look into. Needs a runtime with I/O and time enabled.
+pub async fn attach_engine(
+    engine: &Runtime,
+    container: &str,
+    request: &AttachRequest<'_>,
+) -> Result<Exit, AttachError> {
+    let signals = Caught::new(request)?;
+    let (input, output, _) = relay::open(engine, container, GREETING).await?;
+    let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let (here, there) = pair.map_err(AttachError::io("make a socket pair"))?;
+    let owned = OwnedRequest::new(request).map_err(AttachError::io("copy a descriptor"))?;
+    // A thread of its own: the conversation waits in `poll`.
+    let conversation = tokio::task::spawn_blocking(move || {
+        conversation::run(HostChannel::new(here), &owned.borrow(), signals)
+    });
+    let (to_relay, queue) = mpsc::channel(QUEUE);
+    let mut writer = tokio::spawn(write(input, queue));
+    let outcome = StandIn::new(there, to_relay)?.run(output, conversation, ended(engine, container)).await;
+    // All senders are gone, so that the writer ends by telling the relay that the client is gone. Who leaves before the
+    // process does waits for that to be heard.
+    if outcome.is_err() {
+        let _ = tokio::time::timeout(LAST_WORDS, &mut writer).await;
+    }
+    writer.abort();
+    outcome
+}
+
+/// Returns when the container has ended and its last words have had their time. An exec of a sandbox that dies may never end
+/// by itself.
+async fn ended(engine: &Runtime, container: &str) {
+    match engine.wait_container(container).await {
+        Ok(_) => tokio::time::sleep(LAST_WORDS).await,
+        Err(error) if error.is_not_found() => tokio::time::sleep(LAST_WORDS).await,
+        Err(error) => {
+            tracing::debug!(%error, "cannot watch the container");
+            std::future::pending().await
+        }
+    }
+}
+
+async fn write(mut input: RelayInput, mut queue: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = queue.recv().await {
+        if input.send_encoded(&frame).await.is_err() {
+            // What became of it, the relay's output tells.
+            return;
+        }
+    }
+    input.close().await;
+}
+
+/// The request with descriptors of its own, for another thread.
+struct OwnedRequest {
+    request: AttachRequest<'static>,
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl OwnedRequest {
+    fn new(request: &AttachRequest<'_>) -> io::Result<Self> {
+        Ok(Self {
+            request: AttachRequest {
+                program: request.program.clone(),
+                run_as: request.run_as,
+                cwd: request.cwd.clone(),
+                env: request.env.clone(),
+                terminal: request.terminal.clone(),
+                agent: request.agent.clone(),
+                stdin: None,
+                stdout: rustix::stdio::stdout(),
+                stderr: rustix::stdio::stderr(),
+            },
+            stdin: request.stdin.map(|fd| fd.try_clone_to_owned()).transpose()?,
+            stdout: request.stdout.try_clone_to_owned()?,
+            stderr: request.stderr.try_clone_to_owned()?,
+        })
+    }
+
+    fn borrow(&self) -> AttachRequest<'_> {
+        AttachRequest {
+            stdin: self.stdin.as_ref().map(AsFd::as_fd),
+            stdout: self.stdout.as_fd(),
+            stderr: self.stderr.as_fd(),
+            ..self.request.clone()
+        }
+    }
+}
+
+/// Speaks with the conversation as the guest would.
+struct StandIn {
+    channel: GuestChannel,
+    ready: AsyncFd<OwnedFd>,
+    to_relay: mpsc::Sender<Vec<u8>>,
+    streams: HashMap<StreamId, Carried>,
+    tasks: JoinSet<()>,
+    exited: bool,
+}
+
+impl StandIn {
+    fn new(socket: OwnedFd, to_relay: mpsc::Sender<Vec<u8>>) -> Result<Self, AttachError> {
+        let action = "watch a socket";
+        // A descriptor of its own, only to be told of readiness.
+        let ready = socket.try_clone().map_err(AttachError::io(action))?;
+        let ready = watched(ready, Interest::READABLE | Interest::WRITABLE).map_err(AttachError::io(action))?;
+        Ok(Self {
+            channel: GuestChannel::new(socket),
+            ready,
+            to_relay,
+            streams: HashMap::new(),
+            tasks: JoinSet::new(),
+            exited: false,
+        })
+    }
+
+    async fn run(
+        mut self,
+        mut output: RelayOutput,
+        mut conversation: JoinHandle<Result<Exit, AttachError>>,
+        container_ended: impl Future<Output = ()>,
+    ) -> Result<Exit, AttachError> {
+        let mut container_ended = std::pin::pin!(container_ended);
+        let mut relay_open = true;
+        let mut listening = true;
+        let mut failure = None;
+        // Whatever fails here, the conversation is waited for: it has a terminal to put in order.
+        let outcome = loop {
+            let step = tokio::select! {
+                done = &mut conversation => {
+                    break done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+                }
+                frame = output.receive(), if relay_open => match frame {
+                    Ok(Some(frame)) => self.from_relay(frame).await,
+                    Ok(None) => {
+                        relay_open = false;
+                        if self.exited { Ok(()) } else { Err(output.complaint()) }
+                    }
+                    Err(error) => {
+                        relay_open = false;
+                        Err(error)
+                    }
+                },
+                flags = self.ready.ready(Interest::READABLE), if listening => match flags {
+                    Ok(mut flags) => match self.channel.read() {
+                        Ok(Received::Some) => {
+                            drop(flags);
+                            self.from_conversation().await
+                        }
+                        Ok(Received::Nothing) => {
+                            flags.clear_ready();
+                            Ok(())
+                        }
+                        Ok(Received::End) | Err(WireError::Closed) => {
+                            listening = false;
+                            Ok(())
+                        }
+                        Err(error) => Err(AttachError::Guest(error)),
+                    },
+                    Err(error) => Err(AttachError::io("watch a socket")(error)),
+                },
+                () = &mut container_ended, if relay_open => {
+                    relay_open = false;
+                    Err(AttachError::Stopped)
+                }
+            };
+            if let Err(error) = step {
+                failure = failure.or(Some(error));
+                listening = false;
+                self.hang_up();
+            }
+        };
+        drop(self);
+        if outcome.is_err() && relay_open {
+            // The relay's end says that the client's departure was heard.
+            let _ = tokio::time::timeout(LAST_WORDS, output.end()).await;
+        }
+        match (outcome, failure) {
+            (Err(AttachError::Lost), Some(failure)) => Err(failure),
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// The conversation sees its guest go.
+    fn hang_up(&mut self) {
+        let _ = rustix::net::shutdown(&self.channel, rustix::net::Shutdown::Both);
+        self.streams.clear();
+        self.tasks.abort_all();
+    }
+
+    async fn from_conversation(&mut self) -> Result<(), AttachError> {
+        while let Some((message, descriptors)) = self.channel.next().map_err(AttachError::Guest)? {
+            let mut descriptors = descriptors.into_iter();
+            match &message {
+                ToGuest::Start(start) => match (start.streams.clone(), descriptors.next()) {
+                    (Streams::Terminal { .. }, Some(socket)) => {
+                        let other = socket.try_clone().map_err(AttachError::io("copy a descriptor"))?;
+                        self.outbound(StreamId::Stdin, socket)?;
+                        self.inbound(StreamId::Stdout, other)?;
+                    }
+                    (Streams::Pipes, Some(stdin)) => {
+                        self.outbound(StreamId::Stdin, stdin)?;
+                        for (id, fd) in [StreamId::Stdout, StreamId::Stderr].into_iter().zip(descriptors) {
+                            self.inbound(id, fd)?;
+                        }
+                    }
+                    (_, None) => return Err(AttachError::Guest(WireError::Descriptors)),
+                },
+                ToGuest::AgentOpened { id } => {
+                    if let Some(socket) = descriptors.next() {
+                        let other = socket.try_clone().map_err(AttachError::io("copy a descriptor"))?;
+                        self.outbound(StreamId::AgentIn(*id), socket)?;
+                        self.inbound(StreamId::AgentOut(*id), other)?;
+                    }
+                }
+                _ => {}
+            }
+            self.send(&Frame::Control(message)).await?;
+        }
+        Ok(())
+    }
+
+    /// Bytes from here to the container.
+    fn outbound(&mut self, id: StreamId, fd: OwnedFd) -> Result<(), AttachError> {
+        let (task, handle) =
+            Outbound::new(id, fd, self.to_relay.clone()).map_err(AttachError::io("set up a stream"))?;
+        let abort = self.tasks.spawn(task.run());
+        self.streams.insert(id, Carried::Outbound(handle, abort));
+        Ok(())
+    }
+
+    /// Bytes from the container to here.
+    fn inbound(&mut self, id: StreamId, fd: OwnedFd) -> Result<(), AttachError> {
+        let (task, handle) =
+            Inbound::new(id, fd, self.to_relay.clone()).map_err(AttachError::io("set up a stream"))?;
+        self.tasks.spawn(task.run());
+        self.streams.insert(id, Carried::Inbound(handle));
+        Ok(())
+    }
+
+    async fn from_relay(&mut self, frame: Frame<FromGuest>) -> Result<(), AttachError> {
+        match frame {
+            Frame::Control(message) => {
+                if matches!(message, FromGuest::Exited(_)) {
+                    self.exited = true;
+                    // Everything that was written before comes before.
+                    for id in [StreamId::Stdout, StreamId::Stderr] {
+                        if let Some(Carried::Inbound(stream)) = self.streams.remove(&id) {
+                            stream.finished().await;
+                        }
+                    }
+                }
+                self.channel.queue(&message).map_err(AttachError::Guest)?;
+                while !self.channel.flush().map_err(AttachError::Guest)? {
+                    let ready = self.ready.ready(Interest::WRITABLE).await;
+                    ready.map_err(AttachError::io("watch a socket"))?.clear_ready();
+                }
+            }
+            Frame::Data { stream, bytes } => match self.streams.get_mut(&stream) {
+                Some(Carried::Inbound(handle)) => handle.data(bytes).map_err(AttachError::Guest)?,
+                Some(Carried::Outbound(..)) => {
+                    return Err(AttachError::Protocol("it sent data on a stream that goes the other way"));
+                }
+                // Closed here already.
+                None => {}
+            },
+            Frame::End { stream } => {
+                // Nobody reads it inside any more, or nothing more comes.
+                if let Some(Carried::Outbound(_, abort)) = self.streams.remove(&stream) {
+                    abort.abort();
+                }
+            }
+            Frame::Window { stream, bytes } => {
+                if let Some(Carried::Outbound(handle, _)) = self.streams.get_mut(&stream) {
+                    handle.grant(bytes).map_err(AttachError::Guest)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, frame: &Frame<ToGuest>) -> Result<(), AttachError> {
+        let bytes = encode(frame, 0).map_err(AttachError::Guest)?;
+        // A writer that has ended: the relay's output tells why.
+        let _ = self.to_relay.send(bytes).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! Attaching: a process in the container with this process's standard streams, or with a terminal.
+//!
+//! Two ways, one conversation. Directly, descriptors are passed to the guest's socket; through the engine, the guest's
+//! relay carries the same conversation and the streams' bytes inside one byte pipe. Owns what may cross into a container
+//! and how the guest is found. Calls `wire`, `runtimes`, `system`.
+
+mod agent;
+mod conversation;
+mod crossing;
+mod direct;
+mod engine;
+mod error;
+mod find;
+mod guests;
+mod plumbing;
+mod pump;
+mod relay;
+mod stream;
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use podspawn_wire::{Program, RunAs};
+
+pub use crossing::{MustNotCross, Passable};
+pub use direct::attach_direct;
+pub use engine::attach_engine;
+pub use error::AttachError;
+pub use guests::{GuestError, Guests};
+
+/// What to run and where its streams end on this side.
+#[derive(Debug, Clone)]
+pub struct AttachRequest<'a> {
+    /// What to run.
+    pub program: Program,
+    /// Who runs it.
+    pub run_as: RunAs,
+    /// Working directory inside; the home if none.
+    pub cwd: Option<String>,
+    /// Further environment; `NAME`, value.
+    pub env: Vec<(String, String)>,
+    /// `TERM` of a terminal inside. None: three pipes.
+    pub terminal: Option<String>,
+    /// The key agent's socket on this host (`SSH_AUTH_SOCK`), if it is to be offered inside.
+    pub agent: Option<PathBuf>,
+    /// Read from here; none for the end of input at once.
+    pub stdin: Option<BorrowedFd<'a>>,
+    /// Output goes here; with a terminal, all of it.
+    pub stdout: BorrowedFd<'a>,
+    /// Error output goes here.
+    pub stderr: BorrowedFd<'a>,
+}
