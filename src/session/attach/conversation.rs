@@ -211,9 +211,7 @@ impl<'a> Conversation<'a> {
         let left = self.deadline?.saturating_duration_since(Instant::now());
         match self.phase {
             // A consumer that takes its time is waited for; a guest that is done is not.
-            Phase::Ending(_) => {
-                self.stdout.as_ref().is_some_and(Pump::waits_for_source).then_some(left)
-            }
+            Phase::Ending(_) => self.stdout.as_ref().is_some_and(Pump::waits_for_source).then_some(left),
             _ => Some(left),
         }
     }
@@ -335,7 +333,8 @@ impl<'a> Conversation<'a> {
     }
 
     fn agent_wanted(&mut self, id: u32) -> Result<(), AttachError> {
-        let door = self.agent.as_mut().ok_or(AttachError::Protocol("it asked for an agent that was not offered"))?;
+        let door =
+            self.agent.as_mut().ok_or(AttachError::Protocol("it asked for an agent that was not offered"))?;
         let (answer, passed) = match door.ask() {
             Asked::Opened(connection) => (ToGuest::AgentOpened { id }, vec![connection.into_inner()]),
             Asked::Refused => (ToGuest::AgentRefused { id }, Vec::new()),
@@ -376,7 +375,9 @@ impl<'a> Conversation<'a> {
             }
             (Signal::Continue, _) => self.resume(),
             // With a terminal the keys arrive as bytes; a signal comes from elsewhere and means this process.
-            (Signal::Interrupt | Signal::Quit | Signal::Terminate, Phase::Running) if self.terminal.is_none() => {
+            (Signal::Interrupt | Signal::Quit | Signal::Terminate, Phase::Running)
+                if self.terminal.is_none() =>
+            {
                 let now = Instant::now();
                 self.impatience.retain(|before| now.duration_since(*before) < IMPATIENCE);
                 self.impatience.push(now);

@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn internet_and_datagram_sockets_must_not_cross() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(refused(TcpStream::connect(listener.local_addr().unwrap()).unwrap()), "an internet socket");
+        assert_eq!(
+            refused(TcpStream::connect(listener.local_addr().unwrap()).unwrap()),
+            "an internet socket"
+        );
         assert_eq!(refused(UdpSocket::bind("127.0.0.1:0").unwrap()), "an internet socket");
         assert_eq!(refused(UnixDatagram::unbound().unwrap()), "a datagram socket");
     }

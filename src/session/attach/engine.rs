@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use podspawn_runtimes::{Engine, Runtime};
 use podspawn_wire::{
-    Exit, Frame, FromGuest, GuestChannel, HostChannel, Received, StreamId, Streams, ToGuest, WireError, encode,
+    Exit, Frame, FromGuest, GuestChannel, HostChannel, Received, StreamId, Streams, ToGuest, WireError,
+    encode,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::io::Interest;
@@ -137,7 +138,8 @@ impl StandIn {
         let action = "watch a socket";
         // A descriptor of its own, only to be told of readiness.
         let ready = socket.try_clone().map_err(AttachError::io(action))?;
-        let ready = watched(ready, Interest::READABLE | Interest::WRITABLE).map_err(AttachError::io(action))?;
+        let ready =
+            watched(ready, Interest::READABLE | Interest::WRITABLE).map_err(AttachError::io(action))?;
         Ok(Self {
             channel: GuestChannel::new(socket),
             ready,
@@ -165,7 +167,7 @@ impl StandIn {
                     break done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
                 }
                 frame = output.receive(), if relay_open => match frame {
-                    Ok(Some(frame)) => self.from_relay(frame).await,
+                    Ok(Some(frame)) => self.listen_to_relay(frame).await,
                     Ok(None) => {
                         relay_open = false;
                         if self.exited { Ok(()) } else { Err(output.complaint()) }
@@ -179,7 +181,7 @@ impl StandIn {
                     Ok(mut flags) => match self.channel.read() {
                         Ok(Received::Some) => {
                             drop(flags);
-                            self.from_conversation().await
+                            self.listen_to_conversation().await
                         }
                         Ok(Received::Nothing) => {
                             flags.clear_ready();
@@ -222,7 +224,7 @@ impl StandIn {
         self.tasks.abort_all();
     }
 
-    async fn from_conversation(&mut self) -> Result<(), AttachError> {
+    async fn listen_to_conversation(&mut self) -> Result<(), AttachError> {
         while let Some((message, descriptors)) = self.channel.next().map_err(AttachError::Guest)? {
             let mut descriptors = descriptors.into_iter();
             match &message {
@@ -272,7 +274,7 @@ impl StandIn {
         Ok(())
     }
 
-    async fn from_relay(&mut self, frame: Frame<FromGuest>) -> Result<(), AttachError> {
+    async fn listen_to_relay(&mut self, frame: Frame<FromGuest>) -> Result<(), AttachError> {
         match frame {
             Frame::Control(message) => {
                 if matches!(message, FromGuest::Exited(_)) {

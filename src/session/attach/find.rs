@@ -39,7 +39,8 @@ pub(super) fn open_guest_dir(address: &GuestAddress, guest: &Pinned) -> Result<O
         return rustix::fs::open(dir, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(not_found);
     }
     // The one magic link that is followed, and it is the kernel's: the root of the process that is pinned.
-    let root = rustix::fs::open(format!("/proc/{}/root", guest.pid()), flags, Mode::empty()).map_err(not_found)?;
+    let root =
+        rustix::fs::open(format!("/proc/{}/root", guest.pid()), flags, Mode::empty()).map_err(not_found)?;
     let dir = open_path_in_root(&root, Path::new(GUEST_DIR), true).map_err(not_found)?;
     if !guest.is_alive() {
         // The pid may have been another's when the link was followed.
@@ -64,7 +65,8 @@ pub(super) fn connect(
             .map_err(AttachError::io("make a socket"))?;
     // Many connections at once may wait for a place in the queue; a queue that is kept full may not keep us.
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(left)).map_err(AttachError::io("set a deadline"))?;
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(left))
+        .map_err(AttachError::io("set a deadline"))?;
     // By the descriptor that was looked at: whatever the name means by now does not matter.
     let path = format!("/proc/self/fd/{}", node.as_raw_fd());
     let name = SocketAddrUnix::new(path).map_err(AttachError::io("name a socket"))?;

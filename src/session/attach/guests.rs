@@ -104,7 +104,10 @@ fn ready(attach: AttachWay, greeting: Greeting) -> GuestReady {
 fn says_why(error: &AttachError) -> bool {
     matches!(
         error,
-        AttachError::Refused { .. } | AttachError::Version { .. } | AttachError::NotRunning(_) | AttachError::Stopped
+        AttachError::Refused { .. }
+            | AttachError::Version { .. }
+            | AttachError::NotRunning(_)
+            | AttachError::Stopped
     )
 }
 

@@ -65,13 +65,9 @@ impl Plumbing {
     }
 
     fn terminal(request: &AttachRequest<'_>, term: String) -> Result<Self, AttachError> {
-        let (ours, inner) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(AttachError::io("make a socket pair"))?;
+        let (ours, inner) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .map_err(AttachError::io("make a socket pair"))?;
         let clone = || ours.try_clone().map_err(AttachError::io("copy a descriptor"));
         let stdin = match request.stdin {
             Some(source) => Some(Pump::inward(source_of(source)?, own(clone()?)?)),

@@ -245,7 +245,14 @@ impl Pump {
             return Ok(Moved::Nothing);
         }
         let most = self.left.unwrap_or(PIECE).min(PIECE);
-        match splice(&self.source.fd, None, &self.sink.fd, None, most, SpliceFlags::NONBLOCK | SpliceFlags::MOVE) {
+        match splice(
+            &self.source.fd,
+            None,
+            &self.sink.fd,
+            None,
+            most,
+            SpliceFlags::NONBLOCK | SpliceFlags::MOVE,
+        ) {
             Ok(0) => self.source_ended = true,
             Ok(moved) => self.took(moved),
             Err(Errno::INTR) => {}

@@ -4,9 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use podspawn_wire::{
-    Frame, MAX_DATA, ReceiveWindow, SendWindow, StreamId, ToGuest, WireError, encode,
-};
+use podspawn_wire::{Frame, MAX_DATA, ReceiveWindow, SendWindow, StreamId, ToGuest, WireError, encode};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use tokio::io::Interest;
@@ -70,7 +68,8 @@ impl Outbound {
                 }
                 self.window.granted.notified().await;
             };
-            let read = ready(&self.fd, Interest::READABLE, |fd| rustix::io::read(fd, &mut buffer[..room])).await;
+            let read =
+                ready(&self.fd, Interest::READABLE, |fd| rustix::io::read(fd, &mut buffer[..room])).await;
             let got = read.unwrap_or(0);
             let frame = match got {
                 0 => Frame::<ToGuest>::End { stream: self.id },
