@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use podspawn::names::SessionKey;
 use podspawn::spec::{Kind, Mode};
 use podspawn::state::{
     AttachWay, FirstProcess, Lease, Leases, Limits, Object, ObjectKind, SessionRecord, Status, Store,
 };
-use podspawn::system::{boot_id, start_time};
+use podspawn::system::process::{boot_id, start_time};
+use podspawn::system::{Clock, SystemClock};
 
 use crate::Result;
 use crate::engines::{Facts, Place, output};
@@ -45,7 +46,7 @@ fn fill(place: &Place, engine: &str, running: usize, expired: usize) -> Result<(
 
 fn record(place: &Place, engine: &str, number: usize, expired: bool) -> Result<SessionRecord> {
     let key = SessionKey::machine(place.user.parse()?, format!("m{number}").parse()?);
-    let now = Timestamp::from_second(jiff_now()?)?;
+    let now = SystemClock.now();
     let pid = i32::try_from(std::process::id())?;
     let process = FirstProcess {
         pid,
@@ -75,12 +76,6 @@ fn record(place: &Place, engine: &str, number: usize, expired: bool) -> Result<S
         process: Some(process),
         engine: engine.to_owned(),
     })
-}
-
-/// Seconds since the epoch, from the file system's clock.
-fn jiff_now() -> Result<i64> {
-    let now = tempfile::tempfile()?.metadata()?.modified()?;
-    Ok(i64::try_from(now.duration_since(std::time::UNIX_EPOCH)?.as_secs())?)
 }
 
 fn list_and_status(facts: &Facts, program: &Path, count: usize) -> Result<Vec<Row>> {

@@ -18,7 +18,10 @@ impl File {
 
     /// Whether the file holds tests only.
     pub(super) fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("tests/") || self.path.contains("/testing")
+        self.path.ends_with("/tests.rs")
+            || self.path.ends_with("_tests.rs")
+            || self.path.contains("tests/")
+            || self.path.contains("/testing")
     }
 
     /// The code without the tests at the end of the file.
