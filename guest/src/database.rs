@@ -18,6 +18,7 @@ pub(crate) struct Account {
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) gid: u32,
+    pub(crate) members: Vec<String>,
 }
 
 /// Both files at one moment. Lines that do not parse are left out.
@@ -55,8 +56,23 @@ impl Database {
         self.user_by_id(uid).map(|user| user.name.as_str())
     }
 
+    pub(crate) fn group_by_name(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
     pub(crate) fn group_name(&self, gid: u32) -> Option<&str> {
         self.groups.iter().find(|group| group.gid == gid).map(|group| group.name.as_str())
+    }
+
+    /// The groups of a user: the given first one and every group that lists the name.
+    pub(crate) fn groups_of(&self, name: &str, gid: u32) -> Vec<u32> {
+        let mut gids = vec![gid];
+        for group in self.groups.iter().filter(|group| group.members.iter().any(|member| member == name)) {
+            if !gids.contains(&group.gid) {
+                gids.push(group.gid);
+            }
+        }
+        gids
     }
 }
 
@@ -74,8 +90,12 @@ fn account(line: &str) -> Option<Account> {
 
 fn group_line(line: &str) -> Option<Group> {
     let fields: Vec<&str> = line.split(':').collect();
-    let [name, _, gid, _] = fields.as_slice() else { return None };
-    Some(Group { name: (!name.is_empty()).then(|| (*name).to_owned())?, gid: gid.parse().ok()? })
+    let [name, _, gid, members] = fields.as_slice() else { return None };
+    Some(Group {
+        name: (!name.is_empty()).then(|| (*name).to_owned())?,
+        gid: gid.parse().ok()?,
+        members: members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -94,6 +114,9 @@ mod tests {
             Some((1000, ""))
         );
         assert_eq!(database.user_by_name("bad"), None);
+        assert_eq!(database.group_by_name("adm").map(|group| group.gid), Some(4));
         assert_eq!(database.group_name(1000), Some("sarah"));
+        assert_eq!(database.groups_of("sarah", 1000), [1000, 4]);
+        assert_eq!(database.groups_of("nobody", 65534), [65534]);
     }
 }

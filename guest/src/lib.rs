@@ -13,3 +13,4 @@ pub mod service;
 pub mod sftp;
 pub mod signal;
 pub mod spawn;
+pub mod sudo;

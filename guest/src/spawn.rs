@@ -236,9 +236,11 @@ unsafe fn limit(resource: libc::__rlimit_resource_t, value: Option<u64>, hard: b
     }
 }
 
+/// Changes who the process is; the error is an errno.
+///
 /// # Safety
-/// Only in the child: it changes who the process is.
-unsafe fn become_user(identity: &Identity) -> Result<(), i32> {
+/// Only in a child that has one thread.
+pub(crate) unsafe fn become_user(identity: &Identity) -> Result<(), i32> {
     // SAFETY: raw system calls on the only thread, with a pointer to live data.
     unsafe {
         // Who stays who they are needs no right to change groups.

@@ -1,0 +1,247 @@
+//! The caller's terminal and the command's: raw mode while the command has it, and copying between the two.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::termios::{
+    OptionalActions, OutputModes, Termios, tcgetattr, tcgetpgrp, tcgetsid, tcgetwinsize, tcsetattr,
+    tcsetwinsize,
+};
+
+use crate::sudo::protocol::Terminal;
+
+/// The terminal that controls this process.
+pub(super) struct Screen {
+    terminal: OwnedFd,
+    streams: [bool; 3],
+}
+
+impl Screen {
+    /// None without a controlling terminal.
+    pub(super) fn open() -> Option<Self> {
+        // A description of its own, so that not blocking concerns nobody else.
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let terminal = rustix::fs::open("/dev/tty", flags, Mode::empty()).ok()?;
+        let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
+            // Answered only for the caller's own controlling terminal.
+            .map(|stream| tcgetsid(stream).is_ok());
+        Some(Self { terminal, streams })
+    }
+
+    /// What the helper is to know. In a pipeline the command begins in the background, so that the other programs in it
+    /// keep the terminal until this one wants it.
+    pub(super) fn terminal(&self) -> Terminal {
+        let foreground = self.streams[0] && self.streams[1] && is_foreground(&self.terminal);
+        Terminal { streams: self.streams, foreground }
+    }
+
+    /// Begins to stand between the two terminals.
+    pub(super) fn attach(self, master: OwnedFd) -> io::Result<Attached> {
+        let wanted = self.terminal().foreground;
+        let modes = tcgetattr(&self.terminal)?;
+        let mut attached = Attached {
+            terminal: self.terminal,
+            master,
+            modes,
+            wanted,
+            raw: false,
+            gone: false,
+            ended: false,
+            input: Vec::new(),
+            output: Vec::new(),
+        };
+        attached.enter();
+        Ok(attached)
+    }
+}
+
+impl AsFd for Screen {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.terminal.as_fd()
+    }
+}
+
+/// Both terminals, and what is on its way between them.
+pub(super) struct Attached {
+    terminal: OwnedFd,
+    master: OwnedFd,
+    /// The caller's settings.
+    modes: Termios,
+    /// The command has asked for the terminal.
+    wanted: bool,
+    raw: bool,
+    /// The caller's terminal has hung up: what the command writes is dropped.
+    gone: bool,
+    /// The command's terminal has no user left.
+    ended: bool,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Attached {
+    pub(super) fn is_foreground(&self) -> bool {
+        !self.gone && is_foreground(&self.terminal)
+    }
+
+    /// The command asks for the terminal.
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Takes the terminal if it is wanted and can be had; says whether the command has it.
+    pub(super) fn enter(&mut self) -> bool {
+        if !self.wanted || !self.is_foreground() {
+            return false;
+        }
+        if !self.raw {
+            // Settings may have been changed while the caller's shell had the terminal.
+            if let Ok(modes) = tcgetattr(&self.terminal) {
+                self.modes = modes;
+            }
+            let mut raw = self.modes.clone();
+            raw.make_raw();
+            self.raw = tcsetattr(&self.terminal, OptionalActions::Now, &raw).is_ok();
+            self.process_output(self.modes.output_modes.contains(OutputModes::OPOST));
+        }
+        self.raw
+    }
+
+    /// Gives the terminal back as it was.
+    pub(super) fn leave(&mut self) {
+        if !std::mem::take(&mut self.raw) {
+            return;
+        }
+        // In the background the settings are somebody else's.
+        if self.is_foreground() {
+            let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.modes);
+        }
+        self.process_output(false);
+    }
+
+    /// Output is processed once: by the caller's terminal, or, while that is raw, by the command's.
+    fn process_output(&self, on: bool) {
+        if let Ok(mut modes) = tcgetattr(&self.master) {
+            modes.output_modes.set(OutputModes::OPOST, on);
+            let _ = tcsetattr(&self.master, OptionalActions::Now, &modes);
+        }
+    }
+
+    pub(super) fn resize(&self) {
+        if let Ok(size) = tcgetwinsize(&self.terminal) {
+            let _ = tcsetwinsize(&self.master, size);
+        }
+    }
+
+    /// What to wait for: the caller's terminal, the command's. One that is gone would report it again and again, and is
+    /// left out.
+    pub(super) fn interests(&self) -> [Option<PollFd<'_>>; 2] {
+        let mut caller = PollFlags::empty();
+        caller.set(PollFlags::IN, self.raw && self.input.is_empty());
+        caller.set(PollFlags::OUT, !self.output.is_empty());
+        let mut command = PollFlags::empty();
+        command.set(PollFlags::IN, self.output.is_empty());
+        command.set(PollFlags::OUT, !self.input.is_empty());
+        [
+            (!self.gone).then(|| PollFd::new(&self.terminal, caller)),
+            (!self.ended).then(|| PollFd::new(&self.master, command)),
+        ]
+    }
+
+    /// Copies what can be copied now.
+    pub(super) fn copy(&mut self, caller: PollFlags, command: PollFlags) {
+        let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        if caller.intersects(readable) && self.raw && self.input.is_empty() {
+            self.read_caller();
+        } else if caller.intersects(PollFlags::HUP | PollFlags::ERR) {
+            self.gone = true;
+        }
+        if command.intersects(readable) && self.output.is_empty() {
+            self.read_command();
+        }
+        if !self.input.is_empty() && write(&self.master, &mut self.input).is_err() {
+            self.input.clear();
+        }
+        self.show();
+    }
+
+    fn read_caller(&mut self) {
+        let mut buffer = [0; 4096];
+        match rustix::io::read(&self.terminal, &mut buffer) {
+            Ok(0) => self.gone = true,
+            Ok(count) => self.input.extend_from_slice(&buffer[..count]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Another program has taken the foreground: reading is not ours any more, and neither are the settings.
+            Err(_) if !is_foreground(&self.terminal) => {
+                self.raw = false;
+                self.process_output(false);
+            }
+            Err(_) => self.gone = true,
+        }
+    }
+
+    fn read_command(&mut self) {
+        let mut buffer = [0; 16 * 1024];
+        match rustix::io::read(&self.master, &mut buffer) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.output.extend_from_slice(&buffer[..count]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.ended = true,
+        }
+    }
+
+    fn show(&mut self) {
+        if !self.gone && !self.output.is_empty() {
+            self.gone = write(&self.terminal, &mut self.output).is_err();
+        }
+        if self.gone {
+            self.output.clear();
+        }
+    }
+
+    /// The command has ended: shows the rest of its output and gives the terminal back.
+    pub(super) fn finish(&mut self) {
+        loop {
+            while !self.output.is_empty() {
+                self.show();
+                if !self.output.is_empty() {
+                    // Waits as any program does whose terminal takes nothing for now.
+                    let _ = rustix::event::poll(&mut [PollFd::new(&self.terminal, PollFlags::OUT)], None);
+                }
+            }
+            if self.ended {
+                break;
+            }
+            // What others may write to the terminal later is not the command's output any more.
+            self.read_command();
+            if self.output.is_empty() {
+                break;
+            }
+        }
+        self.leave();
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Writes what fits now and takes it out of `bytes`.
+fn write(fd: &OwnedFd, bytes: &mut Vec<u8>) -> Result<(), Errno> {
+    match rustix::io::write(fd, bytes) {
+        Ok(count) => {
+            bytes.drain(..count);
+            Ok(())
+        }
+        Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_foreground(terminal: &OwnedFd) -> bool {
+    tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+}

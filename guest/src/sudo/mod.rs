@@ -1,0 +1,23 @@
+//! `sudo` where a setuid program cannot work: a client that users call, a service of the first process that accepts them,
+//! and a root helper per call.
+//!
+//! The helper runs the command with the container's own capabilities and nothing more, and has its own process so that
+//! whatever it does concerns this one call. `options`, `environment` and `plan` decide and are pure; `monitor` acts.
+
+pub mod client;
+mod environment;
+pub mod install;
+pub mod monitor;
+mod options;
+mod plan;
+mod protocol;
+mod server;
+mod signals;
+
+pub use server::Server;
+
+/// Name of the socket in the directory that the session's user may reach.
+const SOCKET: &str = "sudo.sock";
+
+/// Name under which the guest's program is the root helper.
+pub const MONITOR: &str = "sudo-monitor";
