@@ -85,6 +85,12 @@ pub fn group_id(group: &[u8], name: &str) -> Option<u32> {
     lines(group).map(fields).find(|f| f.len() >= 3 && f[0] == name.as_bytes()).and_then(|f| parse(f[2]))
 }
 
+/// The name of the first group that has that id.
+pub fn group_name(group: &[u8], gid: u32) -> Option<String> {
+    let found = lines(group).map(fields).find(|f| f.len() >= 3 && parse(f[2]) == Some(gid));
+    found.map(|f| String::from_utf8_lossy(f[0]).into_owned())
+}
+
 /// The account of that name.
 pub fn by_name(passwd: &[u8], name: &str) -> Option<Account> {
     lines(passwd).filter_map(account).find(|account| account.name == name)

@@ -463,10 +463,10 @@ impl Names {
 }
 
 /// Strings of strings, for an answer that carries lists.
-pub(super) fn list<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(super) fn list(values: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
     for value in values {
-        put_string(&mut out, value);
+        put_string(&mut out, value.as_bytes());
     }
     out
 }

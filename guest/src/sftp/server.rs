@@ -210,13 +210,11 @@ impl Server {
             }
             Request::NamesById { uids, gids } => {
                 let accounts = self.accounts();
-                let users = packet::list(
-                    uids.iter().map(|uid| accounts.user_name(*uid).unwrap_or_default().as_bytes()),
-                );
-                let groups = packet::list(
-                    gids.iter().map(|gid| accounts.group_name(*gid).unwrap_or_default().as_bytes()),
-                );
-                self.answers.strings(number, &[&users, &groups]);
+                let users: Vec<String> =
+                    uids.iter().map(|uid| accounts.user_name(*uid).unwrap_or_default()).collect();
+                let groups: Vec<String> =
+                    gids.iter().map(|gid| accounts.group_name(*gid).unwrap_or_default()).collect();
+                self.answers.strings(number, &[&packet::list(&users), &packet::list(&groups)]);
                 return Ok(());
             }
             Request::Close { handle } => {
@@ -284,7 +282,7 @@ impl Server {
             else {
                 continue;
             };
-            let name = |name: Option<&str>, id: u32| name.map_or_else(|| id.to_string(), str::to_owned);
+            let name = |name: Option<String>, id: u32| name.unwrap_or_else(|| id.to_string());
             let owner = name(accounts.user_name(stat.st_uid), stat.st_uid);
             let group = name(accounts.group_name(stat.st_gid), stat.st_gid);
             let bytes = entry.file_name().to_bytes();
@@ -314,7 +312,7 @@ impl Server {
             [] => accounts.user_by_id(uid),
             name => std::str::from_utf8(name).ok().and_then(|name| accounts.user_by_name(name)),
         };
-        found.map(|user| user.home.clone().into_bytes()).ok_or(Refusal::System(Errno::NOENT))
+        found.map(|user| user.home.into_bytes()).ok_or(Refusal::System(Errno::NOENT))
     }
 
     fn accounts(&mut self) -> &Database {

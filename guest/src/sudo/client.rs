@@ -92,7 +92,7 @@ fn check(granted: impl FnOnce() -> ExitCode) -> ExitCode {
 fn list() -> ExitCode {
     let uid = rustix::process::getuid().as_raw();
     let accounts = Database::read();
-    let user = accounts.user_name(uid).map_or_else(|| format!("#{uid}"), str::to_owned);
+    let user = accounts.user_name(uid).unwrap_or_else(|| format!("#{uid}"));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     print(
         format!("User {user} may run the following commands on {host}:\n    (ALL : ALL) NOPASSWD: ALL\n")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::protocol::{Preserve, Shell, Variable};
-use crate::database::Account;
+use crate::accounts::Account;
 
 /// Where commands are looked for, whatever the caller's own path says.
 const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

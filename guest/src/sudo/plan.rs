@@ -3,7 +3,8 @@
 
 use super::environment::{self, Caller, Inputs, environment};
 use super::protocol::{Request, Run, Shell, Variable};
-use crate::database::{Account, Database};
+use crate::accounts::Account;
+use crate::database::Database;
 use crate::spawn::Identity;
 
 /// What is executed.
@@ -44,8 +45,11 @@ pub(super) fn plan(
     }
     let identity = identity(request, &target, accounts)?;
     let callers = accounts.user_by_id(uid);
-    let caller =
-        Caller { name: callers.map_or_else(|| format!("#{uid}"), |account| account.name.clone()), uid, gid };
+    let caller = Caller {
+        name: callers.as_ref().map_or_else(|| format!("#{uid}"), |account| account.name.clone()),
+        uid,
+        gid,
+    };
     let path = environment::secure_path(image_path);
 
     let (program, argv) = match run.shell {
@@ -94,14 +98,14 @@ fn user(run: &Run, accounts: &Database) -> Result<Account, String> {
         |uid: u32, name: String| Account { name, uid, gid: uid, home: "/".into(), shell: "/bin/sh".into() };
     let Some(name) = &run.user else {
         // An image without a passwd file has a root all the same.
-        return Ok(accounts.user_by_id(0).cloned().unwrap_or_else(|| nameless(0, "root".into())));
+        return Ok(accounts.user_by_id(0).unwrap_or_else(|| nameless(0, "root".into())));
     };
     let found = match name.strip_prefix('#').map(str::parse::<u32>) {
         Some(Ok(uid)) if uid != u32::MAX => {
-            Some(accounts.user_by_id(uid).cloned().unwrap_or_else(|| nameless(uid, name.clone())))
+            Some(accounts.user_by_id(uid).unwrap_or_else(|| nameless(uid, name.clone())))
         }
         Some(_) => None,
-        None => accounts.user_by_name(name).cloned(),
+        None => accounts.user_by_name(name),
     };
     found.ok_or_else(|| format!("unknown user `{name}`"))
 }
@@ -112,7 +116,7 @@ fn identity(request: &Request, target: &Account, accounts: &Database) -> Result<
         Some(name) => match name.strip_prefix('#').map(str::parse::<u32>) {
             Some(Ok(gid)) if gid != u32::MAX => Some(gid),
             Some(_) => None,
-            None => accounts.group_by_name(name).map(|group| group.gid),
+            None => accounts.group_id(name),
         }
         .ok_or_else(|| format!("unknown group `{name}`"))?,
     };
@@ -194,7 +198,7 @@ mod tests {
     }
 
     fn planned(run: Run, existing: &[&str]) -> Result<Plan, String> {
-        let accounts = Database::parse(PASSWD, GROUP);
+        let accounts = Database::of(PASSWD, GROUP);
         plan(&request(run), (1000, 1001), &accounts, None, |path| {
             existing.iter().any(|known| known.as_bytes() == path)
         })
