@@ -223,10 +223,10 @@ fn messages_that_do_not_belong_there_end_the_session() {
         ("greets twice", vec![hello()]),
         ("exits before it starts", vec![FromGuest::Exited(Exit::Code(0))]),
         ("starts twice", vec![FromGuest::Started { pid: 1 }, FromGuest::Started { pid: 2 }]),
-        ("asks for an agent that was not offered", vec![
-            FromGuest::Started { pid: 1 },
-            FromGuest::AgentWanted { id: 0 },
-        ]),
+        (
+            "asks for an agent that was not offered",
+            vec![FromGuest::Started { pid: 1 }, FromGuest::AgentWanted { id: 0 }],
+        ),
     ];
     for (case, messages) in cases {
         let place = Place::new();

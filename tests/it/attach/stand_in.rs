@@ -99,7 +99,11 @@ impl Guest {
 
     pub fn greet(&mut self) {
         assert!(matches!(self.hear(), Some((ToGuest::Hello { protocol: PROTOCOL }, _))));
-        assert!(self.say(&FromGuest::Hello { protocol: PROTOCOL, shell: "/bin/sh".into(), warnings: vec![] }));
+        assert!(self.say(&FromGuest::Hello {
+            protocol: PROTOCOL,
+            shell: "/bin/sh".into(),
+            warnings: vec![]
+        }));
     }
 
     /// Greets, and says that the process was started.

@@ -246,10 +246,13 @@ fn bytes_arrive_unchanged_from_and_to_every_kind_of_stream() {
                     .open(path)
                     .unwrap();
                 let mut reader = file.try_clone().unwrap();
-                (file.into(), Box::new(move || {
-                    reader.rewind().unwrap();
-                    read_all(reader.into())
-                }))
+                (
+                    file.into(),
+                    Box::new(move || {
+                        reader.rewind().unwrap();
+                        read_all(reader.into())
+                    }),
+                )
             }
             "TCP socket" => {
                 let listener = TcpListener::bind("127.0.0.1:0").unwrap();
