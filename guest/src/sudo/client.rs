@@ -182,7 +182,9 @@ fn execute(run: Run) -> io::Result<End> {
         return Ok(End::Command(Exit::Code(0)));
     }
     let screen = match (screen, master) {
-        (Some(screen), Some(master)) => Some(screen.attach(master)?),
+        (Some(screen), Some(master)) => {
+            Some(screen.attach(master, terminal.is_some_and(|terminal| terminal.foreground))?)
+        }
         (None, None) => None,
         _ => return Err(io::ErrorKind::InvalidData.into()),
     };

@@ -58,10 +58,14 @@ impl AsFd for Signals {
     }
 }
 
-/// Every signal that this process ignores, as a bit mask. SIGPIPE is left out: the language's start-up ignores it.
+/// Never reported as ignored: SIGPIPE is ignored by the language's start-up, and the others stop a command that lacks its
+/// terminal, which is how it is found out that it wants it (shells ignore them in command substitutions).
+const NOT_PASSED: [i32; 4] = [libc::SIGPIPE, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// Every signal that this process ignores, as a bit mask.
 pub(super) fn ignored() -> u64 {
     let mut mask = 0;
-    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+    for signal in (1..=64).filter(|signal| !NOT_PASSED.contains(signal)) {
         let mut action = MaybeUninit::<libc::sigaction>::uninit();
         // SAFETY: asks for the action only; it is read only where the call has written it.
         let ignored = unsafe {

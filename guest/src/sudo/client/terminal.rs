@@ -39,14 +39,14 @@ impl Screen {
     }
 
     /// Begins to stand between the two terminals.
-    pub(super) fn attach(self, master: OwnedFd) -> io::Result<Attached> {
-        let wanted = self.terminal().foreground;
+    pub(super) fn attach(self, master: OwnedFd, foreground: bool) -> io::Result<Attached> {
         let modes = tcgetattr(&self.terminal)?;
         let mut attached = Attached {
             terminal: self.terminal,
             master,
             modes,
-            wanted,
+            wanted: foreground,
+            settled: foreground,
             raw: false,
             gone: false,
             ended: false,
@@ -72,6 +72,9 @@ pub(super) struct Attached {
     modes: Termios,
     /// The command has asked for the terminal.
     wanted: bool,
+    /// The command's terminal has the settings of the caller's: at once where it began in the foreground. What the caller's
+    /// has meanwhile, in the background, is its shell's business.
+    settled: bool,
     raw: bool,
     /// The caller's terminal has hung up: what the command writes is dropped.
     gone: bool,
@@ -104,6 +107,9 @@ impl Attached {
             let mut raw = self.modes.clone();
             raw.make_raw();
             self.raw = tcsetattr(&self.terminal, OptionalActions::Now, &raw).is_ok();
+            if !std::mem::replace(&mut self.settled, true) {
+                let _ = tcsetattr(&self.master, OptionalActions::Now, &self.modes);
+            }
             self.process_output(self.modes.output_modes.contains(OutputModes::OPOST));
         }
         self.raw
