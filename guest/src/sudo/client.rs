@@ -165,6 +165,7 @@ fn execute(run: Run) -> io::Result<End> {
         env: std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec())).collect(),
         umask: umask.as_raw_mode(),
         ignored,
+        open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
         groups: rustix::process::getgroups()?.iter().map(|group| group.as_raw()).collect(),
         terminal,
     };

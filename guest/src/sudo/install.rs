@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use podspawn_wire::{GUEST_PROGRAM, InitConfig};
+use podspawn_wire::GUEST_PROGRAM;
 
 /// The places, relative to the root: the one that scripts name and the one that comes first in a path.
 const PLACES: [&str; 2] = ["usr/bin/sudo", "usr/local/bin/sudo"];
@@ -14,12 +14,9 @@ const ASIDE: &str = "usr/bin/sudo.distrib";
 /// Debian's list of files that packages install under another name: three lines each.
 const DIVERSIONS: &str = "var/lib/dpkg/diversions";
 
-/// Makes `sudo` available as the configuration says. What could not be done is returned, one line each.
-pub fn install(config: &InitConfig) -> Vec<String> {
-    if !config.sudo {
-        return Vec::new();
-    }
-    install_below(Path::new("/"), Path::new(GUEST_PROGRAM), config.no_new_privileges)
+/// Makes `sudo` available below `root`. What could not be done is returned, one line each.
+pub fn install(root: &Path, no_new_privileges: bool) -> Vec<String> {
+    install_below(root, Path::new(GUEST_PROGRAM), no_new_privileges)
 }
 
 fn install_below(root: &Path, program: &Path, no_new_privileges: bool) -> Vec<String> {

@@ -9,6 +9,7 @@ mod environment;
 pub mod install;
 pub mod monitor;
 mod options;
+mod peer;
 mod plan;
 mod protocol;
 mod server;

@@ -14,11 +14,12 @@ use std::process::{Command, ExitCode, Stdio};
 use podspawn_wire::{Exit, Window};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Access;
-use rustix::process::{Pid, WaitOptions, WaitStatus};
+use rustix::process::{Pid, Resource, WaitOptions, WaitStatus, getrlimit, setrlimit};
 use rustix::termios::{
     OptionalActions, OutputModes, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetpgrp,
 };
 
+use super::peer;
 use super::plan::{Directory, Plan, look_up, plan};
 use super::protocol::{Channel, FromHelper, Request, ToHelper};
 use super::signals::{self, Signals};
@@ -43,7 +44,7 @@ pub fn main() -> ExitCode {
 fn serve() -> io::Result<()> {
     // Above the standard streams, which the command's own replace.
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let peer = rustix::net::sockopt::socket_peercred(&socket)?;
+    let caller = peer::user(&socket)?;
     let deadline = Some(std::time::Duration::from_secs(REQUEST_DEADLINE));
     rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, deadline)?;
     let channel = Channel::new(socket);
@@ -51,7 +52,6 @@ fn serve() -> io::Result<()> {
         return Ok(());
     };
     rustix::net::sockopt::set_socket_timeout(&channel, rustix::net::sockopt::Timeout::Recv, None)?;
-    let caller = (peer.uid.as_raw(), peer.gid.as_raw());
     let refuse = |text: String| channel.send(&FromHelper::Refused(text), &[]);
     let Some(given) = Given::sort(&request, descriptors) else {
         return refuse("the request does not carry what it names".into());
@@ -204,7 +204,7 @@ fn start(
         let identity = plan.identity.clone();
         let directory = plan.directory.clone();
         let terminal = if foreground { slave.map(|slave| slave.as_raw_fd()) } else { None };
-        let (ignored, umask) = (request.ignored, request.umask);
+        let (ignored, umask, open_files) = (request.ignored, request.umask, request.open_files);
         let become_command = move || -> io::Result<()> {
             // A group of its own: its parent is in the same session, so that the kernel lets it be stopped by a key.
             rustix::process::setpgid(None, None)?;
@@ -215,6 +215,7 @@ fn start(
                 let terminal = unsafe { BorrowedFd::borrow_raw(terminal) };
                 tcsetpgrp(terminal, rustix::process::getpid())?;
             }
+            limit_open_files(open_files);
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask & 0o777 | 0o022));
             // SAFETY: this is the child.
             unsafe { spawn::become_user(&identity) }.map_err(io::Error::from_raw_os_error)?;
@@ -244,6 +245,17 @@ fn start(
         other => other,
     };
     outcome.map_err(|error| format!("cannot run `{}`: {}", plan.program.escape_ascii(), describe(&error)))
+}
+
+/// As the caller has it, which the first process, where this one comes from, may not; never above the hard limit.
+fn limit_open_files(wanted: Option<u64>) {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = match (wanted, limit.maximum) {
+        (Some(wanted), Some(maximum)) => Some(wanted.min(maximum)),
+        (wanted, maximum) => wanted.or(maximum),
+    };
+    // Within the hard limit it cannot fail.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Without the number, which says nothing to a person.

@@ -194,7 +194,7 @@ mod tests {
 
     fn request(run: Run) -> Request {
         let env = vec![(b"SHELL".to_vec(), b"/bin/fish".to_vec())];
-        Request { run, env, umask: 0o22, ignored: 0, groups: vec![1001, 4], terminal: None }
+        Request { run, env, umask: 0o22, ignored: 0, open_files: None, groups: vec![1001, 4], terminal: None }
     }
 
     fn planned(run: Run, existing: &[&str]) -> Result<Plan, String> {

@@ -31,6 +31,8 @@ pub(super) struct Request {
     pub(super) umask: u32,
     /// Signals that the caller ignores (bit n - 1 is signal n); the command ignores them too, as after `nohup`.
     pub(super) ignored: u64,
+    /// The caller's limit on open files; none for no limit.
+    pub(super) open_files: Option<u64>,
     /// The groups of the caller.
     pub(super) groups: Vec<u32>,
     /// The caller has a controlling terminal, which comes as the second descriptor.
@@ -260,7 +262,15 @@ mod tests {
     fn a_request_larger_than_the_socket_arrives_whole() {
         let (client, helper) = pair();
         let run = Run { command: vec![vec![b'x'; 3_000_000], b"y".to_vec()], ..Run::default() };
-        let request = Request { run, env: vec![], umask: 0, ignored: 0, groups: vec![], terminal: None };
+        let request = Request {
+            run,
+            env: vec![],
+            umask: 0,
+            ignored: 0,
+            open_files: None,
+            groups: vec![],
+            terminal: None,
+        };
         let sent = ToHelper::Request(Box::new(request));
         std::thread::scope(|scope| {
             scope.spawn(|| client.send(&sent, &[]).unwrap());

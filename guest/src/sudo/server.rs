@@ -1,83 +1,77 @@
 //! The socket of `sudo` in the loop of the first process: accepts, looks who it is, and starts a root helper.
 
-use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
 
-use podspawn_wire::{Exit, InitConfig, USER_DIR};
+use podspawn_wire::{USER_DIR, User};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::protocol::{Channel, FromHelper};
-use super::{MONITOR, SOCKET};
-use crate::reactor::{Event, Interest, Key, Owner, Reactor};
-use crate::service::Service;
+use super::{MONITOR, SOCKET, peer};
 use crate::spawn::{self, Command, Identity};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
-/// How long accepting pauses when the process has no descriptor left.
-const PAUSE: Duration = Duration::from_millis(200);
 
-const LISTENER: u32 = 0;
-const RESUME: u32 = 1;
-
-/// Accepts calls of `sudo`.
+/// Accepts calls of `sudo`. To be called when its descriptor is readable; never blocks. The root helpers are children of
+/// the calling process, which only has to reap them.
 #[derive(Debug)]
 pub struct Server {
     listener: OwnedFd,
+    /// Given up for a moment when no descriptor is left, so that a waiting connection can be taken and closed instead of
+    /// making the listener readable for ever.
+    spare: Option<OwnedFd>,
     /// The one user, besides root, who may call.
     uid: u32,
-    helpers: BTreeSet<i32>,
     env: Vec<CString>,
 }
 
 impl Server {
     /// Listens for the session's user and root.
-    pub fn new(reactor: &mut Reactor, config: &InitConfig) -> io::Result<Self> {
-        let listener = listen(Path::new(USER_DIR), config.user.gid)?;
-        reactor.add(&listener, key(LISTENER), Interest::READ)?;
+    pub fn bind(user: &User) -> io::Result<Self> {
+        let listener = listen(Path::new(USER_DIR), user.gid)?;
+        let spare = Some(listener.try_clone()?);
         let path = std::env::vars_os().find(|(name, _)| name == "PATH").map(|(_, path)| path);
         let env = path.and_then(|path| CString::new([b"PATH=", path.as_encoded_bytes()].concat()).ok());
-        Ok(Self { listener, uid: config.user.uid, helpers: BTreeSet::new(), env: env.into_iter().collect() })
+        Ok(Self { listener, spare, uid: user.uid, env: env.into_iter().collect() })
     }
 
-    fn accept(&mut self, reactor: &mut Reactor) {
+    /// Accepts every call that waits.
+    pub fn accept(&mut self) {
         loop {
             match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
                 Ok(connection) => self.serve(connection),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => {
-                    // The listener stays readable; asking again at once would keep the loop busy with it.
-                    reactor.remove(&self.listener);
-                    reactor.after(PAUSE, key(RESUME));
-                    return;
+                Err(Errno::MFILE | Errno::NFILE) if self.spare.take().is_some() => {
+                    if let Ok(connection) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+                        refuse(connection, "the first process has no descriptor left");
+                    }
+                    self.spare = self.listener.try_clone().ok();
                 }
+                Err(_) => return,
             }
         }
     }
 
-    fn serve(&mut self, connection: OwnedFd) {
-        let Ok(peer) = rustix::net::sockopt::socket_peercred(&connection) else { return };
-        let uid = peer.uid.as_raw();
+    fn serve(&self, connection: OwnedFd) {
+        let Ok((uid, _)) = peer::user(&connection) else { return };
         if uid != 0 && uid != self.uid {
             return refuse(connection, "only the user of this machine may use it");
         }
-        match self.start(&connection) {
-            Ok(pid) => drop(self.helpers.insert(pid)),
-            Err(error) => refuse(connection, &format!("no further process can be had: {error}")),
+        if let Err(error) = self.start(&connection) {
+            refuse(connection, &format!("no further process can be had: {error}"));
         }
     }
 
-    fn start(&self, connection: &OwnedFd) -> io::Result<i32> {
+    fn start(&self, connection: &OwnedFd) -> io::Result<()> {
         const PROGRAM: &CStr = c"/proc/self/exe";
         let name = |text: &str| CString::new(text).map_err(io::Error::from);
-        let child = spawn::spawn(&Command {
+        // How the start went is seen on the connection, which the helper answers or closes.
+        spawn::spawn(&Command {
             programs: vec![PROGRAM.to_owned()],
             argv: vec![name("podspawn-guest")?, name(MONITOR)?],
             env: self.env.clone(),
@@ -90,35 +84,14 @@ impl Server {
             nofile: None,
             umask: 0o022,
         })?;
-        Ok(child.pid)
+        Ok(())
     }
 }
 
-impl Service for Server {
-    fn event(&mut self, reactor: &mut Reactor, event: Event) {
-        match event {
-            Event::Ready { key, .. } if key.part == LISTENER => self.accept(reactor),
-            Event::Due(due) if due.part == RESUME => {
-                if reactor.add(&self.listener, key(LISTENER), Interest::READ).is_err() {
-                    reactor.after(PAUSE, key(RESUME));
-                }
-            }
-            Event::Ready { .. } | Event::Due(_) => {}
-        }
+impl AsFd for Server {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
-
-    fn exited(&mut self, _: &mut Reactor, pid: i32, _: Exit) -> bool {
-        self.helpers.remove(&pid)
-    }
-
-    fn stop(&mut self, reactor: &mut Reactor) {
-        reactor.remove(&self.listener);
-        let _ = rustix::fs::unlink(Path::new(USER_DIR).join(SOCKET));
-    }
-}
-
-fn key(part: u32) -> Key {
-    Key::new(Owner::Sudo, 0, part)
 }
 
 /// The answer is small and the socket's buffer empty: it never waits.
