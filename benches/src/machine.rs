@@ -98,6 +98,7 @@ fn first_session(place: &Place, facts: &Facts, count: usize) -> Result<Row> {
                 run.args(&options).args([image, "sleep", "infinity"]);
                 output(run)
             });
+            output(place.cli(&["kill", &name]))?;
             output(place.cli(&["rm", "--force", &name]))?;
             output(place.cli(&["network", "rm", &name]))?;
             taken

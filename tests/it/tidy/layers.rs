@@ -139,7 +139,7 @@ fn guest_and_wire_are_small_and_stand_alone() {
 fn only_ui_prints() {
     none(uses(
         |path| (path.starts_with("src/") && !path.starts_with("src/ui")) || is_library(path),
-        &["println!", "eprintln!", "print!", "eprint!", "stdout()", "stderr()", "dbg!"],
+        &["println!", "eprintln!", "print!", "eprint!", "io::stdout", "io::stderr", "dbg!"],
         "only `ui` prints",
     ));
 }

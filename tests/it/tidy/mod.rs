@@ -2,6 +2,8 @@
 //! stand, what every text and manifest must look like. Reads files; starts nothing.
 
 mod docs;
+mod examples;
+mod help;
 mod layers;
 mod manifests;
 mod source;
