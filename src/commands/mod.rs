@@ -2,6 +2,7 @@
 //!
 //! Calls `cli`, `local`, `session`, `config`, `spec`, `ui`.
 
+pub mod spec;
 pub mod version;
 
 use std::ffi::OsString;

@@ -1,0 +1,107 @@
+//! `spec`: everything that shapes a session, and where each value comes from.
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::OutputArg;
+use crate::command_error::CommandError;
+use crate::exit::Exit;
+use crate::spec::{Resolved, rows};
+use crate::ui::{Style, Table, Ui};
+
+/// Prints a resolved spec.
+pub fn print(resolved: &Resolved, output: OutputArg, ui: &Ui) -> Result<Exit, CommandError> {
+    match output {
+        OutputArg::Text => ui.report(&text(resolved, ui.out_style))?,
+        OutputArg::Json => ui.json(&value(resolved))?,
+    }
+    Ok(Exit::Success)
+}
+
+/// An aligned table: key, value, source.
+fn text(resolved: &Resolved, style: Style) -> String {
+    let mut table = Table::new(["KEY", "VALUE", "SOURCE"]).bold_header();
+    for row in rows(resolved) {
+        table.row([row.key.into(), row.text.into(), row.origin.to_string().into()]);
+    }
+    table.render(style)
+}
+
+/// `spec` with the values, nested by section: times in seconds, memory in bytes, null for no limit and none; `sources`
+/// with the origin of each by its whole key.
+fn value(resolved: &Resolved) -> Value {
+    let mut spec = Map::from_iter([("env".to_owned(), json!({}))]);
+    let mut sources = Map::new();
+    for row in rows(resolved) {
+        let place = match row.key.split_once('.') {
+            None => spec.entry(row.key.clone()).or_insert(Value::Null),
+            Some((section, key)) => {
+                let section = spec.entry(section.to_owned()).or_insert_with(|| json!({}));
+                &mut section[key]
+            }
+        };
+        *place = row.value;
+        sources.insert(row.key, json!(row.origin));
+    }
+    json!({ "spec": spec, "sources": sources })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{Deployment, Flag, Sources, load};
+    use crate::names::SessionKey;
+    use crate::spec::{Kind, Request, resolve};
+
+    fn resolved() -> Resolved {
+        let sources = Sources {
+            deployment: Deployment::Local,
+            local_root: "/nonexistent/.podspawn".into(),
+            home: None,
+            file: None,
+            env: BTreeMap::from([("PODSPAWN_DEFAULTS__MEMORY".to_owned(), "1g".to_owned())]),
+            flags: vec![Flag { name: "--runtime", key: "runtime", value: "podman".into() }],
+        };
+        let key = SessionKey::machine("ann".parse().unwrap(), "dev".parse().unwrap());
+        resolve(&Request::new(key, Kind::Machine), &load(&sources).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_table_shows_every_value_with_its_source() {
+        let text = text(&resolved(), Style::new(false));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("KEY ") && lines[0].ends_with(" SOURCE"), "{text}");
+        let row = |key: &str| {
+            let line = lines.iter().find(|line| line.starts_with(&format!("{key} "))).expect(key);
+            line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect::<Vec<_>>()
+        };
+        assert_eq!(row("engine"), ["engine", "podman", "flag --runtime"]);
+        assert_eq!(row("image"), ["image", "ubuntu:24.04", "default"]);
+        assert_eq!(
+            row("resources.memory"),
+            ["resources.memory", "1g", "environment variable PODSPAWN_DEFAULTS__MEMORY"]
+        );
+        assert_eq!(
+            row("max_lifetime"),
+            ["max_lifetime", "24h", "not used: a machine lives until it is stopped"]
+        );
+    }
+
+    #[test]
+    fn programs_get_plain_values_and_their_sources() {
+        let value = value(&resolved());
+        assert_eq!(value["spec"]["image"], "ubuntu:24.04");
+        assert_eq!(value["spec"]["resources"]["memory"], 1 << 30);
+        assert_eq!(value["spec"]["limits"]["max_per_user"], Value::Null);
+        assert_eq!(value["spec"]["security"]["cap_drop"], json!(["ALL"]));
+        assert_eq!(value["spec"]["grace_period"], 60.0);
+        assert_eq!(value["spec"]["env"], json!({}));
+        assert_eq!(value["sources"]["engine"], json!({ "kind": "flag", "flag": "--runtime" }));
+        assert_eq!(value["sources"]["limits.max_per_user"], json!({ "kind": "profile", "profile": "local" }));
+        assert_eq!(
+            value["sources"]["resources.memory"],
+            json!({ "kind": "environment", "variable": "PODSPAWN_DEFAULTS__MEMORY" })
+        );
+    }
+}
