@@ -12,6 +12,7 @@ use super::container_spec::{GuestSource, Prepared};
 use super::core::{Core, EngineSource, label};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
+use crate::config::STRICT_SECCOMP;
 use crate::spec::{SeccompChoice, SessionSpec};
 use crate::state::{Object, ObjectKind, SessionRecord};
 use crate::system::guest_program::{guest_hash, guest_program, install_guest};
@@ -34,7 +35,7 @@ pub(super) fn socket_directory(session: &Path) -> PathBuf {
 pub(super) fn seccomp(choice: &SeccompChoice) -> Result<Seccomp, SessionError> {
     match choice {
         SeccompChoice::Default => Ok(Seccomp::Default),
-        SeccompChoice::Strict => Err(SessionError::Impossible("strict".into())),
+        SeccompChoice::Strict => Ok(Seccomp::Profile(STRICT_SECCOMP.into())),
         SeccompChoice::File(path) => read_profile(path)
             .map(Seccomp::Profile)
             .map_err(|source| SessionError::Prepare { path: path.clone(), source }),
