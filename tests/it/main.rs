@@ -8,4 +8,5 @@ mod harness;
 
 mod attach;
 mod cli;
+mod lifecycle;
 mod tidy;

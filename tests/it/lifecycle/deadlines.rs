@@ -1,0 +1,291 @@
+//! Grace, lifetime, modes, and what cleanup does about them.
+
+use podspawn::session::{Reason, Released, Silent};
+use podspawn::spec::Mode;
+use podspawn::state::Status;
+use podspawn_runtimes::ContainerState;
+
+use super::lab::{Lab, acquire, drive, key, machine, session, throwaway};
+
+#[test]
+fn a_session_is_kept_for_its_grace_period_and_then_removed() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        let first = acquire(&core, &session("ann", "web", Mode::GracePeriod)).await;
+        let id = first.record.id.clone();
+        let Released::Grace(until) = core.release(first).await.expect("release") else { panic!("no grace") };
+        assert_eq!(until.as_second() - lab.fake.world().now, 60);
+        assert_eq!(core.store.all().expect("rows")[0].status, Status::GracePeriod);
+
+        lab.pass(59);
+        assert!(core.cleanup().await.expect("clean up").is_empty());
+        let again = acquire(&core, &session("ann", "web", Mode::GracePeriod)).await;
+        assert_eq!(again.record.id, id, "the same session");
+        assert_eq!(again.record.grace_expiry, None);
+        lab.pass(1000);
+        assert!(core.cleanup().await.expect("clean up").is_empty(), "somebody is connected");
+
+        assert!(matches!(core.release(again).await, Ok(Released::Grace(_))));
+        lab.pass(60);
+        let report = core.cleanup().await.expect("clean up");
+        assert_eq!((report.grace_expired, report.failures.len()), (1, 0));
+    });
+    lab.assert_nothing_left("after grace");
+}
+
+#[test]
+fn a_connect_after_the_grace_period_gets_a_new_container() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        let spec = session("ann", "web", Mode::GracePeriod);
+        let first = acquire(&core, &spec).await;
+        let id = first.record.id.clone();
+        assert!(matches!(core.release(first).await, Ok(Released::Grace(_))));
+        lab.pass(61);
+        let second = acquire(&core, &spec).await;
+        assert_ne!(second.record.id, id);
+        assert_eq!(lab.fake.world().containers.len(), 1);
+    });
+}
+
+#[test]
+fn the_grace_period_begins_with_the_last_of_several_connections() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        let spec = session("ann", "web", Mode::GracePeriod);
+        let (first, second) = (acquire(&core, &spec).await, acquire(&core, &spec).await);
+        assert_eq!(first.record.id, second.record.id);
+        assert_eq!(core.leases().count(&first.record.id).expect("leases"), 2);
+        assert_eq!(core.release(first).await.expect("release"), Released::Stayed);
+        assert!(matches!(core.release(second).await, Ok(Released::Grace(_))));
+    });
+}
+
+#[test]
+fn a_connection_that_ended_without_a_word_starts_the_grace_period_at_the_next_look() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        // A process that is killed drops its lease and says nothing.
+        drop(acquire(&core, &session("ann", "web", Mode::GracePeriod)).await);
+        let report = core.cleanup().await.expect("clean up");
+        assert_eq!(report.grace_started, 1);
+        assert_eq!(core.store.all().expect("rows")[0].status, Status::GracePeriod);
+        lab.pass(60);
+        assert_eq!(core.cleanup().await.expect("clean up").grace_expired, 1);
+    });
+    lab.assert_nothing_left("after grace");
+}
+
+#[test]
+fn destroy_on_disconnect_and_a_grace_of_zero_remove_at_once() {
+    for (mode, grace) in [(Mode::DestroyOnDisconnect, 60), (Mode::GracePeriod, 0)] {
+        let lab = Lab::new();
+        drive(async {
+            let (core, _) = lab.process();
+            let mut spec = session("ann", "web", mode);
+            spec.grace_period = std::time::Duration::from_secs(grace);
+            let connection = acquire(&core, &spec).await;
+            assert_eq!(core.release(connection).await.expect("release"), Released::Destroyed);
+        });
+        lab.assert_nothing_left(mode.as_str());
+    }
+}
+
+#[test]
+fn the_lifetime_ends_a_session_even_with_connections_and_also_at_the_next_connect() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        let spec = session("ann", "web", Mode::GracePeriod);
+        let held = acquire(&core, &spec).await;
+        lab.pass(8 * 3600);
+        let fresh = acquire(&core, &spec).await;
+        assert_ne!(fresh.record.id, held.record.id, "no cleanup ran, and the old session is over all the same");
+        lab.pass(8 * 3600);
+        assert_eq!(core.cleanup().await.expect("clean up").lifetime_expired, 1);
+        // Both connections are still there and harm nothing.
+        assert_eq!(core.release(held).await.expect("release"), Released::Destroyed);
+        assert_eq!(core.release(fresh).await.expect("release"), Released::Destroyed);
+        assert!(core.cleanup().await.expect("clean up").is_empty());
+    });
+    lab.assert_nothing_left("after its lifetime");
+}
+
+#[test]
+fn persistent_sessions_and_machines_have_no_deadline() {
+    for spec in [session("ann", "web", Mode::Persistent), machine("ann", "web")] {
+        let lab = Lab::new();
+        drive(async {
+            let (core, _) = lab.process();
+            let connection = acquire(&core, &spec).await;
+            assert_eq!(connection.record.max_lifetime, None);
+            assert_eq!(core.release(connection).await.expect("release"), Released::Stayed);
+            lab.pass(1_000_000);
+            assert!(core.cleanup().await.expect("clean up").is_empty());
+            assert!(core.try_join(&spec.key).expect("join").is_some());
+        });
+    }
+}
+
+#[test]
+fn a_throwaway_machine_goes_with_the_process_that_made_it() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        let connection = acquire(&core, &throwaway("ann", "web")).await;
+        assert!(core.cleanup().await.expect("clean up").is_empty(), "it is in use");
+        assert_eq!(core.release(connection).await.expect("release"), Released::Destroyed);
+        lab.assert_nothing_left("released");
+        drop(acquire(&core, &throwaway("ann", "web")).await);
+        assert_eq!(core.cleanup().await.expect("clean up").abandoned, 1);
+        lab.assert_nothing_left("killed, then cleaned up");
+        // Or whoever of that user makes something next removes it.
+        drop(acquire(&core, &throwaway("ann", "web")).await);
+        drop(acquire(&core, &machine("ann", "other")).await);
+        assert_eq!(lab.fake.world().containers.len(), 1);
+        core.destroy(&key("ann", "other"), Reason::Stop, &mut Silent).await.expect("destroy");
+    });
+    lab.assert_nothing_left("killed, then passed by");
+}
+
+#[test]
+fn a_stopped_machine_is_started_again_and_a_stopped_session_is_replaced() {
+    for (spec, restarted) in [
+        (machine("ann", "web"), true),
+        (session("ann", "web", Mode::Persistent), true),
+        (session("ann", "web", Mode::GracePeriod), false),
+    ] {
+        let lab = Lab::new();
+        drive(async {
+            let (core, _) = lab.process();
+            let first = acquire(&core, &spec).await;
+            let record = first.record.clone();
+            assert!(core.release(first).await.is_ok());
+            // As after a reboot of the host.
+            lab.fake.end_container(&record.container_id, 137);
+            let mut stale = record.clone();
+            stale.process.as_mut().expect("a process").start_time += 1;
+            core.store.update(&stale).expect("update");
+            assert!(core.try_join(&spec.key).expect("look").is_none(), "nobody gets into what does not run");
+            let again = acquire(&core, &spec).await;
+            assert_eq!(again.record.id == record.id, restarted);
+            let world = lab.fake.world();
+            assert_eq!(world.containers.len(), 1);
+            assert_eq!(world.containers[0].info.state, ContainerState::Running);
+            assert_eq!(world.containers[0].info.id == record.container_id, restarted);
+            assert_eq!(again.record.process, record.process, "the fake's containers all have this process");
+        });
+    }
+}
+
+#[test]
+fn a_row_whose_container_is_gone_disappears_in_every_mode() {
+    for spec in
+        [machine("ann", "web"), session("ann", "web", Mode::Persistent), session("ann", "web", Mode::GracePeriod)]
+    {
+        let lab = Lab::new();
+        drive(async {
+            let (core, _) = lab.process();
+            let connection = acquire(&core, &spec).await;
+            let id = connection.record.container_id.clone();
+            lab.fake.change(|world| world.containers.retain(|container| container.info.id != id));
+            // The process that the row names is alive (it is this one), as a reused pid would be; the lists tell.
+            let mut stale = connection.record.clone();
+            stale.process = None;
+            core.store.update(&stale).expect("update");
+            let report = core.cleanup().await.expect("clean up");
+            assert_eq!(report.gone, 1, "{report:?}");
+            assert!(matches!(core.release(connection).await, Ok(_)));
+        });
+        lab.assert_nothing_left("after cleanup");
+    }
+}
+
+#[test]
+fn orphans_go_when_they_are_old_enough_and_only_those_of_this_installation() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        drop(acquire(&core, &machine("ann", "web")).await);
+        let id = core.store.all().expect("rows")[0].id.clone();
+        // As if the database had been lost: the row is gone, the container is not.
+        core.store.delete(&id).expect("delete");
+        lab.fake.change(|world| {
+            let mut other = world.containers[0].clone();
+            other.info.id = "f00d".repeat(16);
+            other.info.name = "podspawn-someone-else".into();
+            other.info.labels.insert("podspawn-installation".into(), "another".into());
+            world.containers.push(other);
+        });
+        assert!(core.cleanup().await.expect("clean up").is_empty(), "they are too young");
+        lab.pass(60);
+        let report = core.cleanup().await.expect("clean up");
+        assert_eq!(report.orphans_removed, 2, "container and network: {report:?}");
+        let left: Vec<_> = lab.fake.world().containers.iter().map(|c| c.info.name.clone()).collect();
+        assert_eq!(left, ["podspawn-someone-else"]);
+    });
+}
+
+#[test]
+fn what_an_engine_finished_after_its_caller_died_does_not_stand_in_the_way() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        drop(acquire(&core, &machine("ann", "web")).await);
+        let id = core.store.all().expect("rows")[0].id.clone();
+        core.store.delete(&id).expect("delete");
+        // The name of the container is taken by what the dead process left.
+        let again = acquire(&core, &machine("ann", "web")).await;
+        let world = lab.fake.world();
+        assert_eq!(world.containers.len(), 1);
+        assert_eq!(world.containers[0].info.id, again.record.container_id);
+        lab.pass(60);
+        assert_eq!(core.cleanup().await.expect("clean up").orphans_removed, 1, "the old network");
+        assert_eq!(lab.fake.world().networks.len(), 1);
+    });
+}
+
+#[test]
+fn a_container_of_somebody_else_is_never_taken_over_or_removed() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        drop(acquire(&core, &machine("ann", "web")).await);
+        let id = core.store.all().expect("rows")[0].id.clone();
+        core.store.delete(&id).expect("delete");
+        lab.fake.change(|world| {
+            world.containers[0].info.labels.insert("podspawn-installation".into(), "another".into());
+        });
+        let error = super::lab::try_acquire(&core, &machine("ann", "web")).await.expect_err("the name is taken");
+        assert!(error.to_string().contains("does not belong to this session"), "{error}");
+        assert_eq!(lab.fake.world().containers.len(), 1);
+        assert_eq!(core.store.all().expect("rows"), []);
+    });
+}
+
+#[test]
+fn a_pass_over_a_thousand_sessions_asks_the_engine_only_about_the_expired() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        for number in 0..1000 {
+            let spec = session("ann", &format!("s{number}"), Mode::GracePeriod);
+            let connection = acquire(&core, &spec).await;
+            assert!(matches!(core.release(connection).await, Ok(Released::Grace(_))));
+            if number < 10 {
+                let mut record = core.store.find(&spec.key).expect("find").expect("a row");
+                record.grace_expiry = Some(record.created_at);
+                core.store.update(&record).expect("update");
+            }
+        }
+        let (core, fake) = lab.process();
+        let report = core.cleanup().await.expect("clean up");
+        assert_eq!(report.grace_expired, 10);
+        let calls = fake.calls().len();
+        assert!(calls <= 3 + 10 * 2, "{calls} calls for 10 expired of 1000");
+    });
+}

@@ -1,0 +1,7 @@
+//! The life of sessions: making, joining, leaving, removing, and everything that can go wrong in between.
+
+mod crash;
+mod deadlines;
+mod lab;
+mod limits;
+mod races;
