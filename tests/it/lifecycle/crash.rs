@@ -20,7 +20,9 @@ fn labs() -> Vec<(&'static str, fn() -> Lab, fn() -> SessionSpec)> {
         spec
     }
     fn with_socket_directory() -> Lab {
-        Lab { uid: 1234, ..Lab::new() }
+        let mut lab = Lab::new();
+        lab.uid = 1234;
+        lab
     }
     fn remote() -> Lab {
         Lab::with_facts(|facts| facts.local = false)

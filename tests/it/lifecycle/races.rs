@@ -15,8 +15,8 @@ fn two_processes_that_make_the_same_machine_get_one() {
         let second = async {
             pause.reached().await;
             // The other one holds the lock: this waits for it.
-            let mut steps = Steps::default();
-            let joining = two.acquire(&spec, Exists::Join, &mut steps, &Cancel::never());
+            let (mut steps, never) = (Steps::default(), Cancel::never());
+            let joining = two.acquire(&spec, Exists::Join, &mut steps, &never);
             let (joined, ()) = tokio::join!(joining, async {
                 assert!(two.try_join(&spec.key).expect("a quick look").is_none(), "it is not ready yet");
                 pause.release();
