@@ -107,17 +107,22 @@ pub(super) fn session_directory(sessions: &Path, record_id: &str) -> PathBuf {
     sessions.join(record_id)
 }
 
-fn init_config(spec: &SessionSpec, facts: &Facts, prepared: &Prepared) -> InitConfig {
+/// The account inside, as the guest is told.
+pub(super) fn user(spec: &SessionSpec) -> User {
     let account = &spec.account;
+    User {
+        name: account.name.clone(),
+        uid: account.uid,
+        gid: account.gid,
+        home: account.home.clone(),
+        shell: account.shell.clone(),
+    }
+}
+
+fn init_config(spec: &SessionSpec, facts: &Facts, prepared: &Prepared) -> InitConfig {
     InitConfig {
         protocol: PROTOCOL,
-        user: User {
-            name: account.name.clone(),
-            uid: account.uid,
-            gid: account.gid,
-            home: account.home.clone(),
-            shell: account.shell.clone(),
-        },
+        user: user(spec),
         sudo: true,
         no_new_privileges: spec.security.no_new_privileges,
         readonly_rootfs: spec.security.readonly_rootfs,

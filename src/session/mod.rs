@@ -9,6 +9,7 @@
 //! - Dropping a future here never leaves more behind than a killed process does, and the next reconcile of that user
 //!   finishes it off. Ctrl-C is a [`Cancel`]: then the future undoes what it did before it ends.
 
+mod account_files;
 mod acquire;
 pub mod attach;
 mod cleanup;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use podspawn_runtimes::{ContainerSpec, Engine, EngineKind, Facts, Labels, Mount, Runtime, Seccomp};
 use podspawn_wire::GUEST_PROGRAM;
 
-use super::container_spec::{GuestSource, Prepared};
+use super::account_files;
+use super::container_spec::{AccountFiles, GuestSource, Prepared, session_directory, user};
 use super::core::{Core, EngineSource, label};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
@@ -76,10 +77,31 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         } else {
             GuestSource::Volume(self.guest_volume(record, engine).await?)
         };
-        if spec.security.readonly_rootfs {
-            return Err(SessionError::Impossible("read-only root".into()));
+        let accounts = match spec.security.readonly_rootfs {
+            true => Some(self.accounts(record, spec, engine).await?),
+            false => None,
+        };
+        Ok(Prepared { guest, accounts, socket, seccomp, network: String::new() })
+    }
+
+    /// Prepared account files for a read-only root.
+    async fn accounts(
+        &self,
+        record: &SessionRecord,
+        spec: &SessionSpec,
+        engine: &Runtime,
+    ) -> Result<AccountFiles, SessionError> {
+        if !engine.facts().local {
+            let reason = "a read-only root needs files of this host, and the engine runs on another one";
+            return Err(SessionError::Impossible(reason.into()));
         }
-        Ok(Prepared { guest, accounts: None, socket, seccomp, network: String::new() })
+        let directory = session_directory(&self.dirs.sessions, &record.id);
+        make_directory(&directory, 0o700)?;
+        let helper = self.helper(record, "accounts");
+        let id = self.make_helper(record, engine, &helper).await?;
+        let files = account_files::prepare(engine, &id, &user(spec), &directory).await;
+        self.remove_helper(record, engine, &helper, &id).await?;
+        files
     }
 
     /// The volume that holds the guest's program in an engine that cannot mount a file of this host. It is filled once for

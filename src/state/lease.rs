@@ -34,9 +34,10 @@ pub struct Lease {
 impl Lease {
     /// Ends the connection's count and removes its file.
     pub fn end(self) {
-        // Removed while it is still locked: nobody ever sees a stale file of an orderly end. That it cannot be removed
-        // does not matter, the next sweep does it.
+        // Removed while it is still locked: nobody ever sees a stale file of an orderly end. The directory goes with the
+        // last one. That something cannot be removed does not matter, the next sweep does it.
         let _ = std::fs::remove_file(&self.path);
+        let _ = self.path.parent().map(std::fs::remove_dir);
     }
 }
 

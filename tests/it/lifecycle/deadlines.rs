@@ -199,7 +199,7 @@ fn a_row_whose_container_is_gone_disappears_in_every_mode() {
             core.store.update(&stale).expect("update");
             let report = core.cleanup().await.expect("clean up");
             assert_eq!(report.gone, 1, "{report:?}");
-            assert!(matches!(core.release(connection).await, Ok(_)));
+            assert!(core.release(connection).await.is_ok());
         });
         lab.assert_nothing_left("after cleanup");
     }
@@ -218,6 +218,7 @@ fn orphans_go_when_they_are_old_enough_and_only_those_of_this_installation() {
             let mut other = world.containers[0].clone();
             other.info.id = "f00d".repeat(16);
             other.info.name = "podspawn-someone-else".into();
+            other.networks.clear();
             other.info.labels.insert("podspawn-installation".into(), "another".into());
             world.containers.push(other);
         });
@@ -273,7 +274,7 @@ fn a_pass_over_a_thousand_sessions_asks_the_engine_only_about_the_expired() {
     drive(async {
         let (core, _) = lab.process();
         for number in 0..1000 {
-            let spec = session("ann", &format!("s{number}"), Mode::GracePeriod);
+            let spec = session(&format!("u{number}"), "web", Mode::GracePeriod);
             let connection = acquire(&core, &spec).await;
             assert!(matches!(core.release(connection).await, Ok(Released::Grace(_))));
         }

@@ -58,7 +58,7 @@ fn a_removal_waits_for_the_making_and_then_removes_all_of_it() {
             removed.expect("destroy").expect("there was one")
         };
         let (made, _) = tokio::join!(try_acquire(&one, &spec), removing);
-        drop(made.expect("made"));
+        assert!(one.release(made.expect("made").session).await.is_ok());
     });
     lab.assert_nothing_left("made, then removed");
 }

@@ -1,0 +1,66 @@
+//! Account files for a root file system that nobody can edit: the image's own texts, with the session's account put in by
+//! the same rules as the guest applies inside.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use futures_util::StreamExt;
+use podspawn_guest::accounts::{Files, provision};
+use podspawn_runtimes::{Engine, EngineError, Runtime};
+use podspawn_wire::User;
+
+use super::container_spec::AccountFiles;
+use super::error::SessionError;
+use crate::system::files::write_atomic;
+
+/// Longest archive of one account file that is looked at, in bytes.
+const ARCHIVE_MAX: usize = 4 * 1024 * 1024;
+
+/// Reads the account files of a container (running or not), puts the account in and writes the results to `directory`.
+pub(super) async fn prepare(
+    engine: &Runtime,
+    container: &str,
+    user: &User,
+    directory: &Path,
+) -> Result<AccountFiles, SessionError> {
+    let texts = Files {
+        passwd: read(engine, container, "/etc/passwd").await?,
+        group: read(engine, container, "/etc/group").await?,
+        shadow: None,
+    };
+    let texts = provision(&texts, user).map_err(|error| SessionError::Impossible(error.to_string()))?;
+    let files = AccountFiles { passwd: directory.join("passwd"), group: directory.join("group") };
+    for (path, text) in [(&files.passwd, &texts.passwd), (&files.group, &texts.group)] {
+        write_atomic(path, text, 0o644)
+            .map_err(|source| SessionError::Prepare { path: path.clone(), source })?;
+    }
+    Ok(files)
+}
+
+/// A file of a container; empty if there is none, or something else has its name.
+async fn read(engine: &Runtime, container: &str, path: &str) -> Result<Vec<u8>, SessionError> {
+    let mut stream = match engine.copy_out(container, path).await {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut archive = Vec::new();
+    while let Some(piece) = stream.next().await {
+        archive.extend_from_slice(&piece?);
+        if archive.len() > ARCHIVE_MAX {
+            return Err(SessionError::Impossible(format!("`{path}` of the image is too long")));
+        }
+    }
+    first_file(&archive).map_err(|source| EngineError::Io { action: format!("read `{path}`"), source }.into())
+}
+
+fn first_file(archive: &[u8]) -> io::Result<Vec<u8>> {
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        if entry.header().entry_type().is_file() {
+            let mut text = Vec::new();
+            entry.read_to_end(&mut text)?;
+            return Ok(text);
+        }
+    }
+    Ok(Vec::new())
+}
