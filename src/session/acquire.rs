@@ -102,7 +102,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 };
             }
             self.tidy_others(&spec.key, report, cancel).await?;
-            self.store.check_limits(&spec.key.user, self.limits)?;
+            self.store.check_limits(&spec.key.user, spec.limits)?;
             let engine = self.engines.engine().await?;
             let image = spec.image.to_string();
             if pulled || engine.image(&image).await?.is_some() {

@@ -9,7 +9,7 @@ use podspawn_runtimes::{Engine, EngineError, Facts, Labels, Runtime};
 use super::error::SessionError;
 use super::report::{Cancel, Report, Step};
 use crate::names::UserName;
-use crate::state::{Lease, Leases, Limits, SessionRecord, Store, UserLock, UserLocks};
+use crate::state::{Lease, Leases, SessionRecord, Store, UserLock, UserLocks};
 use crate::system::Clock;
 
 /// How long a command waits for another one of the same user: longer than any single engine call may take.
@@ -65,8 +65,6 @@ pub struct Core<S, G> {
     pub clock: Arc<dyn Clock>,
     /// Directories of this host.
     pub dirs: Dirs,
-    /// How many sessions may exist at once.
-    pub limits: Limits,
     /// The uid of this process: who is not root cannot look into the containers of an engine that is.
     pub uid: u32,
     locks: UserLocks,
@@ -74,11 +72,11 @@ pub struct Core<S, G> {
 }
 
 impl<S, G> Core<S, G> {
-    /// A core without limits on the number of sessions. `uid` is that of this process.
+    /// A core; `uid` is that of this process.
     pub fn new(store: Store, engines: S, guests: G, clock: Arc<dyn Clock>, dirs: Dirs, uid: u32) -> Self {
         let locks = UserLocks::new(&dirs.locks);
         let leases = Leases::new(dirs.locks.join("leases"));
-        Self { store, engines, guests, clock, dirs, limits: Limits::default(), uid, locks, leases }
+        Self { store, engines, guests, clock, dirs, uid, locks, leases }
     }
 
     /// The connections to sessions.

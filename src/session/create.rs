@@ -27,7 +27,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let (mut record, objects) = self.plan(spec, engine);
         // The lease comes before the row: a row in state `creating` without one has lost its maker.
         let lease = self.leases().take(&record.id)?;
-        if let Err(error) = self.store.insert(&record, &objects, self.limits) {
+        if let Err(error) = self.store.insert(&record, &objects, spec.limits) {
             lease.end();
             self.leases().forget(&record.id)?;
             return Err(error.into());

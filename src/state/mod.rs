@@ -16,4 +16,4 @@ pub use error::{LimitReached, LockError, StoreError};
 pub use lease::{Lease, Leases};
 pub use lock::{LockWait, UserLock, UserLocks};
 pub use record::*;
-pub use store::{Limits, Store};
+pub use store::Store;

@@ -17,18 +17,10 @@ use super::record::{Object, ObjectKind, SessionRecord, Timestamp};
 use super::rows::{COLUMNS, INSERT, Time, UPDATE, read, with_parameters};
 use super::{migrations, objects};
 use crate::names::{SessionKey, UserName};
+use crate::spec::Limits;
 
 /// How long one process waits for another one's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How many sessions may exist at once; 0 for any number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
-    /// Sessions of one user.
-    pub per_user: u32,
-    /// Sessions in all.
-    pub total: u32,
-}
 
 /// The open state database. Calls are short and synchronous; a value may be shared between threads.
 #[derive(Debug)]
@@ -242,7 +234,7 @@ fn check_counts(
     user: &UserName,
     limits: Limits,
 ) -> rusqlite::Result<Result<(), LimitReached>> {
-    if limits == Limits::default() {
+    if limits.max_per_user.is_none() && limits.max_containers.is_none() {
         return Ok(Ok(()));
     }
     let (total, of_user): (u32, u32) = connection.query_row(
@@ -250,12 +242,11 @@ fn check_counts(
         [user.as_str()],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if limits.per_user > 0 && of_user >= limits.per_user {
-        let user = user.to_string();
-        return Ok(Err(LimitReached::PerUser { user, count: of_user, limit: limits.per_user }));
+    if let Some(limit) = limits.max_per_user.filter(|limit| of_user >= *limit) {
+        return Ok(Err(LimitReached::PerUser { user: user.to_string(), count: of_user, limit }));
     }
-    if limits.total > 0 && total >= limits.total {
-        return Ok(Err(LimitReached::Total { count: total, limit: limits.total }));
+    if let Some(limit) = limits.max_containers.filter(|limit| total >= *limit) {
+        return Ok(Err(LimitReached::Total { count: total, limit }));
     }
     Ok(Ok(()))
 }

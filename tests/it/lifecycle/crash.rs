@@ -253,7 +253,8 @@ fn removing_goes_on_past_an_error_and_says_what_is_left_until_it_is_gone() {
         drop(acquire(&lab.process().0, &machine("ann", "web")).await);
         let (core, fake) = lab.process();
         fake.fail(At::Named("remove_container", 1), When::After, refusal);
-        let error = core.destroy(&key("ann", "web"), Reason::Stop, &mut Silent).await.expect_err("one step fails");
+        let error =
+            core.destroy(&key("ann", "web"), Reason::Stop, &mut Silent).await.expect_err("one step fails");
         let SessionError::NotRemoved { failures, .. } = &error else { panic!("{error}") };
         assert_eq!(failures.len(), 1, "{failures:?}");
         // The network was removed nevertheless, and the row still tells of the container.

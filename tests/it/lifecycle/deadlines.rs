@@ -104,7 +104,10 @@ fn the_lifetime_ends_a_session_even_with_connections_and_also_at_the_next_connec
         let held = acquire(&core, &spec).await;
         lab.pass(8 * 3600);
         let fresh = acquire(&core, &spec).await;
-        assert_ne!(fresh.record.id, held.record.id, "no cleanup ran, and the old session is over all the same");
+        assert_ne!(
+            fresh.record.id, held.record.id,
+            "no cleanup ran, and the old session is over all the same"
+        );
         lab.pass(8 * 3600);
         assert_eq!(core.cleanup().await.expect("clean up").lifetime_expired, 1);
         // Both connections are still there and harm nothing.
@@ -184,9 +187,11 @@ fn a_stopped_machine_is_started_again_and_a_stopped_session_is_replaced() {
 
 #[test]
 fn a_row_whose_container_is_gone_disappears_in_every_mode() {
-    for spec in
-        [machine("ann", "web"), session("ann", "web", Mode::Persistent), session("ann", "web", Mode::GracePeriod)]
-    {
+    for spec in [
+        machine("ann", "web"),
+        session("ann", "web", Mode::Persistent),
+        session("ann", "web", Mode::GracePeriod),
+    ] {
         let lab = Lab::new();
         drive(async {
             let (core, _) = lab.process();
@@ -261,7 +266,8 @@ fn a_container_of_somebody_else_is_never_taken_over_or_removed() {
         lab.fake.change(|world| {
             world.containers[0].info.labels.insert("podspawn-installation".into(), "another".into());
         });
-        let error = super::lab::try_acquire(&core, &machine("ann", "web")).await.expect_err("the name is taken");
+        let error =
+            super::lab::try_acquire(&core, &machine("ann", "web")).await.expect_err("the name is taken");
         assert!(error.to_string().contains("does not belong to this session"), "{error}");
         assert_eq!(lab.fake.world().containers.len(), 1);
         assert_eq!(core.store.all().expect("rows"), []);

@@ -9,7 +9,7 @@ use podspawn::names::{MachineName, SessionKey, UserName};
 use podspawn::session::{
     Acquired, Cancel, Core, Dirs, Exists, GuestAddress, GuestPort, GuestReady, Session, SessionError, Silent,
 };
-use podspawn::spec::{Account, Kind, Mode, Resources, SeccompChoice, Security, SessionSpec};
+use podspawn::spec::{Account, Kind, Limits, Mode, Resources, SeccompChoice, Security, SessionSpec};
 use podspawn::state::{AttachWay, Store};
 use podspawn::system::SettableClock;
 use podspawn_runtimes::testing::Fake;
@@ -25,7 +25,12 @@ pub struct ReadyGuests;
 impl GuestPort for ReadyGuests {
     type Error = std::io::Error;
 
-    async fn wait_ready(&self, _: &Runtime, _: &GuestAddress, _: Duration) -> Result<GuestReady, Self::Error> {
+    async fn wait_ready(
+        &self,
+        _: &Runtime,
+        _: &GuestAddress,
+        _: Duration,
+    ) -> Result<GuestReady, Self::Error> {
         Ok(GuestReady { attach: AttachWay::Direct, shell: "/bin/bash".into(), warnings: Vec::new() })
     }
 }
@@ -98,14 +103,19 @@ impl Lab {
         assert_eq!(entries(&self.dirs().locks.join("leases")), Vec::<String>::new(), "{story}: leases");
         for user in ["ann", "bob"] {
             let user: UserName = user.parse().expect("a name");
-            assert!(core.locks().try_lock(&user).expect("a lock").is_some(), "{story}: the lock of {user} is held");
+            assert!(
+                core.locks().try_lock(&user).expect("a lock").is_some(),
+                "{story}: the lock of {user} is held"
+            );
         }
     }
 }
 
 fn entries(directory: &std::path::Path) -> Vec<String> {
     match std::fs::read_dir(directory) {
-        Ok(found) => found.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into()).collect(),
+        Ok(found) => {
+            found.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into()).collect()
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => panic!("{}: {error}", directory.display()),
     }
@@ -147,6 +157,7 @@ pub fn machine(user: &str, name: &str) -> SessionSpec {
         env: Default::default(),
         mounts: Vec::new(),
         persistent_home: None,
+        limits: Limits { max_per_user: None, max_containers: None },
     }
 }
 

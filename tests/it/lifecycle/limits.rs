@@ -1,8 +1,8 @@
 //! How many sessions may exist at once.
 
 use podspawn::session::SessionError;
-use podspawn::spec::Mode;
-use podspawn::state::{LimitReached, Limits};
+use podspawn::spec::{Limits, Mode, SessionSpec};
+use podspawn::state::LimitReached;
 
 use super::lab::{Lab, acquire, drive, machine, session, try_acquire};
 
@@ -10,8 +10,11 @@ use super::lab::{Lab, acquire, drive, machine, session, try_acquire};
 fn a_user_is_refused_beyond_the_limit_but_may_always_come_back() {
     let lab = Lab::new();
     drive(async {
-        let (mut core, fake) = lab.process();
-        core.limits = Limits { per_user: 2, total: 3 };
+        let (core, fake) = lab.process();
+        let session = |user: &str, name: &str, mode| SessionSpec {
+            limits: Limits { max_per_user: Some(2), max_containers: Some(3) },
+            ..session(user, name, mode)
+        };
         for name in ["a", "b"] {
             drop(acquire(&core, &session("ann", name, Mode::GracePeriod)).await);
         }

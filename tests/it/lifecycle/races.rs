@@ -54,7 +54,8 @@ fn a_removal_waits_for_the_making_and_then_removes_all_of_it() {
             pause.reached().await;
             let key = key("ann", "web");
             let mut silent = Silent;
-            let (removed, ()) = tokio::join!(two.destroy(&key, Reason::Stop, &mut silent), async { pause.release() });
+            let (removed, ()) =
+                tokio::join!(two.destroy(&key, Reason::Stop, &mut silent), async { pause.release() });
             removed.expect("destroy").expect("there was one")
         };
         let (made, _) = tokio::join!(try_acquire(&one, &spec), removing);
@@ -148,11 +149,13 @@ fn a_name_in_use_is_refused_where_a_new_one_is_wanted() {
     drive(async {
         let (core, _) = lab.process();
         let held = acquire(&core, &throwaway("ann", "web")).await;
-        let again = core.acquire(&throwaway("ann", "web"), Exists::Refuse, &mut Silent, &Cancel::never()).await;
+        let again =
+            core.acquire(&throwaway("ann", "web"), Exists::Refuse, &mut Silent, &Cancel::never()).await;
         assert!(matches!(&again, Err(SessionError::InUse { name }) if name == "web"), "{again:?}");
         drop(held);
         // What its process left is no obstacle.
-        let again = core.acquire(&throwaway("ann", "web"), Exists::Refuse, &mut Silent, &Cancel::never()).await;
+        let again =
+            core.acquire(&throwaway("ann", "web"), Exists::Refuse, &mut Silent, &Cancel::never()).await;
         assert!(again.expect("made").created);
     });
 }
