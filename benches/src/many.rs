@@ -4,9 +4,9 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 use podspawn::names::SessionKey;
-use podspawn::spec::{Kind, Mode};
+use podspawn::spec::{Kind, Limits, Mode};
 use podspawn::state::{
-    AttachWay, FirstProcess, Lease, Leases, Limits, Object, ObjectKind, SessionRecord, Status, Store,
+    AttachWay, FirstProcess, Lease, Leases, Object, ObjectKind, SessionRecord, Status, Store,
 };
 use podspawn::system::process::{boot_id, start_time};
 use podspawn::system::{Clock, SystemClock};

@@ -48,7 +48,7 @@ pub struct Resources {
 }
 
 /// How many sessions there may be, this one included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Limits {
     /// Of one owner; none for no limit.
     pub max_per_user: Option<u32>,
