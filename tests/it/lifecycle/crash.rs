@@ -9,8 +9,11 @@ use super::lab::{FakeCore, Lab, acquire, drive, key, machine, session, try_acqui
 
 const BOTH: [When; 2] = [When::Before, When::After];
 
+/// A name, an engine, and what is made in it.
+type Variant = (&'static str, fn() -> Lab, fn() -> SessionSpec);
+
 /// Everything that changes which engine calls are made.
-fn labs() -> Vec<(&'static str, fn() -> Lab, fn() -> SessionSpec)> {
+fn labs() -> Vec<Variant> {
     fn plain() -> SessionSpec {
         machine("ann", "web")
     }
