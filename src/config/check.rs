@@ -1,5 +1,6 @@
 //! Checks one layer at a time, so that every error can name the file and line, the variable or the flag.
 
+use figment::error::{Actual, Kind as Wrong};
 use figment::value::Value;
 
 use super::deployment::Deployment;
@@ -9,7 +10,7 @@ use super::schema::Config;
 use super::servers::Servers;
 use super::words::nearest;
 use super::yaml::KeyPath;
-use crate::names::printable;
+use crate::names::{printable, quoted};
 
 /// The section of short forms for local commands: its keys, and the keys they stand for.
 const LOCAL: [(&str, &str, &str); 7] = [
@@ -28,7 +29,7 @@ const ONLY_LOCAL: [&str; 2] = ["local", "servers"];
 pub(super) fn alone(defaults: &Layer, layer: &Layer, deployment: Deployment) -> Result<(), ConfigError> {
     match merge([defaults, layer]).extract::<Config>() {
         Ok(_) => Ok(()),
-        Err(error) => Err(explain(layer, &error, deployment)),
+        Err(error) => Err(explain(layer, &error.path, &error.kind, deployment)),
     }
 }
 
@@ -36,9 +37,10 @@ pub(super) fn alone(defaults: &Layer, layer: &Layer, deployment: Deployment) -> 
 pub(super) fn servers(layer: &mut Layer) -> Result<Servers, ConfigError> {
     match layer.values.remove("servers") {
         None => Ok(Servers::default()),
-        Some(value) => value
-            .deserialize::<Servers>()
-            .map_err(|error| explain(layer, &error.with_path("servers"), Deployment::Local)),
+        Some(value) => value.deserialize::<Servers>().map_err(|error| {
+            let path = [vec!["servers".to_owned()], error.path].concat();
+            explain(layer, &path, &error.kind, Deployment::Local)
+        }),
     }
 }
 
@@ -77,29 +79,27 @@ fn is_zero_or_empty(value: &Value) -> bool {
     }
 }
 
-fn explain(layer: &Layer, error: &figment::Error, deployment: Deployment) -> ConfigError {
-    use figment::error::Kind as Wrong;
-
-    let reason = match &error.kind {
+fn explain(layer: &Layer, path: &[String], wrong: &Wrong, deployment: Deployment) -> ConfigError {
+    let reason = match wrong {
         Wrong::UnknownField(_, known) => {
             let mut known = known.to_vec();
-            let top = error.path.len() == 1;
+            let top = path.len() == 1;
             if let (true, Deployment::Local, Kind::File(_)) = (top, deployment, &layer.kind) {
                 known.extend(ONLY_LOCAL);
             }
-            return unknown_key(layer, &error.path, &known);
+            return unknown_key(layer, path, &known);
         }
         Wrong::Message(message) => message.clone(),
         Wrong::MissingField(field) => format!("the key `{field}` is missing below it"),
         Wrong::InvalidType(actual, expected) if expected.starts_with("struct ") => {
-            format!("expected keys below it, found {actual}")
+            format!("expected keys below it, found {}", found(actual))
         }
         Wrong::InvalidType(actual, expected) | Wrong::InvalidValue(actual, expected) => {
-            format!("expected {expected}, found {actual}")
+            format!("expected {expected}, found {}", found(actual))
         }
         other => other.to_string(),
     };
-    problem(layer, &error.path, reason)
+    problem(layer, path, reason)
 }
 
 fn problem(layer: &Layer, path: &[String], reason: String) -> ConfigError {
@@ -147,6 +147,19 @@ fn locate(layer: &Layer, path: &[String]) -> (String, String) {
         Kind::Default | Kind::Local | Kind::Profile(_) => {
             (format!("built-in {:?}", layer.kind), key.join("."))
         }
+    }
+}
+
+fn found(actual: &Actual) -> String {
+    match actual {
+        Actual::Bool(value) => format!("`{value}`"),
+        Actual::Unsigned(number) => format!("the number {number}"),
+        Actual::Signed(number) => format!("the number {number}"),
+        Actual::Float(number) => format!("the number {number}"),
+        Actual::Str(text) => format!("the text {}", quoted(text)),
+        Actual::Seq => "a list".into(),
+        Actual::Map => "keys below it".into(),
+        other => printable(&other.to_string()),
     }
 }
 

@@ -165,9 +165,10 @@ impl Layer {
         }
     }
 
-    /// The place of a key, or of the nearest key above it.
+    /// The place of a key, or of the nearest key above it, or of one below it.
     pub(super) fn place(&self, path: &[String]) -> Option<&Place> {
-        (1..=path.len()).rev().find_map(|length| self.places.get(&path[..length]))
+        let above = (1..=path.len()).rev().find_map(|length| self.places.get(&path[..length]));
+        above.or_else(|| self.places.iter().find(|(key, _)| key.starts_with(path)).map(|(_, place)| place))
     }
 }
 

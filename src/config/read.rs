@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
 
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A value that stands behind a key.
 pub(super) trait FromConfig: Sized {
@@ -117,7 +117,7 @@ impl<'de, T: FromConfig + PartialEq> Visitor<'de> for List<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
         struct Item<T>(PhantomData<T>);
-        impl<'de, T: FromConfig> serde::de::DeserializeSeed<'de> for Item<T> {
+        impl<'de, T: FromConfig> DeserializeSeed<'de> for Item<T> {
             type Value = T;
             fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
                 value(deserializer)
@@ -131,6 +131,30 @@ impl<'de, T: FromConfig + PartialEq> Visitor<'de> for List<T> {
             }
         }
         Ok(items)
+    }
+}
+
+/// Reads a key that a person chooses, and checks it: the error then stands at that key.
+pub(super) struct Key(pub(super) fn(&str) -> Result<(), String>);
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
+        (self.0)(key).map_err(E::custom)?;
+        Ok(key.to_owned())
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::read::{self, FromConfig};
+use super::read::{self, FromConfig, Key};
 use super::words::unknown;
 use crate::names::quoted;
 
@@ -101,25 +101,27 @@ fn mappings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Strin
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut mappings = BTreeMap::new();
-            while let Some((name, mapping)) = map.next_entry::<String, Mapping>()? {
-                let label = |part: &str| {
-                    !part.is_empty()
-                        && !part.starts_with('-')
-                        && part
-                            .chars()
-                            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
-                };
-                if !name.strip_suffix(".pod").is_some_and(|name| name.split('.').all(label)) {
-                    let expected = "expected a name that ends in `.pod`, such as `gpu.pod`";
-                    return Err(A::Error::custom(format!("{expected}, found {}", quoted(&name))));
-                }
-                mappings.insert(name, mapping);
+            while let Some(name) = map.next_key_seed(Key(check_name))? {
+                mappings.insert(name, map.next_value()?);
             }
             Ok(mappings)
         }
     }
 
     deserializer.deserialize_any(Mappings)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let label = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('-')
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+    };
+    if name.strip_suffix(".pod").is_some_and(|name| name.split('.').all(label)) {
+        Ok(())
+    } else {
+        Err(format!("expected a name that ends in `.pod`, such as `gpu.pod`, found {}", quoted(name)))
+    }
 }
 
 impl<'de> Deserialize<'de> for Mapping {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
+use super::read::Key;
 use super::words::nearest;
 use crate::names::quoted;
 
@@ -50,8 +51,7 @@ impl<'de> Visitor<'de> for Entries {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut entries = BTreeMap::new();
-        while let Some(path) = map.next_key::<String>()? {
-            check_path(&path).map_err(A::Error::custom)?;
+        while let Some(path) = map.next_key_seed(Key(check_path))? {
             entries.insert(path, map.next_value_seed(Options)?);
         }
         Ok(entries)

@@ -8,5 +8,6 @@ mod harness;
 
 mod attach;
 mod cli;
+mod config;
 mod lifecycle;
 mod tidy;
