@@ -12,6 +12,7 @@ use super::prepare;
 use super::report::{Cancel, Report, Silent, Step};
 use crate::spec::{Kind, Mode, SessionSpec};
 use crate::state::{AttachWay, Object, ObjectKind, SessionRecord, Status};
+use crate::system::cpus;
 
 impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// Makes a session, whose image is present. The caller holds the user's lock.
@@ -121,6 +122,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         for line in engine.facts().fit(&mut container) {
             tracing::info!(container = record.container_name, "{line}");
         }
+        if engine.facts().local {
+            container.cpus = container.cpus.map(at_most_all_cpus);
+        }
         record.container_id = self.make_container(record, engine, &container).await?;
         check(cancel)?;
         engine.start_container(&record.container_id).await?;
@@ -187,6 +191,11 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let session = labels.get(label::SESSION).map(|id| self.store.get(id));
         ours && matches!(session, Some(Ok(None)))
     }
+}
+
+/// Engines refuse a limit beyond the processors they have, and it would limit nothing.
+fn at_most_all_cpus(wanted: f64) -> f64 {
+    cpus::online().map_or(wanted, |there| wanted.min(f64::from(there)))
 }
 
 fn check(cancel: &Cancel) -> Result<(), SessionError> {

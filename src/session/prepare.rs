@@ -1,7 +1,7 @@
 //! What a container needs of this host before it is made: the guest's program, account files, directories, a filter.
 
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,7 @@ use super::container_spec::{AccountFiles, GuestSource, Prepared, session_directo
 use super::core::{Core, EngineSource, label};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
-use crate::config::STRICT_SECCOMP;
-use crate::spec::{SeccompChoice, SessionSpec};
+use crate::spec::{STRICT_SECCOMP, SeccompChoice, SessionSpec};
 use crate::state::{Object, ObjectKind, SessionRecord};
 use crate::system::guest_program::{guest_hash, guest_program, install_guest};
 
@@ -44,7 +43,6 @@ pub(super) fn seccomp(choice: &SeccompChoice) -> Result<Seccomp, SessionError> {
 }
 
 fn read_profile(path: &Path) -> io::Result<String> {
-    use std::io::Read;
     let mut text = String::new();
     std::fs::File::open(path)?.take(SECCOMP_MAX).read_to_string(&mut text)?;
     Ok(text)

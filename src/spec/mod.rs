@@ -7,6 +7,8 @@ pub mod resolve;
 pub mod session_spec;
 pub mod show;
 
+/// The text of the seccomp filter that [`SeccompChoice::Strict`] means.
+pub use crate::config::STRICT_SECCOMP;
 pub use resolve::*;
 pub use session_spec::*;
 pub use show::*;

@@ -144,3 +144,97 @@ fn remove(path: &Path) -> Result<(), LockError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn leases() -> (tempfile::TempDir, Leases) {
+        let dir = tempfile::Builder::new().prefix("podspawn-leases-").tempdir().unwrap();
+        let leases = Leases::new(dir.path().join("leases"));
+        (dir, leases)
+    }
+
+    #[test]
+    fn connections_are_counted_as_long_as_they_are_held() {
+        let (_dir, leases) = leases();
+        assert_eq!(leases.count("s").unwrap(), 0);
+        let (one, two) = (leases.take("s").unwrap(), leases.take("s").unwrap());
+        assert_eq!((leases.count("s").unwrap(), leases.count("other").unwrap()), (2, 0));
+        drop(one);
+        assert_eq!(leases.count("s").unwrap(), 1);
+        two.end();
+        assert_eq!(leases.count("s").unwrap(), 0);
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_swept_and_what_is_held_is_not() {
+        let (_dir, leases) = leases();
+        let held = leases.take("s").unwrap();
+        drop(leases.take("s").unwrap());
+        let files = |leases: &Leases| std::fs::read_dir(leases.directory.join("s")).unwrap().count();
+        assert_eq!(files(&leases), 2, "a dropped lease leaves its file, as a killed process does");
+        assert_eq!(leases.count("s").unwrap(), 1);
+        assert_eq!(files(&leases), 2, "counting removes nothing");
+        assert_eq!(leases.sweep("s").unwrap(), 1);
+        assert_eq!(files(&leases), 1);
+        leases.forget("s").unwrap();
+        assert_eq!(leases.sessions().unwrap(), ["s"], "somebody is connected");
+        held.end();
+        assert_eq!(leases.sessions().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_file_is_private_and_the_lock_does_not_reach_programs_that_are_started() {
+        let (_dir, leases) = leases();
+        let lease = leases.take("s").unwrap();
+        assert_eq!(std::fs::metadata(&lease.path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(std::fs::metadata(&leases.directory).unwrap().permissions().mode() & 0o7777, 0o700);
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        drop(lease);
+        assert_eq!(leases.count("s").unwrap(), 0, "the child does not hold it");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn probes_never_take_each_other_for_a_connection() {
+        let (_dir, leases) = leases();
+        drop(leases.take("s").unwrap());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        assert_eq!(leases.count("s").unwrap(), 0);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn taking_and_sweeping_at_once_never_loses_a_held_lease() {
+        let (_dir, leases) = leases();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let lease = leases.take("s").unwrap();
+                        assert!(lease.path.exists(), "its file is where others look");
+                        assert!(leases.count("s").unwrap() >= 1);
+                        lease.end();
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..400 {
+                    leases.sweep("s").unwrap();
+                    leases.forget("s").unwrap();
+                }
+            });
+        });
+        assert_eq!(leases.count("s").unwrap(), 0);
+    }
+}

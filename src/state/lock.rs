@@ -167,3 +167,70 @@ pub(super) fn make_directory(path: &Path) -> Result<(), LockError> {
         .create(path)
         .map_err(|error| LockError::io(path, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn locks() -> (tempfile::TempDir, UserLocks) {
+        let dir = tempfile::Builder::new().prefix("podspawn-locks-").tempdir().unwrap();
+        let locks = UserLocks::new(dir.path().join("locks"));
+        (dir, locks)
+    }
+
+    fn user(name: &str) -> UserName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn one_at_a_time_and_users_never_block_each_other() {
+        let (dir, locks) = locks();
+        let held = locks.try_lock(&user("ann")).unwrap().unwrap();
+        assert!(locks.try_lock(&user("ann")).unwrap().is_none());
+        assert!(locks.try_lock(&user("bob")).unwrap().is_some());
+        let mode =
+            |path: &str| std::fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode("locks"), mode("locks/ann.lock")), (0o700, 0o600));
+        drop(held);
+        assert!(locks.try_lock(&user("ann")).unwrap().is_some());
+    }
+
+    #[test]
+    fn who_waits_too_long_is_told_for_whom_and_does_not_get_the_lock_later() {
+        let (_dir, locks) = locks();
+        let held = locks.try_lock(&user("ann")).unwrap().unwrap();
+        let error = locks.lock_blocking(&user("ann"), Duration::from_millis(20)).unwrap_err();
+        let pid = std::process::id();
+        assert_eq!(
+            error.to_string(),
+            format!("another podspawn command of `ann` is still at work (process {pid})")
+        );
+        drop(held);
+        // The thread that waited gets it for an instant and lets it go.
+        drop(locks.lock_blocking(&user("ann"), Duration::from_secs(10)).unwrap());
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_is_got_at_once() {
+        let (_dir, locks) = locks();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let held = locks.try_lock(&user("ann")).unwrap().unwrap();
+        let mut told = None;
+        runtime.block_on(async {
+            let ann = user("ann");
+            let waiting = locks.lock(&ann, Duration::from_secs(10), |wait| told = Some(wait));
+            let (taken, ()) = tokio::join!(waiting, async { drop(held) });
+            assert_eq!(taken.unwrap().user(), &ann);
+        });
+        assert_eq!(told, Some(LockWait { pid: Some(std::process::id()) }));
+    }
+
+    #[test]
+    fn a_file_where_the_directory_should_be_is_named() {
+        let (dir, locks) = locks();
+        std::fs::write(dir.path().join("locks"), "").unwrap();
+        let error = locks.try_lock(&user("ann")).unwrap_err();
+        assert!(error.to_string().contains("locks/ann.lock"), "{error}");
+    }
+}

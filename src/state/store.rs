@@ -344,3 +344,7 @@ impl Fail<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@
 //! that may hold `unsafe` code. Calls nothing else of podspawn.
 
 pub mod clock;
+pub mod cpus;
 pub mod files;
 pub mod guest_program;
 pub mod host;

@@ -1,8 +1,8 @@
 //! Grace, lifetime, modes, and what cleanup does about them.
 
-use podspawn::session::{Reason, Released, Silent};
-use podspawn::spec::Mode;
-use podspawn::state::Status;
+use podspawn::session::{Filter, Reason, Released, Silent};
+use podspawn::spec::{Limits, Mode};
+use podspawn::state::{Object, ObjectKind, Status};
 use podspawn_runtimes::ContainerState;
 
 use super::lab::{Lab, acquire, drive, key, machine, session, throwaway};
@@ -279,19 +279,52 @@ fn a_pass_over_a_thousand_sessions_asks_the_engine_only_about_the_expired() {
     let lab = Lab::new();
     drive(async {
         let (core, _) = lab.process();
+        let first = acquire(&core, &session("ann", "web", Mode::GracePeriod)).await;
+        assert!(matches!(core.release(first).await, Ok(Released::Grace(_))));
+        // A thousand like it; ten of them are past their grace period.
+        let model = core.store.find(&key("ann", "web")).expect("find").expect("a row");
+        let world = lab.fake.world();
+        let (container, network) = (&world.containers[0], &world.networks[0]);
+        let (mut containers, mut networks) = (Vec::new(), Vec::new());
         for number in 0..1000 {
-            let spec = session(&format!("u{number}"), "web", Mode::GracePeriod);
-            let connection = acquire(&core, &spec).await;
-            assert!(matches!(core.release(connection).await, Ok(Released::Grace(_))));
+            let mut record = model.clone();
+            record.id = format!("{number}");
+            record.key = key(&format!("u{number}"), "web");
+            record.container_name = record.key.container_name();
+            record.container_id = format!("c{number}");
+            if number % 100 == 0 {
+                record.grace_expiry = Some(record.created_at);
+            }
+            let object = |kind, name, id: &str| Object { kind, name, id: Some(id.into()) };
+            let network_id = format!("n{number}");
+            let objects = [
+                object(ObjectKind::Container, record.container_name.clone(), &record.container_id),
+                object(ObjectKind::Network, record.key.network_name(), &network_id),
+            ];
+            core.store.insert(&record, &objects, Limits::default()).expect("insert");
+            let mut made = container.clone();
+            made.info.id.clone_from(&record.container_id);
+            made.info.name.clone_from(&record.container_name);
+            made.info.labels.insert("podspawn-session".into(), record.id.clone());
+            made.networks = vec![network_id.clone()];
+            containers.push(made);
+            let mut made = network.clone();
+            made.id = network_id;
+            made.labels.insert("podspawn-session".into(), record.id.clone());
+            networks.push(made);
         }
-        for mut record in core.store.all().expect("rows").into_iter().take(10) {
-            record.grace_expiry = Some(record.created_at);
-            core.store.update(&record).expect("update");
-        }
+        lab.fake.change(|world| {
+            world.containers.append(&mut containers);
+            world.networks.append(&mut networks);
+        });
         let (core, fake) = lab.process();
         let report = core.cleanup().await.expect("clean up");
-        assert_eq!(report.grace_expired, 10);
+        assert_eq!((report.grace_expired, report.orphans_removed, report.gone), (10, 0, 0), "{report:?}");
         let calls = fake.calls().len();
-        assert!(calls <= 3 + 10 * 2, "{calls} calls for 10 expired of 1000");
+        assert_eq!(calls, 3 + 10 * 2, "three lists, and a container and a network for each of the ten");
+        let begun = std::time::Instant::now();
+        assert_eq!(core.list(&Filter::default()).expect("list").len(), 991);
+        let took = begun.elapsed();
+        assert!(took.as_millis() < 250, "an unoptimised listing of a thousand took {took:?}");
     });
 }
