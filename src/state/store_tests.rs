@@ -57,7 +57,7 @@ fn what_is_written_is_read_back() {
     store.insert(&bare, &[], ANY).unwrap();
     assert_eq!(store.all().unwrap(), [full.clone(), bare.clone()]);
     assert_eq!(store.find(&bare.key).unwrap(), Some(bare.clone()));
-    assert_eq!(store.of_user(&full.key.user).unwrap(), [full.clone()]);
+    assert_eq!(store.of_user(&full.key.user).unwrap(), std::slice::from_ref(&full));
 
     store.set_object_id(&full.id, ObjectKind::Container, "c", "id").unwrap();
     store.remove_object(&full.id, ObjectKind::Directory, "/d").unwrap();
