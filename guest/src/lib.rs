@@ -4,13 +4,21 @@
 //! engines, sessions or configuration.
 
 pub mod accounts;
+mod agent;
+mod connection;
 pub mod copy;
 mod database;
 pub mod environment;
+mod files;
+pub mod init;
+mod provision;
 pub mod pty;
 pub mod reactor;
-pub mod service;
+pub mod relay;
+mod sessions;
 pub mod sftp;
 pub mod signal;
 pub mod spawn;
+mod start;
 pub mod sudo;
+mod terminal;

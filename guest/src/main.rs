@@ -13,9 +13,36 @@ fn main() -> ExitCode {
         (_, Some(podspawn_guest::sudo::MONITOR)) => podspawn_guest::sudo::monitor::main(),
         (Some("sftp-server"), _) => podspawn_guest::sftp::main(&args[1..]),
         (_, Some("sftp-server")) => podspawn_guest::sftp::main(&args[2..]),
-        _ => {
-            let _ = writeln!(std::io::stderr(), "podspawn-guest: usage: podspawn-guest (sftp-server) ...");
-            ExitCode::FAILURE
-        }
+        (_, Some("init")) => init(args.get(2)),
+        (_, Some("relay")) => relay(),
+        _ => failed("usage: podspawn-guest (init CONFIG|relay|sftp-server) ..."),
     }
+}
+
+/// The first process; returns when the container is to end.
+fn init(config: Option<&OsString>) -> ExitCode {
+    let Some(config) = config.and_then(|config| config.to_str()) else {
+        return failed("`init` needs its configuration as JSON");
+    };
+    match podspawn_guest::init::run(config, std::env::vars_os()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn relay() -> ExitCode {
+    match podspawn_guest::relay::run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => match std::error::Error::source(&error) {
+            Some(source) => failed(&format!("{error}: {source}")),
+            None => failed(&error.to_string()),
+        },
+    }
+}
+
+fn failed(text: &str) -> ExitCode {
+    // Nobody is left to tell where even this cannot be written.
+    let _ = writeln!(std::io::stderr(), "podspawn-guest: {text}");
+    ExitCode::FAILURE
 }

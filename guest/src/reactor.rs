@@ -18,8 +18,6 @@ pub enum Owner {
     Init = 0,
     /// A connection of the host.
     Session = 1,
-    /// The `sudo` service.
-    Sudo = 2,
 }
 
 /// Names a descriptor or timer within its owner.
@@ -50,8 +48,7 @@ impl Key {
         let packed = data.u64();
         let owner = match packed >> 56 {
             0 => Owner::Init,
-            1 => Owner::Session,
-            _ => Owner::Sudo,
+            _ => Owner::Session,
         };
         Self { owner, id: packed as u32, part: (packed >> 32) as u32 & 0x00ff_ffff }
     }
@@ -190,7 +187,7 @@ mod tests {
 
     #[test]
     fn keys_survive_packing() {
-        for owner in [Owner::Init, Owner::Session, Owner::Sudo] {
+        for owner in [Owner::Init, Owner::Session] {
             for (id, part) in [(0, 0), (u32::MAX, 0x00ff_ffff), (7, 3)] {
                 let key = Key::new(owner, id, part);
                 assert_eq!(Key::unpack(key.pack()), key);
@@ -218,7 +215,7 @@ mod tests {
     fn readiness_carries_the_key() {
         let mut reactor = Reactor::new().unwrap();
         let (reader, writer) = std::io::pipe().unwrap();
-        let key = Key::new(Owner::Sudo, 5, 6);
+        let key = Key::new(Owner::Session, 5, 6);
         reactor.add(&reader, key, Interest::READ).unwrap();
         rustix::io::write(&writer, b"x").unwrap();
         let mut events = Vec::new();

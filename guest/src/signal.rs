@@ -36,14 +36,6 @@ pub fn receive() -> std::io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Ignores what must never end the first process.
-pub fn ignore_harmless() {
-    for signal in [libc::SIGPIPE, libc::SIGHUP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGTSTP] {
-        // SAFETY: ignoring a signal installs no code of ours.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
-}
-
 /// Takes the signals that have come; each kind is reported once.
 pub fn taken(fd: &OwnedFd) -> Vec<i32> {
     const SIZE: usize = size_of::<libc::signalfd_siginfo>();

@@ -1,0 +1,153 @@
+//! The streams of a relay: descriptors inside, windows towards the host.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use podspawn_wire::{MAX_DATA, ReceiveWindow, SendWindow, StreamId, WireError};
+use rustix::io::{Errno, ioctl_fionread, read, write};
+use rustix::net::{Shutdown, shutdown};
+
+/// All streams that are open.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) inputs: BTreeMap<StreamId, Input>,
+    pub(super) outputs: BTreeMap<StreamId, Output>,
+}
+
+impl Table {
+    /// The process has ended: nothing goes in any more, and of what comes out only what it has written itself. Gives the
+    /// streams that have nothing left, which are closed.
+    pub(super) fn finish(&mut self) -> Vec<StreamId> {
+        self.inputs.clear();
+        self.outputs.retain(|stream, _| matches!(stream, StreamId::Stdout | StreamId::Stderr));
+        let mut done = Vec::new();
+        self.outputs.retain(|stream, output| {
+            output.finish();
+            if output.is_done() {
+                done.push(*stream);
+            }
+            !output.is_done()
+        });
+        done
+    }
+}
+
+/// Towards the container: bytes that came in frames and wait for their descriptor.
+pub(super) struct Input {
+    fd: OwnedFd,
+    waiting: Vec<u8>,
+    start: usize,
+    window: ReceiveWindow,
+    /// The host sends nothing more.
+    pub(super) ended: bool,
+    /// Nobody inside reads it any more; what still comes is thrown away.
+    pub(super) refused: bool,
+}
+
+impl Input {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        let window = ReceiveWindow::default();
+        Self { fd, waiting: Vec::new(), start: 0, window, ended: false, refused: false }
+    }
+
+    /// The descriptor, if something waits for it.
+    pub(super) fn wants_write(&self) -> Option<&OwnedFd> {
+        (self.start < self.waiting.len()).then_some(&self.fd)
+    }
+
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        self.window.accept(bytes.len())?;
+        self.waiting.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes what can be written; says what to grant the host.
+    pub(super) fn drain(&mut self) -> Option<u32> {
+        let before = self.start;
+        while self.start < self.waiting.len() {
+            match write(&self.fd, &self.waiting[self.start..]) {
+                Ok(wrote) => self.start += wrote,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => {
+                    self.refused = true;
+                    self.start = self.waiting.len();
+                }
+            }
+        }
+        let passed_on = self.start - before;
+        if self.start == self.waiting.len() || self.start > MAX_DATA {
+            self.waiting.drain(..self.start);
+            self.start = 0;
+        }
+        if passed_on == 0 { None } else { self.window.passed_on(passed_on) }
+    }
+
+    /// The end has come and everything before it is through; tells the other side of a socket.
+    pub(super) fn is_done(&self) -> bool {
+        let done = self.ended && self.waiting.is_empty();
+        if done {
+            // A pipe ends by being closed; a socket is still read through its other copy.
+            let _ = shutdown(self.fd.as_fd(), Shutdown::Write);
+        }
+        done
+    }
+}
+
+/// From the container.
+pub(super) struct Output {
+    pub(super) fd: OwnedFd,
+    pub(super) window: SendWindow,
+    ended: bool,
+    /// Once the process has ended: bytes that were in the pipe then and are still to be read. A socket ends by itself.
+    left: Option<usize>,
+}
+
+impl Output {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self { fd, window: SendWindow::default(), ended: false, left: None }
+    }
+
+    pub(super) fn wants_read(&self) -> bool {
+        !self.ended && self.window.left() > 0
+    }
+
+    fn finish(&mut self) {
+        let is_pipe = rustix::net::sockopt::socket_type(&self.fd).is_err();
+        if is_pipe {
+            // What processes in the background write from now on is not waited for.
+            self.left = Some(ioctl_fionread(&self.fd).map_or(0, |waiting| waiting as usize));
+            self.ended |= self.left == Some(0);
+        }
+    }
+
+    /// Reads within the window.
+    pub(super) fn fill(&mut self) -> Vec<u8> {
+        let most = MAX_DATA.min(self.window.left()).min(self.left.unwrap_or(usize::MAX));
+        let mut bytes = vec![0; most];
+        match read(&self.fd, &mut bytes) {
+            Ok(0) => {
+                self.ended = true;
+                bytes.clear();
+            }
+            Ok(got) => {
+                bytes.truncate(got);
+                self.window.spend(got);
+                if let Some(left) = &mut self.left {
+                    *left -= got;
+                    self.ended = *left == 0;
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => bytes.clear(),
+            Err(_) => {
+                self.ended = true;
+                bytes.clear();
+            }
+        }
+        bytes
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.ended
+    }
+}
