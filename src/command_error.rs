@@ -4,7 +4,15 @@
 
 use std::error::Error;
 
+use podspawn_runtimes::{DiscoveryError, EngineError};
+
 use crate::cli::UsageError;
+use crate::config::ConfigError;
+use crate::local::{EnterError, LocalError, MachineError};
+use crate::session::SessionError;
+use crate::session::attach::AttachError;
+use crate::spec::ResolveError;
+use crate::state::{LockError, StoreError};
 
 /// Why a command failed, as the person reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +38,8 @@ pub enum ErrorKind {
     Engine,
     /// podspawn or the system failed.
     Failure,
+    /// What was to run in a session could not; the status is what a shell would give.
+    Session(u8),
     /// A signal came while the command was at work.
     Interrupted(u8),
 }
@@ -39,6 +49,7 @@ impl ErrorKind {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Usage | Self::Config | Self::State | Self::Engine | Self::Failure => crate::exit::FAILURE,
+            Self::Session(status) => status,
             Self::Interrupted(signal) => crate::exit::SIGNAL_BASE.saturating_add(signal),
         }
     }
@@ -88,6 +99,166 @@ impl From<UsageError> for CommandError {
             UsageError::Argument { hints, .. } => hints,
         };
         Self { kind: ErrorKind::Usage, text, hints }
+    }
+}
+
+impl From<DiscoveryError> for CommandError {
+    fn from(error: DiscoveryError) -> Self {
+        Self { hints: error.hints(), ..Self::failed_to(ErrorKind::Engine, &error) }
+    }
+}
+
+impl From<EngineError> for CommandError {
+    fn from(error: EngineError) -> Self {
+        let told = Self::failed_to(ErrorKind::Engine, &error);
+        match error {
+            EngineError::Unreachable { .. } | EngineError::Timeout { .. } => {
+                told.hint("`podspawn doctor` checks the engine")
+            }
+            EngineError::Pull { .. } => {
+                told.hint("check the name of the image, and that you may pull it from there")
+            }
+            _ => told,
+        }
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Read { .. } | ConfigError::Missing { .. } => {
+                Self::failed_to(ErrorKind::Config, &error)
+            }
+            ConfigError::Malformed { .. } | ConfigError::UnknownKey { .. } | ConfigError::Value { .. } => {
+                Self::new(ErrorKind::Config, chain(&error))
+            }
+        }
+    }
+}
+
+impl From<ResolveError> for CommandError {
+    fn from(error: ResolveError) -> Self {
+        Self::new(ErrorKind::Config, chain(&error)).hint("`podspawn spec` shows where each value comes from")
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let told = Self::new(ErrorKind::Failure, chain(&error));
+        match error {
+            StoreError::Full { path } => told.hint(format!("make room: `df -h {}`", path.display())),
+            StoreError::NotWritable { path, .. } => {
+                let dir = path.parent().unwrap_or(&path);
+                told.hint(format!("`ls -ld {}` shows who may write there", dir.display()))
+            }
+            StoreError::Corrupt { path, .. } => told.hint(format!(
+                "put a backup back, or move {} away; `podspawn cleanup` then has no say over what it held",
+                path.display()
+            )),
+            StoreError::Newer { .. } => told.hint("use the newer podspawn that wrote it"),
+            _ => told,
+        }
+    }
+}
+
+impl From<LockError> for CommandError {
+    fn from(error: LockError) -> Self {
+        Self::new(ErrorKind::Failure, chain(&error))
+    }
+}
+
+impl From<LocalError> for CommandError {
+    fn from(error: LocalError) -> Self {
+        match error {
+            LocalError::Config(error) => error.into(),
+            LocalError::Store(error) => error.into(),
+            LocalError::NoUser => {
+                Self::new(ErrorKind::Usage, error.to_string()).hint("set it to the name of your account")
+            }
+            LocalError::NoHome => {
+                Self::new(ErrorKind::Usage, error.to_string()).hint("set it to your home directory")
+            }
+            LocalError::Look { .. } | LocalError::Runtime(_) => Self::failed_to(ErrorKind::Failure, &error),
+        }
+    }
+}
+
+impl From<SessionError> for CommandError {
+    fn from(error: SessionError) -> Self {
+        let told = |kind| Self::new(kind, chain(&error));
+        match error {
+            SessionError::Store(error) => error.into(),
+            SessionError::Lock(error) => error.into(),
+            SessionError::Engine(error) => error.into(),
+            SessionError::Limit(_) => {
+                told(ErrorKind::State).hint("`podspawn list` shows them, `podspawn stop` ends one")
+            }
+            SessionError::InUse { ref name } => {
+                let hint = format!("podspawn shell {name}");
+                told(ErrorKind::State).hint(hint)
+            }
+            SessionError::OtherEngine { .. } => {
+                told(ErrorKind::State).hint("choose the engine that has it with `--runtime` or `DOCKER_HOST`")
+            }
+            SessionError::Foreign { .. } => {
+                told(ErrorKind::State).hint("choose another name, or remove it with the engine's own command")
+            }
+            SessionError::Ended { .. } => {
+                told(ErrorKind::Engine).hint("`podspawn verify-image` shows what the image offers")
+            }
+            SessionError::Impossible(_) => told(ErrorKind::Engine),
+            SessionError::NotRemoved { .. } => {
+                Self::failed_to(ErrorKind::Engine, &error).hint("`podspawn cleanup` tries again")
+            }
+            SessionError::Guest { .. } | SessionError::Prepare { .. } => {
+                Self::failed_to(ErrorKind::Failure, &error)
+            }
+            SessionError::Cancelled => told(ErrorKind::Failure),
+        }
+    }
+}
+
+impl From<MachineError> for CommandError {
+    fn from(error: MachineError) -> Self {
+        match error {
+            MachineError::Session(error) => error.into(),
+            MachineError::Local(error) => error.into(),
+            MachineError::Unknown(_) => {
+                Self::new(ErrorKind::State, error.to_string()).hint("`podspawn list` shows your machines")
+            }
+            MachineError::Taken { .. } => Self::new(ErrorKind::State, error.to_string())
+                .hint("choose another name; `podspawn list` shows which are taken"),
+            MachineError::Interrupted(signal) => {
+                let number = u8::try_from(signal.number()).unwrap_or_default();
+                Self::new(ErrorKind::Interrupted(number), "interrupted")
+            }
+            MachineError::Signals(_) => Self::failed_to(ErrorKind::Failure, &error),
+        }
+    }
+}
+
+impl From<EnterError> for CommandError {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::Attach(error) => error.into(),
+            EnterError::Engine(error) => error.into(),
+            EnterError::Local(error) => error.into(),
+        }
+    }
+}
+
+impl From<AttachError> for CommandError {
+    fn from(error: AttachError) -> Self {
+        let kind = error.status().map_or(ErrorKind::Failure, ErrorKind::Session);
+        let told = Self::new(kind, chain(&error));
+        match error {
+            AttachError::NotRunning(_) | AttachError::Stopped | AttachError::Lost => {
+                told.hint("`podspawn list` shows your machines")
+            }
+            AttachError::Version { .. } => told.hint("`podspawn stop` it and make it anew"),
+            AttachError::Engine(error) => error.into(),
+            _ => told,
+        }
     }
 }
 

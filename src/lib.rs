@@ -7,6 +7,7 @@ pub mod command_error;
 pub mod commands;
 pub mod config;
 pub mod exit;
+pub mod local;
 pub mod names;
 pub mod session;
 pub mod spec;

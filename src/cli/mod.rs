@@ -3,6 +3,7 @@
 //! Owns the clap types, one file per command, and turns each `XArgs` (as typed) into an `XRequest` (valid). The turn
 //! destructures exhaustively, so that a flag that nothing reads does not compile. Calls `names`; does nothing else.
 
+mod cleanup;
 mod create;
 mod doctor;
 mod exec;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use podspawn_runtimes::EngineKind;
 
+pub use cleanup::*;
 pub use create::*;
 pub use doctor::*;
 pub use exec::*;
@@ -104,6 +106,28 @@ impl From<GlobalArgs> for GlobalRequest {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Open a shell in a throwaway machine that goes when the shell ends.
+    Run(RunArgs),
+    /// Create a machine and keep it running.
+    Create(CreateArgs),
+    /// Open a shell in a machine.
+    Shell(ShellArgs),
+    /// Run one command in a machine and pass on its exit status.
+    Exec(ExecArgs),
+    /// List machines.
+    List(ListArgs),
+    /// Stop a machine; what is inside it is gone.
+    Stop(StopArgs),
+    /// Remove a machine.
+    Rm(RmArgs),
+    /// Count sessions, connections and containers.
+    Status(StatusArgs),
+    /// Remove what has expired or was left behind.
+    Cleanup(CleanupArgs),
+    /// Check that this host can run machines.
+    Doctor(DoctorArgs),
+    /// Check what an image offers.
+    VerifyImage(VerifyImageArgs),
     /// Show podspawn's version.
     Version(VersionArgs),
 }

@@ -11,6 +11,9 @@ pub struct StatusArgs {
     /// Metrics in Prometheus' text format [default: off].
     #[arg(long, conflicts_with = "output")]
     pub prometheus: bool,
+    /// Ask the engine how many containers there are [default: off, as recorded].
+    #[arg(long)]
+    pub check: bool,
     /// Text for people or JSON for programs.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: OutputArg,
@@ -18,7 +21,7 @@ pub struct StatusArgs {
 
 /// How to write the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusRequest {
+pub enum StatusFormat {
     /// For people.
     Text,
     /// For programs.
@@ -27,15 +30,25 @@ pub enum StatusRequest {
     Prometheus,
 }
 
+/// Valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusRequest {
+    /// How to write it.
+    pub format: StatusFormat,
+    /// Ask the engine.
+    pub check: bool,
+}
+
 impl TryFrom<StatusArgs> for StatusRequest {
     type Error = UsageError;
 
     fn try_from(args: StatusArgs) -> Result<Self, UsageError> {
-        let StatusArgs { prometheus, output } = args;
-        Ok(match (prometheus, output) {
-            (true, _) => Self::Prometheus,
-            (false, OutputArg::Text) => Self::Text,
-            (false, OutputArg::Json) => Self::Json,
-        })
+        let StatusArgs { prometheus, check, output } = args;
+        let format = match (prometheus, output) {
+            (true, _) => StatusFormat::Prometheus,
+            (false, OutputArg::Text) => StatusFormat::Text,
+            (false, OutputArg::Json) => StatusFormat::Json,
+        };
+        Ok(Self { format, check })
     }
 }

@@ -2,7 +2,19 @@
 //!
 //! Calls `cli`, `local`, `session`, `config`, `spec`, `ui`.
 
+mod cleanup;
+mod create;
+mod doctor;
+mod enter;
+mod exec;
+mod list;
+mod rm;
+mod run;
+mod shell;
 pub mod spec;
+mod status;
+mod stop;
+mod verify_image;
 pub mod version;
 
 use std::ffi::OsString;
@@ -10,26 +22,35 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, Refusal};
+use crate::cli::{Cli, Command, GlobalRequest, Refusal};
 use crate::command_error::CommandError;
+use crate::config::Reach;
 use crate::exit::Exit;
+use crate::local::{Context, MachineError};
+use crate::session::SessionError;
 use crate::system::Host;
-use crate::ui::Ui;
+use crate::ui::{Ui, log};
 
 /// Runs one command line. The one place that prints an error and picks the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> ExitCode {
     let ui = Ui::new(host.var_os("NO_COLOR").is_some(), host.var("TERM"));
-    match parse_and_run(args, &ui) {
+    match parse_and_run(args, host, ui) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            ui.error(&error.text, &error.hints);
+            if !error.text.is_empty() {
+                ui.error(&error.text, &error.hints);
+            }
             error.kind.exit_code().into()
         }
     }
 }
 
-fn parse_and_run(args: impl IntoIterator<Item = OsString>, ui: &Ui) -> Result<Exit, CommandError> {
-    let Cli { global: _, command } = match Cli::try_parse_from(args).map_err(Refusal::from) {
+fn parse_and_run(
+    args: impl IntoIterator<Item = OsString>,
+    host: &Host,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let Cli { global, command } = match Cli::try_parse_from(args).map_err(Refusal::from) {
         Ok(cli) => cli,
         Err(Refusal::Answer(text)) => {
             ui.report(&text)?;
@@ -37,7 +58,61 @@ fn parse_and_run(args: impl IntoIterator<Item = OsString>, ui: &Ui) -> Result<Ex
         }
         Err(Refusal::Usage(error)) => return Err(error.into()),
     };
+    let global = GlobalRequest::from(global);
     match command {
-        Command::Version(_) => version::run(ui),
+        Command::Run(args) => run::run(args.try_into()?, &global, host, ui),
+        Command::Create(args) => create::run(args.try_into()?, &global, host, ui),
+        Command::Shell(args) => shell::run(args.try_into()?, &global, host, ui),
+        Command::Exec(args) => exec::run(args.try_into()?, &global, host, ui),
+        Command::List(args) => list::run(args.try_into()?, &global, host, ui),
+        Command::Stop(args) => stop::run(args.try_into()?, &global, host, ui),
+        Command::Rm(args) => rm::run(args.try_into()?, &global, host, ui),
+        Command::Status(args) => status::run(args.try_into()?, &global, host, ui),
+        Command::Cleanup(args) => cleanup::run(args.try_into()?, &global, host, ui),
+        Command::Doctor(args) => doctor::run(args.try_into()?, &global, host, ui),
+        Command::VerifyImage(args) => verify_image::run(args.try_into()?, &global, host, ui),
+        Command::Version(_) => version::run(&ui),
+    }
+}
+
+/// Whether a command shows the log where no file was named for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Logs {
+    /// Its messages and its error say everything.
+    Quiet,
+    /// The log is what people look at.
+    Shown,
+}
+
+/// What a command works with, and its log.
+fn open(
+    host: &Host,
+    global: &GlobalRequest,
+    reach: Reach,
+    logs: Logs,
+    ui: Ui,
+) -> Result<Context, CommandError> {
+    let context = Context::open(host, global, reach)?;
+    let file = context.layers.config.log.file.as_deref();
+    match (file.map(|file| (file, log::Target::append(file))), logs) {
+        (Some((_, Ok(target))), _) => log::start(target),
+        (Some((file, Err(error))), logs) => {
+            // Not being able to log is no reason not to work.
+            ui.warn(&format!("the log file `{}` cannot be opened: {error}", file.display()));
+            if logs == Logs::Shown {
+                log::start(log::Target::Stderr);
+            }
+        }
+        (None, Logs::Shown) => log::start(log::Target::Stderr),
+        (None, Logs::Quiet) => {}
+    }
+    Ok(context)
+}
+
+/// A failure with what only the context knows: why there is no engine, what was tried, how to get one.
+fn explain(context: &Context, error: MachineError) -> CommandError {
+    match (&error, context.core.engines.failure()) {
+        (MachineError::Session(SessionError::Engine(_)), Some(failure)) => failure.into(),
+        _ => error.into(),
     }
 }

@@ -105,10 +105,16 @@ impl<S, G> Core<S, G> {
 
     /// Labels that everything of a session carries.
     pub(super) fn labels(&self, record: &SessionRecord) -> Labels {
+        self.labels_of(&record.key.user, &record.id)
+    }
+
+    /// Labels of something that belongs to this installation and a user; what carries an id that no session has goes
+    /// with a later cleanup.
+    pub fn labels_of(&self, user: &UserName, session: &str) -> Labels {
         Labels::from([
             (label::MANAGED_BY.into(), label::PODSPAWN.into()),
-            (label::USER.into(), record.key.user.to_string()),
-            (label::SESSION.into(), record.id.clone()),
+            (label::USER.into(), user.to_string()),
+            (label::SESSION.into(), session.into()),
             (label::INSTALLATION.into(), self.store.installation().into()),
         ])
     }

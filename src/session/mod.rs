@@ -36,3 +36,4 @@ pub use guest_port::*;
 pub use list::{Filter, SessionView};
 pub use release::Released;
 pub use report::{Cancel, CancelHandle, Report, Silent, Step};
+pub use settle::is_alive;

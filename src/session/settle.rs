@@ -135,7 +135,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
 }
 
 /// Whether this very process still runs on this host.
-pub(super) fn is_alive(first: &FirstProcess) -> bool {
+pub fn is_alive(first: &FirstProcess) -> bool {
     process::start_time(first.pid).is_ok_and(|start| start == Some(first.start_time))
         && process::boot_id().is_ok_and(|boot| boot == first.boot_id)
 }

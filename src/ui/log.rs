@@ -30,12 +30,10 @@ impl Target {
     }
 }
 
-/// Sends log lines from `level` on to `target`, for the rest of this process. Later calls change nothing.
-pub fn start(target: Target, level: Level) {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(level))
-        .with_ansi(false)
-        .event_format(Lines);
+/// Sends log lines to `target`, for the rest of this process. Later calls change nothing.
+pub fn start(target: Target) {
+    let builder =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_ansi(false).event_format(Lines);
     // Only a second call in the same process fails, and then the first one stands.
     let _ = match target {
         Target::Stderr => tracing::subscriber::set_global_default(builder.with_writer(io::stderr).finish()),

@@ -5,6 +5,7 @@
 
 pub mod duration;
 pub mod log;
+pub mod progress;
 pub mod style;
 pub mod table;
 pub mod text;
@@ -14,6 +15,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 pub use duration::{age, interval};
+pub use progress::Steps;
 pub use style::{Colour, Style};
 pub use table::Table;
 pub use text::clean;
@@ -80,9 +82,12 @@ impl Ui {
     /// The one error of a command: `Error: …`, then its hints.
     pub fn error(&self, text: &str, hints: &[String]) {
         self.line(&format!("{} {}", self.err_style.paint(Colour::Red, "Error:"), clean(text)));
-        for hint in hints {
-            self.line(&format!("{} {}", self.err_style.paint(Colour::Cyan, "hint:"), clean(hint)));
-        }
+        hints.iter().for_each(|hint| self.hint(hint));
+    }
+
+    /// What to do about what was just said.
+    pub fn hint(&self, hint: &str) {
+        self.line(&format!("{} {}", self.err_style.paint(Colour::Cyan, "hint:"), clean(hint)));
     }
 
     fn line(&self, text: &str) {

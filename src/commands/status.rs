@@ -1,0 +1,144 @@
+//! `status`
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Logs, explain, open};
+use crate::cli::{GlobalRequest, StatusFormat, StatusRequest};
+use crate::command_error::CommandError;
+use crate::config::Reach;
+use crate::exit::Exit;
+use crate::local::{Context, MachineError, engine_label};
+use crate::session::Filter;
+use crate::state::Status;
+use crate::system::Host;
+use crate::ui::{Ui, age};
+
+/// Counts what there is, from the store and the leases; with `--check` the containers are those that the engine has.
+pub(super) fn run(
+    request: StatusRequest,
+    global: &GlobalRequest,
+    host: &Host,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let StatusRequest { format, check } = request;
+    let context = open(host, global, Reach::Either, Logs::Quiet, ui)?;
+    let counts = count(&context, check).map_err(|error| explain(&context, error))?;
+    match format {
+        StatusFormat::Text => ui.report(&counts.text())?,
+        StatusFormat::Json => ui.json(&counts)?,
+        StatusFormat::Prometheus => ui.report(&counts.prometheus())?,
+    }
+    Ok(Exit::Success)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Counts {
+    sessions: usize,
+    running: usize,
+    grace: usize,
+    connections: usize,
+    containers: usize,
+    engine: &'static str,
+    oldest_seconds: Option<u64>,
+}
+
+fn count(context: &Context, check: bool) -> Result<Counts, MachineError> {
+    let mut views = context.core.list(&Filter::default())?;
+    // Half-made sessions are in no count.
+    views.retain(|view| view.record.status != Status::Creating);
+    let now = context.core.clock.now();
+    let with = |status| views.iter().filter(|view| view.record.status == status).count();
+    let oldest = views.iter().map(|view| view.record.created_at).min();
+    let recorded = views
+        .iter()
+        .map(|view| usize::from(!view.record.container_id.is_empty()) + view.record.service_ids.len());
+    Ok(Counts {
+        sessions: views.len(),
+        running: with(Status::Running),
+        grace: with(Status::GracePeriod),
+        connections: views.iter().map(|view| view.connections).sum(),
+        containers: if check { context.containers_in_engine()? } else { recorded.sum() },
+        engine: context.engine_kind().map_or("Docker", engine_label),
+        oldest_seconds: oldest.map(|oldest| u64::try_from(now.duration_since(oldest).as_secs()).unwrap_or(0)),
+    })
+}
+
+impl Counts {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "Sessions:    {} total ({} running, {} grace)\nConnections: {} active\nContainers:  {} in {}\n",
+            self.sessions, self.running, self.grace, self.connections, self.containers, self.engine
+        );
+        if let Some(seconds) = self.oldest_seconds {
+            text.push_str(&format!("Oldest:      {}\n", age(Duration::from_secs(seconds))));
+        }
+        text
+    }
+
+    fn prometheus(&self) -> String {
+        let metrics: [(&str, &str, u64); 6] = [
+            ("podspawn_sessions_total", "Total tracked sessions", self.sessions as u64),
+            ("podspawn_sessions_running", "Sessions in running state", self.running as u64),
+            ("podspawn_sessions_grace", "Sessions in grace period", self.grace as u64),
+            ("podspawn_connections_total", "Total active SSH connections", self.connections as u64),
+            (
+                "podspawn_containers_docker",
+                "Docker containers with managed-by=podspawn",
+                self.containers as u64,
+            ),
+            (
+                "podspawn_oldest_session_seconds",
+                "Age of the oldest session in seconds",
+                self.oldest_seconds.unwrap_or(0),
+            ),
+        ];
+        let mut text = String::new();
+        for (name, help, value) in metrics {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts() -> Counts {
+        Counts {
+            sessions: 3,
+            running: 2,
+            grace: 1,
+            connections: 4,
+            containers: 3,
+            engine: "Docker",
+            oldest_seconds: Some(9000),
+        }
+    }
+
+    #[test]
+    fn people_read_four_lines() {
+        assert_eq!(
+            counts().text(),
+            "Sessions:    3 total (2 running, 1 grace)\nConnections: 4 active\nContainers:  3 in Docker\n\
+             Oldest:      2h30m\n"
+        );
+        let none = Counts { sessions: 0, oldest_seconds: None, ..counts() };
+        assert!(!none.text().contains("Oldest"));
+    }
+
+    #[test]
+    fn metrics_have_help_and_type() {
+        let text = counts().prometheus();
+        assert!(text.starts_with(
+            "# HELP podspawn_sessions_total Total tracked sessions\n\
+             # TYPE podspawn_sessions_total gauge\npodspawn_sessions_total 3\n"
+        ));
+        assert!(text.ends_with("podspawn_oldest_session_seconds 9000\n"));
+        assert_eq!(text.lines().count(), 18);
+    }
+}

@@ -1,0 +1,45 @@
+//! `stop`
+
+use std::time::Duration;
+
+use super::{Logs, explain, open};
+use crate::cli::{GlobalRequest, StopRequest};
+use crate::command_error::{CommandError, ErrorKind};
+use crate::config::Reach;
+use crate::exit::Exit;
+use crate::session::Reason;
+use crate::system::Host;
+use crate::ui::{Steps, Ui};
+
+/// Longest that removing a session may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+
+/// Removes a machine's container and everything that belongs to it; on a server, a session's.
+pub(super) fn run(
+    request: StopRequest,
+    global: &GlobalRequest,
+    host: &Host,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let context = open(host, global, Reach::Either, Logs::Quiet, ui)?;
+    let server = context.is_server();
+    let key = if server { request.session()? } else { request.machine(&context.owner)? };
+    let destroyed = context
+        .destroy(&key, Reason::Stop, LIMIT, &mut Steps::new(ui, &format!("Stopping {}", request.typed)))
+        .map_err(|error| explain(&context, error))?;
+    match (destroyed, server) {
+        (Some(record), true) => {
+            ui.note(&format!("Destroyed session: {} (container {})", request.typed, record.container_name))
+        }
+        (Some(_), false) => ui.done(&format!("Stopped machine {}", request.typed)),
+        (None, true) => {
+            let text = format!("no active session for {}", request.typed);
+            return Err(CommandError::new(ErrorKind::State, text).hint("podspawn list"));
+        }
+        (None, false) => {
+            let text = format!("no active machine {} of {}", key.project(), key.user);
+            return Err(CommandError::new(ErrorKind::State, text).hint("podspawn list"));
+        }
+    }
+    Ok(Exit::Success)
+}

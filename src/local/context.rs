@@ -1,0 +1,171 @@
+//! What a command works with: who asks, which configuration is in force, the lifecycle core.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use podspawn_runtimes::EngineKind;
+use thiserror::Error;
+
+use super::engine::LazyEngine;
+use crate::cli::GlobalRequest;
+use crate::config::{self, ConfigError, Deployment, Flag, Layers, Reach, SERVER_CONFIG, Sources};
+use crate::names::{ImageRef, MachineName, SessionKey, UserName};
+use crate::session::attach::Guests;
+use crate::session::{Core, Dirs};
+use crate::spec::{self, Kind, Request, ResolveError, SessionSpec};
+use crate::state::{Store, StoreError};
+use crate::system::{Host, SystemClock};
+
+/// Where stock sshd reads its configuration: a hint at whether this host is a server.
+const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+
+/// What a command needs before it can do anything, and does not have.
+#[derive(Debug, Error)]
+pub enum LocalError {
+    /// The owner's name cannot be known.
+    #[error("the variable `USER` is not set")]
+    NoUser,
+    /// The place of state cannot be known.
+    #[error("the variable `HOME` is not set to an absolute path")]
+    NoHome,
+    /// Whether this host is a server cannot be found out.
+    #[error("look for `{}`: {source}", path.display())]
+    Look {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The asynchronous runtime.
+    #[error("start the asynchronous runtime: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+/// See the module.
+pub struct Context {
+    /// What the process was started with.
+    pub host: Host,
+    /// Owner of machines: the invoking user.
+    pub owner: UserName,
+    /// Configuration in force, with origins.
+    pub layers: Layers,
+    /// The lifecycle core.
+    pub core: Core<LazyEngine, Guests>,
+    runtime: OnceCell<tokio::runtime::Runtime>,
+}
+
+impl Context {
+    /// Reads configuration and opens the store. No engine is spoken to.
+    pub fn open(host: &Host, global: &GlobalRequest, reach: Reach) -> Result<Self, LocalError> {
+        let layers = load(host, global, reach)?;
+        let owner = owner(host)?;
+        let state = &layers.config.state;
+        let store = Store::open(&state.db_path)?;
+        let beside = |name| state.db_path.with_file_name(name);
+        let dirs =
+            Dirs { locks: state.lock_dir.clone(), sessions: beside("sessions"), guest: beside("guest") };
+        let engines = LazyEngine::new(host, layers.config.engine());
+        let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid());
+        Ok(Self { host: host.clone(), owner, layers, core, runtime: OnceCell::new() })
+    }
+
+    /// Everything about a machine that is to be made or joined.
+    pub fn spec(
+        &self,
+        kind: Kind,
+        name: &MachineName,
+        image: Option<ImageRef>,
+    ) -> Result<SessionSpec, ResolveError> {
+        let key = SessionKey::machine(self.owner.clone(), name.clone());
+        let timezone = self.host.var("TZ").map(str::to_owned);
+        let request = Request { image, timezone, ..Request::new(key, kind) };
+        Ok(spec::resolve(&request, &self.layers)?.spec)
+    }
+
+    /// Whether the command works for a server.
+    pub fn is_server(&self) -> bool {
+        self.layers.deployment == Deployment::Server
+    }
+
+    /// Runs asynchronous work to its end. The runtime is made when it is first needed: joining a running machine
+    /// needs none.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, LocalError> {
+        if self.runtime.get().is_none() {
+            let new = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            // Only this thread sets it, so it is not set yet.
+            let _ = self.runtime.set(new.map_err(LocalError::Runtime)?);
+        }
+        Ok(self.runtime.get().expect("set above").block_on(work))
+    }
+}
+
+/// The configuration in force.
+pub(super) fn load(host: &Host, global: &GlobalRequest, reach: Reach) -> Result<Layers, LocalError> {
+    let deployment = deployment(global, reach)?;
+    let home = host.home().map(Path::to_owned);
+    let local_root = match (&home, deployment) {
+        (Some(home), _) => home.join(".podspawn"),
+        // A server's state does not lie in anybody's home.
+        (None, Deployment::Server) => PathBuf::from("/root/.podspawn"),
+        (None, Deployment::Local) => return Err(LocalError::NoHome),
+    };
+    let mut flags = Vec::new();
+    if let Some(kind) = global.runtime {
+        flags.push(Flag { name: "--runtime", key: "runtime", value: word(kind).into() });
+    }
+    if let Some(file) = &global.log_file {
+        flags.push(Flag { name: "--log-file", key: "log.file", value: absolute(host, file) });
+    }
+    let env = host.vars().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(config::load(&Sources {
+        deployment,
+        local_root,
+        home,
+        file: global.config.clone(),
+        env: env.collect::<BTreeMap<_, _>>(),
+        flags,
+    })?)
+}
+
+/// For whom the command works.
+fn deployment(global: &GlobalRequest, reach: Reach) -> Result<Deployment, LocalError> {
+    if reach == Reach::AlwaysLocal {
+        return Ok(Deployment::Local);
+    }
+    let path = global.config.as_deref().unwrap_or(Path::new(SERVER_CONFIG));
+    let exists = path.try_exists().map_err(|source| LocalError::Look { path: path.into(), source })?;
+    // An sshd configuration that cannot be read says nothing.
+    let wired = std::fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| config::sshd_is_wired(&text));
+    Ok(config::detect(reach, exists, wired))
+}
+
+/// Owner of everything that the invoking user makes.
+fn owner(host: &Host) -> Result<UserName, LocalError> {
+    host.var("USER").map(UserName::derive).ok_or(LocalError::NoUser)
+}
+
+fn absolute(host: &Host, path: &Path) -> String {
+    match host.cwd() {
+        Some(cwd) => cwd.join(path).display().to_string(),
+        None => path.display().to_string(),
+    }
+}
+
+/// An engine by the word in configuration.
+fn word(kind: EngineKind) -> &'static str {
+    match kind {
+        EngineKind::Docker => "docker",
+        EngineKind::Podman => "podman",
+        EngineKind::Gvisor => "gvisor",
+    }
+}

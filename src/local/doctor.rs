@@ -1,0 +1,300 @@
+//! Whether this host can run machines: one check after the other, none stopping the next.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineError, Facts, Runtime};
+use rustix::fs::Access;
+use serde::Serialize;
+
+use super::context::{LocalError, load};
+use super::engine::LazyEngine;
+use crate::cli::GlobalRequest;
+use crate::command_error::chain;
+use crate::config::{Deployment, Layers, Reach};
+use crate::state::Store;
+use crate::system::files::free_bytes;
+use crate::system::{Host, guest_program};
+
+/// Longest wait for the engine's answer in one check.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const GB: u64 = 1 << 30;
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it should be.
+    Pass,
+    /// It works, with a drawback.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it went.
+    pub outcome: Outcome,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it, unless it passed.
+    pub fix: Option<String>,
+    /// The detail belongs to the answer even where nothing is wrong.
+    #[serde(skip)]
+    pub always_shown: bool,
+}
+
+impl Check {
+    fn pass(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            outcome: Outcome::Pass,
+            detail: detail.into(),
+            fix: None,
+            always_shown: false,
+        }
+    }
+
+    fn warn(name: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Warn, fix: Some(fix.into()), ..Self::pass(name, detail) }
+    }
+
+    fn fail(name: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Fail, fix: Some(fix.into()), ..Self::pass(name, detail) }
+    }
+}
+
+/// Runs all checks.
+pub fn examine(host: &Host, global: &GlobalRequest) -> Result<Vec<Check>, LocalError> {
+    let layers = load(host, global, Reach::Either)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LocalError::Runtime)?;
+    Ok(runtime.block_on(checks(host, &layers)))
+}
+
+async fn checks(host: &Host, layers: &Layers) -> Vec<Check> {
+    let lazy = LazyEngine::new(host, layers.config.engine());
+    let mut checks = Vec::new();
+    let connected = match lazy.choose() {
+        Err(error) => {
+            checks.push(Check::fail("engine choice", error.to_string(), error.hints().join("; or ")));
+            None
+        }
+        Ok(chosen) => {
+            let name = super::engine_label(chosen.kind);
+            let detail = format!("{name} at {}, because {}", chosen.endpoint, chosen.reason);
+            checks.push(Check { always_shown: true, ..Check::pass("engine choice", detail) });
+            let connected = tokio::time::timeout(ANSWER_LIMIT, lazy.connected()).await;
+            checks.push(daemon(name, &chosen, &connected));
+            checks.push(socket(name, &chosen));
+            match connected {
+                Ok(Ok((_, engine))) => Some(engine),
+                _ => None,
+            }
+        }
+    };
+    let state = &layers.config.state;
+    let state_dir = state.db_path.parent().unwrap_or(Path::new("/")).to_owned();
+    checks.push(state_directory(&state_dir));
+    checks.push(state_database(&state.db_path));
+    checks.push(lock_directory(&state.lock_dir));
+    checks.push(disk_space(&state_dir, connected.map(Engine::facts), layers.deployment));
+    if let Some(engine) = connected {
+        checks.push(default_image(engine, layers.config.defaults.image.as_str()).await);
+        checks.push(direct_attach(engine.facts()));
+    }
+    checks.push(guest());
+    checks
+}
+
+type Connected<'a> = Result<Result<&'a (Chosen, Runtime), EngineError>, tokio::time::error::Elapsed>;
+
+fn daemon(name: &str, chosen: &Chosen, connected: &Connected<'_>) -> Check {
+    let title = format!("{name} daemon");
+    let fix = format!("start {name}, or choose another engine with `--runtime`");
+    match connected {
+        Ok(Ok((_, engine))) => {
+            let facts = engine.facts();
+            let rootless = if facts.rootless { ", rootless" } else { "" };
+            Check::pass(title, format!("version {}, API {}{rootless}", facts.version, facts.api_version))
+        }
+        Ok(Err(error)) => Check::fail(title, chain(error), fix),
+        Err(_) => {
+            let seconds = ANSWER_LIMIT.as_secs();
+            Check::fail(title, format!("no answer from {} within {seconds} s", chosen.endpoint), fix)
+        }
+    }
+}
+
+fn socket(name: &str, chosen: &Chosen) -> Check {
+    let title = format!("{name} socket");
+    let path = match &chosen.endpoint {
+        Endpoint::Unix(path) => path,
+        Endpoint::Tcp(address) => return Check::pass(title, format!("none: {address} is spoken to")),
+    };
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Check::fail(title, format!("{shown} is not a socket"), format!("start {name}"))
+        }
+        Ok(_) if rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK).is_err() => Check::warn(
+            title,
+            format!("{shown} is not accessible for you"),
+            "use rootless Podman, or ask whoever runs this host for access",
+        ),
+        Ok(_) => Check::pass(title, shown.to_string()),
+        Err(error) => Check::fail(title, format!("{shown}: {error}"), format!("start {name}")),
+    }
+}
+
+fn state_directory(dir: &Path) -> Check {
+    const NAME: &str = "state directory";
+    let probed = make(dir).and_then(|()| {
+        let probe = dir.join(format!(".probe-{}", std::process::id()));
+        fs::write(&probe, "")?;
+        fs::remove_file(&probe)
+    });
+    match probed {
+        Ok(()) => Check::pass(NAME, dir.display().to_string()),
+        Err(error) => Check::fail(
+            NAME,
+            format!("{}: {error}", dir.display()),
+            format!("make it a directory that you may write to: `ls -ld {}`", dir.display()),
+        ),
+    }
+}
+
+fn state_database(path: &Path) -> Check {
+    const NAME: &str = "state database";
+    match Store::open(path) {
+        Ok(_) => Check::pass(NAME, path.display().to_string()),
+        Err(error) => Check::fail(
+            NAME,
+            chain(&error),
+            format!("look at {}; without it podspawn forgets which machines are its own", path.display()),
+        ),
+    }
+}
+
+fn lock_directory(dir: &Path) -> Check {
+    const NAME: &str = "lock directory";
+    match make(dir).and_then(|()| fs::metadata(dir)) {
+        Ok(metadata) if metadata.is_dir() => Check::pass(NAME, dir.display().to_string()),
+        Ok(_) => Check::fail(NAME, format!("{} is not a directory", dir.display()), "move it out of the way"),
+        Err(error) => Check::fail(
+            NAME,
+            format!("{}: {error}", dir.display()),
+            format!("make it a directory that you may write to: `ls -ld {}`", dir.display()),
+        ),
+    }
+}
+
+/// Directories of podspawn's own are made when they are first needed, by this check too.
+fn make(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn disk_space(state: &Path, facts: Option<&Facts>, deployment: Deployment) -> Check {
+    const NAME: &str = "disk space";
+    let mut places = vec![state.to_owned()];
+    places.extend(facts.and_then(|facts| facts.data_root.clone()));
+    let fallback = match deployment {
+        Deployment::Local => state.to_owned(),
+        Deployment::Server => PathBuf::from("/"),
+    };
+    let measured = places.iter().filter_map(|place| Some((free_bytes(place).ok()?, place.clone())));
+    let least = measured.min_by_key(|(free, _)| *free);
+    let Some((free, place)) = least.or_else(|| Some((free_bytes(&fallback).ok()?, fallback))) else {
+        return Check::warn(NAME, "cannot be measured", "df -h");
+    };
+    judge_space(NAME, free, &place)
+}
+
+fn judge_space(name: &str, free: u64, place: &Path) -> Check {
+    let detail = format!("{:.1} GB free at {}", free as f64 / GB as f64, place.display());
+    let fix = format!(
+        "make room at {}: `docker system df` or `podman system df` shows what images take",
+        place.display()
+    );
+    match free {
+        free if free >= 5 * GB => Check::pass(name, detail),
+        free if free >= GB => Check::warn(name, detail, fix),
+        _ => Check::fail(name, detail, fix),
+    }
+}
+
+async fn default_image(engine: &Runtime, image: &str) -> Check {
+    const NAME: &str = "default image";
+    match tokio::time::timeout(ANSWER_LIMIT, engine.image(image)).await {
+        Ok(Ok(Some(info))) => Check::pass(NAME, format!("{image} is {}", info.id)),
+        Ok(Ok(None)) => Check::warn(
+            NAME,
+            format!("{image} is not here: the first machine pulls it"),
+            format!("podspawn verify-image {image}"),
+        ),
+        Ok(Err(error)) => Check::warn(NAME, chain(&error), format!("podspawn verify-image {image}")),
+        Err(_) => {
+            let detail = format!("no answer within {} s", ANSWER_LIMIT.as_secs());
+            Check::warn(NAME, detail, format!("podspawn verify-image {image}"))
+        }
+    }
+}
+
+fn direct_attach(facts: &Facts) -> Check {
+    const NAME: &str = "direct attach";
+    if facts.direct_attach() {
+        return Check::pass(NAME, "possible: commands go straight into a machine");
+    }
+    let why =
+        if facts.local { "gVisor's kernel is not this host's" } else { "the engine is not on this host" };
+    Check::warn(
+        NAME,
+        format!("not possible: {why}; commands go through the engine"),
+        "nothing is broken; for faster commands use Docker or rootless Podman of this host",
+    )
+}
+
+fn guest() -> Check {
+    Check::pass("guest program", format!("{} KB, built in", guest_program().len() / 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_judged_by_five_and_by_one_gigabyte() {
+        let outcome = |free| judge_space("disk space", free, Path::new("/x")).outcome;
+        assert_eq!(outcome(5 * GB), Outcome::Pass);
+        assert_eq!(outcome(5 * GB - 1), Outcome::Warn);
+        assert_eq!(outcome(GB), Outcome::Warn);
+        assert_eq!(outcome(GB - 1), Outcome::Fail);
+    }
+
+    #[test]
+    fn what_did_not_pass_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for check in [state_directory(&file), lock_directory(&file), state_database(dir.path())] {
+            assert_eq!(check.outcome, Outcome::Fail, "{check:?}");
+            assert!(check.fix.is_some(), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn missing_directories_are_made_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let locks = dir.path().join("state/locks");
+        assert_eq!(lock_directory(&locks).outcome, Outcome::Pass);
+        assert_eq!(std::fs::metadata(&locks).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}
