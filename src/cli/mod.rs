@@ -45,7 +45,7 @@ pub const SERVER_CONFIG: &str = "/etc/podspawn/config.yaml";
 
 /// Private containers over plain SSH, and throwaway machines locally.
 #[derive(Debug, Parser)]
-#[command(name = "podspawn", after_help = "Example:\n  podspawn version")]
+#[command(name = "podspawn", version = VERSION, after_help = "Example:\n  podspawn version")]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]

@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use super::{Logs, explain, open};
-use crate::cli::{CleanupRequest, GlobalRequest};
+use crate::cli::CleanupRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, Interrupts, MachineError};
+use crate::local::{Context, Interrupts, MachineError, Overrides};
 use crate::system::Host;
 use crate::ui::{self, Ui};
 
 /// One pass, or passes until a signal comes.
 pub(super) fn run(
     request: CleanupRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let CleanupRequest { daemon } = request;
-    let context = open(host, global, Reach::Either, Logs::Shown, ui)?;
+    let context = open(host, overrides, Reach::Either, Logs::Shown, ui)?;
     match daemon {
         None => once(&context, ui),
         Some(pause) => forever(&context, pause, ui),

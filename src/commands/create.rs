@@ -1,10 +1,12 @@
 //! `create`
 
+use super::report::Shown;
 use super::{Logs, explain, open};
-use crate::cli::{CreateRequest, GlobalRequest};
+use crate::cli::CreateRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
+use crate::local::Overrides;
 use crate::session::Exists;
 use crate::spec::Kind;
 use crate::system::Host;
@@ -13,17 +15,17 @@ use crate::ui::{Steps, Ui};
 /// Makes a machine that runs until it is stopped. One that runs already is left as it is.
 pub(super) fn run(
     request: CreateRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let CreateRequest { name, image } = request;
-    let context = open(host, global, Reach::AlwaysLocal, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let wanted = image.clone();
     let spec = context.spec(Kind::Machine, &name, image)?;
     let title = format!("Creating {name} ({})", spec.image);
     let acquired = {
-        let mut steps = Steps::new(ui, &title);
+        let mut steps = Shown(Steps::new(ui, &title));
         context.acquire(&spec, Exists::Join, &mut steps)
     };
     let machine = acquired.map_err(|error| {

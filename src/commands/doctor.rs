@@ -2,22 +2,22 @@
 
 use serde::Serialize;
 
-use crate::cli::{DoctorRequest, GlobalRequest, OutputArg};
+use crate::cli::{DoctorRequest, OutputArg};
 use crate::command_error::CommandError;
 use crate::exit::Exit;
-use crate::local::{Check, Outcome, examine};
+use crate::local::{Check, Outcome, Overrides, examine};
 use crate::system::Host;
 use crate::ui::{Colour, Style, Ui, clean};
 
 /// Checks this host.
 pub(super) fn run(
     request: DoctorRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let DoctorRequest { verbose, output } = request;
-    let checks = examine(host, global)?;
+    let checks = examine(host, overrides)?;
     let summary = Summary::of(&checks);
     match output {
         OutputArg::Json => ui.json(&Report { checks: &checks, summary: &summary })?,

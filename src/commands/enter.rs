@@ -7,16 +7,37 @@ use crate::command_error::CommandError;
 use crate::exit::{self, Exit};
 use crate::local::{Context, EnterError, Machine, Streams};
 use crate::session::attach::AttachError;
-use crate::ui::Ui;
+use crate::ui::{Stdio, Ui};
+
+/// How the program is connected to this process's streams.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    /// On a terminal of its own; if not said, exactly where a person sits.
+    pub(super) terminal: Option<bool>,
+    /// With this process's input.
+    pub(super) input: bool,
+}
+
+impl How {
+    /// As a person or a script expects of a shell.
+    pub(super) const SHELL: Self = Self { terminal: None, input: true };
+}
 
 /// Runs the program and leaves the machine, whatever became of the program. The status is the program's.
 pub(super) fn enter(
     context: &Context,
     machine: Machine<'_>,
     program: Program,
-    streams: Streams,
+    how: How,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
+    let stdio = Stdio::own();
+    let streams = Streams {
+        terminal: how.terminal.unwrap_or_else(|| stdio.is_person()),
+        stdin: how.input.then(|| stdio.stdin()),
+        stdout: stdio.stdout(),
+        stderr: stdio.stderr(),
+    };
     let ended = context.enter(&machine.session, program, streams);
     let left = machine.leave().map_err(|error| explain(context, error));
     if let Err(error) = left {

@@ -2,37 +2,32 @@
 
 use podspawn_wire::Program;
 
-use super::enter::enter;
+use super::enter::{How, enter};
+use super::report::Shown;
 use super::{Logs, explain, open};
-use crate::cli::{ExecRequest, GlobalRequest};
+use crate::cli::ExecRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::Streams;
+use crate::local::Overrides;
 use crate::system::Host;
-use crate::ui::{Steps, Ui};
+use crate::ui::{Stdio, Steps, Ui};
 
 /// Runs one command in a machine.
 pub(super) fn run(
     request: ExecRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let ExecRequest { target, interactive, tty, command } = request;
-    let streams = match (interactive, tty) {
-        (true, true) => Streams::Terminal,
-        (false, true) => Streams::TerminalOutputOnly,
-        (true, false) => Streams::Pipes,
-        (false, false) => Streams::OutputOnly,
-    };
-    if tty && Streams::for_a_person() != Streams::Terminal {
+    if tty && !Stdio::own().is_person() {
         let text = "`--tty` needs a terminal as standard input and output";
         return Err(CommandError::new(ErrorKind::Usage, text).hint("leave `--tty` out"));
     }
-    let context = open(host, global, Reach::AlwaysLocal, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let key = target.key(&context.owner);
-    let joined = context.join(&key, &mut Steps::plain(ui));
+    let joined = context.join(&key, &mut Shown(Steps::plain(ui)));
     let machine = joined.map_err(|error| explain(&context, error))?;
-    enter(&context, machine, Program::Argv(command), streams, ui)
+    enter(&context, machine, Program::Argv(command), How { terminal: Some(tty), input: interactive }, ui)
 }

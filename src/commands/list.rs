@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Logs, explain, open};
-use crate::cli::{GlobalRequest, ListRequest, OutputArg};
+use crate::cli::{ListRequest, OutputArg};
 use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
+use crate::local::Overrides;
 use crate::session::{Filter, SessionView};
 use crate::spec::{Kind, Mode};
 use crate::state::{Status, Timestamp};
@@ -19,12 +20,12 @@ use crate::ui::{Colour, Table, Ui, age};
 /// Lists machines; on a server, sessions.
 pub(super) fn run(
     request: ListRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let ListRequest { output } = request;
-    let context = open(host, global, Reach::Either, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
     let user = (!context.is_server()).then(|| context.owner.clone());
     let views = context.core.list(&Filter { user }).map_err(|error| explain(&context, error.into()))?;
     let now = context.core.clock.now();

@@ -8,6 +8,7 @@ mod doctor;
 mod enter;
 mod exec;
 mod list;
+mod report;
 mod rm;
 mod run;
 mod shell;
@@ -15,7 +16,7 @@ pub mod spec;
 mod status;
 mod stop;
 mod verify_image;
-pub mod version;
+mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ use crate::cli::{Cli, Command, GlobalRequest, Refusal};
 use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, MachineError};
+use crate::local::{Context, MachineError, Overrides};
 use crate::session::SessionError;
 use crate::system::Host;
 use crate::ui::{Ui, log};
@@ -58,19 +59,20 @@ fn parse_and_run(
         }
         Err(Refusal::Usage(error)) => return Err(error.into()),
     };
-    let global = GlobalRequest::from(global);
+    let GlobalRequest { config, log_file, runtime } = global.into();
+    let overrides = Overrides { config, log_file, runtime };
     match command {
-        Command::Run(args) => run::run(args.try_into()?, &global, host, ui),
-        Command::Create(args) => create::run(args.try_into()?, &global, host, ui),
-        Command::Shell(args) => shell::run(args.try_into()?, &global, host, ui),
-        Command::Exec(args) => exec::run(args.try_into()?, &global, host, ui),
-        Command::List(args) => list::run(args.try_into()?, &global, host, ui),
-        Command::Stop(args) => stop::run(args.try_into()?, &global, host, ui),
-        Command::Rm(args) => rm::run(args.try_into()?, &global, host, ui),
-        Command::Status(args) => status::run(args.try_into()?, &global, host, ui),
-        Command::Cleanup(args) => cleanup::run(args.try_into()?, &global, host, ui),
-        Command::Doctor(args) => doctor::run(args.try_into()?, &global, host, ui),
-        Command::VerifyImage(args) => verify_image::run(args.try_into()?, &global, host, ui),
+        Command::Run(args) => run::run(args.try_into()?, &overrides, host, ui),
+        Command::Create(args) => create::run(args.try_into()?, &overrides, host, ui),
+        Command::Shell(args) => shell::run(args.try_into()?, &overrides, host, ui),
+        Command::Exec(args) => exec::run(args.try_into()?, &overrides, host, ui),
+        Command::List(args) => list::run(args.try_into()?, &overrides, host, ui),
+        Command::Stop(args) => stop::run(args.try_into()?, &overrides, host, ui),
+        Command::Rm(args) => rm::run(args.try_into()?, &overrides, host, ui),
+        Command::Status(args) => status::run(args.try_into()?, &overrides, host, ui),
+        Command::Cleanup(args) => cleanup::run(args.try_into()?, &overrides, host, ui),
+        Command::Doctor(args) => doctor::run(args.try_into()?, &overrides, host, ui),
+        Command::VerifyImage(args) => verify_image::run(args.try_into()?, &overrides, host, ui),
         Command::Version(_) => version::run(&ui),
     }
 }
@@ -87,12 +89,12 @@ enum Logs {
 /// What a command works with, and its log.
 fn open(
     host: &Host,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     reach: Reach,
     logs: Logs,
     ui: Ui,
 ) -> Result<Context, CommandError> {
-    let context = Context::open(host, global, reach)?;
+    let context = Context::open(host, overrides, reach)?;
     let file = context.layers.config.log.file.as_deref();
     match (file.map(|file| (file, log::Target::append(file))), logs) {
         (Some((_, Ok(target))), _) => log::start(target),

@@ -1,12 +1,13 @@
 //! `rm`
 
+use super::report::Shown;
 use super::stop::LIMIT;
 use super::{Logs, explain, open};
-use crate::cli::{GlobalRequest, RmRequest};
+use crate::cli::RmRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::MachineError;
+use crate::local::{MachineError, Overrides};
 use crate::names::SessionKey;
 use crate::session::Reason;
 use crate::system::Host;
@@ -15,19 +16,19 @@ use crate::ui::{Steps, Ui};
 /// Removes a machine; one that runs only by force.
 pub(super) fn run(
     request: RmRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let RmRequest { name, force } = request;
-    let context = open(host, global, Reach::AlwaysLocal, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let key = SessionKey::machine(context.owner.clone(), name.clone());
     if !force && context.is_running(&key).map_err(|error| explain(&context, error))? {
         return Err(CommandError::new(ErrorKind::State, format!("the machine `{name}` is running"))
             .hint(format!("podspawn rm {name} --force")));
     }
     let removed = context
-        .destroy(&key, Reason::Remove, LIMIT, &mut Steps::new(ui, &format!("Removing {name}")))
+        .destroy(&key, Reason::Remove, LIMIT, &mut Shown(Steps::new(ui, &format!("Removing {name}"))))
         .map_err(|error| explain(&context, error))?;
     if removed.is_none() {
         return Err(explain(&context, MachineError::Unknown(key)));

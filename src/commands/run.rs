@@ -2,13 +2,14 @@
 
 use podspawn_wire::Program;
 
-use super::enter::enter;
+use super::enter::{How, enter};
+use super::report::Shown;
 use super::{Logs, explain, open};
-use crate::cli::{GlobalRequest, RunRequest};
+use crate::cli::RunRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{MachineError, Streams};
+use crate::local::{MachineError, Overrides};
 use crate::session::{Exists, SessionError};
 use crate::spec::Kind;
 use crate::system::Host;
@@ -17,15 +18,15 @@ use crate::ui::{Steps, Ui};
 /// Makes a throwaway machine, runs a shell or a command in it and removes it.
 pub(super) fn run(
     request: RunRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let RunRequest { name, image, command } = request;
-    let context = open(host, global, Reach::AlwaysLocal, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let spec = context.spec(Kind::Throwaway, &name, image)?;
     let acquired = {
-        let mut steps = Steps::new(ui, &format!("Creating {name} ({})", spec.image));
+        let mut steps = Shown(Steps::new(ui, &format!("Creating {name} ({})", spec.image)));
         context.acquire(&spec, Exists::Refuse, &mut steps)
     };
     let machine = acquired.map_err(|error| match error {
@@ -36,5 +37,5 @@ pub(super) fn run(
         error => explain(&context, error),
     })?;
     let program = if command.is_empty() { Program::Shell { login: true } } else { Program::Argv(command) };
-    enter(&context, machine, program, Streams::for_a_person(), ui)
+    enter(&context, machine, program, How::SHELL, ui)
 }

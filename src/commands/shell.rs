@@ -2,27 +2,28 @@
 
 use podspawn_wire::Program;
 
-use super::enter::enter;
+use super::enter::{How, enter};
+use super::report::Shown;
 use super::{Logs, explain, open};
-use crate::cli::{GlobalRequest, ShellRequest};
+use crate::cli::ShellRequest;
 use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::Streams;
+use crate::local::Overrides;
 use crate::system::Host;
 use crate::ui::{Steps, Ui};
 
 /// Opens a shell in a machine.
 pub(super) fn run(
     request: ShellRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let ShellRequest { target } = request;
-    let context = open(host, global, Reach::AlwaysLocal, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let key = target.key(&context.owner);
-    let joined = context.join(&key, &mut Steps::plain(ui));
+    let joined = context.join(&key, &mut Shown(Steps::plain(ui)));
     let machine = joined.map_err(|error| explain(&context, error))?;
-    enter(&context, machine, Program::Shell { login: true }, Streams::for_a_person(), ui)
+    enter(&context, machine, Program::Shell { login: true }, How::SHELL, ui)
 }

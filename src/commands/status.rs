@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Logs, explain, open};
-use crate::cli::{GlobalRequest, StatusFormat, StatusRequest};
+use crate::cli::{StatusFormat, StatusRequest};
 use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, MachineError, engine_label};
+use crate::local::{Context, MachineError, Overrides, engine_label};
 use crate::session::Filter;
 use crate::state::Status;
 use crate::system::Host;
@@ -19,12 +19,12 @@ use crate::ui::{Ui, age};
 /// Counts what there is, from the store and the leases; with `--check` the containers are those that the engine has.
 pub(super) fn run(
     request: StatusRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let StatusRequest { format, check } = request;
-    let context = open(host, global, Reach::Either, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
     let counts = count(&context, check).map_err(|error| explain(&context, error))?;
     match format {
         StatusFormat::Text => ui.report(&counts.text())?,

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::report::Shown;
 use super::{Logs, explain, open};
-use crate::cli::{GlobalRequest, StopRequest};
+use crate::cli::StopRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
+use crate::local::Overrides;
 use crate::session::Reason;
 use crate::system::Host;
 use crate::ui::{Steps, Ui};
@@ -17,15 +19,20 @@ pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// Removes a machine's container and everything that belongs to it; on a server, a session's.
 pub(super) fn run(
     request: StopRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
-    let context = open(host, global, Reach::Either, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
     let server = context.is_server();
     let key = if server { request.session()? } else { request.machine(&context.owner)? };
     let destroyed = context
-        .destroy(&key, Reason::Stop, LIMIT, &mut Steps::new(ui, &format!("Stopping {}", request.typed)))
+        .destroy(
+            &key,
+            Reason::Stop,
+            LIMIT,
+            &mut Shown(Steps::new(ui, &format!("Stopping {}", request.typed))),
+        )
         .map_err(|error| explain(&context, error))?;
     match (destroyed, server) {
         (Some(record), true) => {

@@ -1,25 +1,26 @@
 //! `verify-image`
 
+use super::report::Shown;
 use super::{Logs, explain, open};
-use crate::cli::{GlobalRequest, VerifyImageRequest};
+use crate::cli::VerifyImageRequest;
 use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::ImageCheck;
+use crate::local::{ImageCheck, Overrides};
 use crate::system::Host;
 use crate::ui::{Steps, Ui};
 
 /// Runs the checks of an image in a container that is removed again.
 pub(super) fn run(
     request: VerifyImageRequest,
-    global: &GlobalRequest,
+    overrides: &Overrides,
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let VerifyImageRequest { image } = request;
-    let context = open(host, global, Reach::AlwaysLocal, Logs::Quiet, ui)?;
+    let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let checks = {
-        let mut steps = Steps::new(ui, &format!("Verifying {image}"));
+        let mut steps = Shown(Steps::new(ui, &format!("Verifying {image}")));
         context.verify_image(&image, &mut steps).map_err(|error| explain(&context, error))?
     };
     ui.report(&render(&checks))?;

@@ -1,7 +1,6 @@
 //! Between this process's streams and a program in a machine.
 
-use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use podspawn_runtimes::EngineError;
 use podspawn_wire::{Exit, Program, RunAs};
@@ -15,32 +14,17 @@ use crate::state::AttachWay;
 /// Terminal type inside where this side's is not known.
 const UNKNOWN_TERMINAL: &str = "dumb";
 
-/// What the program inside gets as its streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Streams {
-    /// A terminal, copied to and from this process's.
-    Terminal,
-    /// This process's three streams.
-    Pipes,
-    /// This process's output streams, and no input.
-    OutputOnly,
-    /// A terminal without input.
-    TerminalOutputOnly,
-}
-
-impl Streams {
-    /// A terminal if a person sits there, that is if both standard input and output are terminals.
-    pub fn for_a_person() -> Self {
-        if io::stdin().is_terminal() && io::stdout().is_terminal() { Self::Terminal } else { Self::Pipes }
-    }
-
-    fn terminal(self) -> bool {
-        matches!(self, Self::Terminal | Self::TerminalOutputOnly)
-    }
-
-    fn input(self) -> bool {
-        matches!(self, Self::Terminal | Self::Pipes)
-    }
+/// Where the streams of a program inside end on this side.
+#[derive(Debug, Clone, Copy)]
+pub struct Streams<'a> {
+    /// Give the program a terminal of its own.
+    pub terminal: bool,
+    /// Its input; none for the end of input at once.
+    pub stdin: Option<BorrowedFd<'a>>,
+    /// Its output; with a terminal, all of it.
+    pub stdout: BorrowedFd<'a>,
+    /// Its error output.
+    pub stderr: BorrowedFd<'a>,
 }
 
 /// A failed attach.
@@ -59,20 +43,23 @@ pub enum EnterError {
 
 impl Context {
     /// Runs a program in a session until it ends.
-    pub fn enter(&self, session: &Session, program: Program, streams: Streams) -> Result<Exit, EnterError> {
-        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    pub fn enter(
+        &self,
+        session: &Session,
+        program: Program,
+        streams: Streams<'_>,
+    ) -> Result<Exit, EnterError> {
+        let Streams { terminal, stdin, stdout, stderr } = streams;
         let request = AttachRequest {
             program,
             run_as: RunAs::User,
             cwd: None,
             env: Vec::new(),
-            terminal: streams
-                .terminal()
-                .then(|| self.host.var("TERM").unwrap_or(UNKNOWN_TERMINAL).to_owned()),
+            terminal: terminal.then(|| self.host.var("TERM").unwrap_or(UNKNOWN_TERMINAL).to_owned()),
             agent: None,
-            stdin: streams.input().then(|| -> BorrowedFd<'_> { stdin.as_fd() }),
-            stdout: stdout.as_fd(),
-            stderr: stderr.as_fd(),
+            stdin,
+            stdout,
+            stderr,
         };
         let record = &session.record;
         match record.attach {

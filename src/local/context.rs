@@ -11,7 +11,6 @@ use podspawn_runtimes::EngineKind;
 use thiserror::Error;
 
 use super::engine::LazyEngine;
-use crate::cli::GlobalRequest;
 use crate::config::{self, ConfigError, Deployment, Flag, Layers, Reach, SERVER_CONFIG, Sources};
 use crate::names::{ImageRef, MachineName, SessionKey, UserName};
 use crate::session::attach::Guests;
@@ -22,6 +21,17 @@ use crate::system::{Host, SystemClock};
 
 /// Where stock sshd reads its configuration: a hint at whether this host is a server.
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+
+/// What flags say about every command.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// Configuration file.
+    pub config: Option<PathBuf>,
+    /// Log file.
+    pub log_file: Option<PathBuf>,
+    /// Engine.
+    pub runtime: Option<EngineKind>,
+}
 
 /// What a command needs before it can do anything, and does not have.
 #[derive(Debug, Error)]
@@ -66,8 +76,8 @@ pub struct Context {
 
 impl Context {
     /// Reads configuration and opens the store. No engine is spoken to.
-    pub fn open(host: &Host, global: &GlobalRequest, reach: Reach) -> Result<Self, LocalError> {
-        let layers = load(host, global, reach)?;
+    pub fn open(host: &Host, overrides: &Overrides, reach: Reach) -> Result<Self, LocalError> {
+        let layers = load(host, overrides, reach)?;
         let owner = owner(host)?;
         let state = &layers.config.state;
         let store = Store::open(&state.db_path)?;
@@ -110,8 +120,8 @@ impl Context {
 }
 
 /// The configuration in force.
-pub(super) fn load(host: &Host, global: &GlobalRequest, reach: Reach) -> Result<Layers, LocalError> {
-    let deployment = deployment(global, reach)?;
+pub(super) fn load(host: &Host, overrides: &Overrides, reach: Reach) -> Result<Layers, LocalError> {
+    let deployment = deployment(overrides, reach)?;
     let home = host.home().map(Path::to_owned);
     let local_root = match (&home, deployment) {
         (Some(home), _) => home.join(".podspawn"),
@@ -120,10 +130,10 @@ pub(super) fn load(host: &Host, global: &GlobalRequest, reach: Reach) -> Result<
         (None, Deployment::Local) => return Err(LocalError::NoHome),
     };
     let mut flags = Vec::new();
-    if let Some(kind) = global.runtime {
+    if let Some(kind) = overrides.runtime {
         flags.push(Flag { name: "--runtime", key: "runtime", value: word(kind).into() });
     }
-    if let Some(file) = &global.log_file {
+    if let Some(file) = &overrides.log_file {
         flags.push(Flag { name: "--log-file", key: "log.file", value: absolute(host, file) });
     }
     let env = host.vars().map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -131,18 +141,18 @@ pub(super) fn load(host: &Host, global: &GlobalRequest, reach: Reach) -> Result<
         deployment,
         local_root,
         home,
-        file: global.config.clone(),
+        file: overrides.config.clone(),
         env: env.collect::<BTreeMap<_, _>>(),
         flags,
     })?)
 }
 
 /// For whom the command works.
-fn deployment(global: &GlobalRequest, reach: Reach) -> Result<Deployment, LocalError> {
+fn deployment(overrides: &Overrides, reach: Reach) -> Result<Deployment, LocalError> {
     if reach == Reach::AlwaysLocal {
         return Ok(Deployment::Local);
     }
-    let path = global.config.as_deref().unwrap_or(Path::new(SERVER_CONFIG));
+    let path = overrides.config.as_deref().unwrap_or(Path::new(SERVER_CONFIG));
     let exists = path.try_exists().map_err(|source| LocalError::Look { path: path.into(), source })?;
     // An sshd configuration that cannot be read says nothing.
     let wired = std::fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| config::sshd_is_wired(&text));

@@ -10,10 +10,8 @@ use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineError, Facts, Runtime};
 use rustix::fs::Access;
 use serde::Serialize;
 
-use super::context::{LocalError, load};
+use super::context::{LocalError, Overrides, load};
 use super::engine::LazyEngine;
-use crate::cli::GlobalRequest;
-use crate::command_error::chain;
 use crate::config::{Deployment, Layers, Reach};
 use crate::state::Store;
 use crate::system::files::free_bytes;
@@ -72,8 +70,8 @@ impl Check {
 }
 
 /// Runs all checks.
-pub fn examine(host: &Host, global: &GlobalRequest) -> Result<Vec<Check>, LocalError> {
-    let layers = load(host, global, Reach::Either)?;
+pub fn examine(host: &Host, overrides: &Overrides) -> Result<Vec<Check>, LocalError> {
+    let layers = load(host, overrides, Reach::Either)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LocalError::Runtime)?;
     Ok(runtime.block_on(checks(host, &layers)))
@@ -125,7 +123,7 @@ fn daemon(name: &str, chosen: &Chosen, connected: &Connected<'_>) -> Check {
             let rootless = if facts.rootless { ", rootless" } else { "" };
             Check::pass(title, format!("version {}, API {}{rootless}", facts.version, facts.api_version))
         }
-        Ok(Err(error)) => Check::fail(title, chain(error), fix),
+        Ok(Err(error)) => Check::fail(title, error.to_string(), fix),
         Err(_) => {
             let seconds = ANSWER_LIMIT.as_secs();
             Check::fail(title, format!("no answer from {} within {seconds} s", chosen.endpoint), fix)
@@ -177,7 +175,7 @@ fn state_database(path: &Path) -> Check {
         Ok(_) => Check::pass(NAME, path.display().to_string()),
         Err(error) => Check::fail(
             NAME,
-            chain(&error),
+            error.to_string(),
             format!("look at {}; without it podspawn forgets which machines are its own", path.display()),
         ),
     }
@@ -239,7 +237,7 @@ async fn default_image(engine: &Runtime, image: &str) -> Check {
             format!("{image} is not here: the first machine pulls it"),
             format!("podspawn verify-image {image}"),
         ),
-        Ok(Err(error)) => Check::warn(NAME, chain(&error), format!("podspawn verify-image {image}")),
+        Ok(Err(error)) => Check::warn(NAME, error.to_string(), format!("podspawn verify-image {image}")),
         Err(_) => {
             let detail = format!("no answer within {} s", ANSWER_LIMIT.as_secs());
             Check::warn(NAME, detail, format!("podspawn verify-image {image}"))

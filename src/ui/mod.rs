@@ -6,6 +6,7 @@
 pub mod duration;
 pub mod log;
 pub mod progress;
+pub mod stdio;
 pub mod style;
 pub mod table;
 pub mod text;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 pub use duration::{age, interval};
 pub use progress::Steps;
+pub use stdio::Stdio;
 pub use style::{Colour, Style};
 pub use table::Table;
 pub use text::clean;

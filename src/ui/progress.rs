@@ -1,13 +1,11 @@
-//! Progress of making a machine: a spinner and a bar for each layer on a terminal, plain lines elsewhere.
+//! Progress of making a machine: a spinner and a bar for each part that is fetched on a terminal, plain lines elsewhere.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use podspawn_runtimes::Progress;
 
 use super::{Ui, clean};
-use crate::session::{Report, Step};
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -17,10 +15,10 @@ pub struct Steps {
     ui: Ui,
     lines: MultiProgress,
     spinner: Option<ProgressBar>,
-    layers: HashMap<String, Layer>,
+    parts: HashMap<String, Part>,
 }
 
-struct Layer {
+struct Part {
     bar: Option<ProgressBar>,
     status: String,
 }
@@ -38,7 +36,7 @@ impl Steps {
             spinner.enable_steady_tick(TICK);
             spinner
         });
-        Self { ui, lines, spinner, layers: HashMap::new() }
+        Self { ui, lines, spinner, parts: HashMap::new() }
     }
 
     /// Work that is over in a moment unless something has to be waited for: nothing is drawn, only said.
@@ -46,31 +44,31 @@ impl Steps {
         Self::new(Ui { animate: false, ..ui }, "")
     }
 
-    fn now(&self, text: &str) {
+    /// What happens now, said in any case.
+    pub fn now(&self, text: &str) {
         match &self.spinner {
             Some(spinner) => spinner.set_message(clean(text)),
             None => self.ui.note(text),
         }
     }
 
+    /// Something that the person should know; it stays.
+    pub fn warn(&self, text: &str) {
+        self.lines.suspend(|| self.ui.warn(text));
+    }
+
     /// What happens now, where it matters only to somebody who watches.
-    fn watch(&self, text: &str) {
+    pub fn watch(&self, text: &str) {
         if let Some(spinner) = &self.spinner {
             spinner.set_message(clean(text));
         }
     }
 
-    fn pull(&mut self, progress: Progress) {
-        match progress {
-            Progress::Line(text) => self.watch(&text),
-            Progress::Layer { id, status, current, total } => self.layer(id, status, current, total),
-        }
-    }
-
-    fn layer(&mut self, id: String, status: String, current: Option<u64>, total: Option<u64>) {
+    /// How far the transfer of a part is, in bytes where that is known.
+    pub fn part(&mut self, id: String, status: String, current: Option<u64>, total: Option<u64>) {
         let animate = self.spinner.is_some();
         let shown = clean(&id);
-        let layer = self.layers.entry(id).or_insert_with(|| Layer {
+        let part = self.parts.entry(id).or_insert_with(|| Part {
             bar: animate.then(|| {
                 let bar = self.lines.add(ProgressBar::new(0).with_style(bar_style()));
                 bar.set_prefix(shown.clone());
@@ -78,7 +76,7 @@ impl Steps {
             }),
             status: String::new(),
         });
-        if let Some(bar) = &layer.bar {
+        if let Some(bar) = &part.bar {
             if let Some(total) = total {
                 bar.set_length(total);
             }
@@ -86,49 +84,25 @@ impl Steps {
                 bar.set_position(current);
             }
             bar.set_message(clean(&status));
-        } else if layer.status != status && status.ends_with("complete") {
+        } else if part.status != status && status.ends_with("complete") {
             self.ui.note(&format!("  {shown}: {status}"));
         }
-        layer.status = status;
+        part.status = status;
     }
 
-    fn end_of_pull(&mut self) {
-        for (_, layer) in self.layers.drain() {
-            if let Some(bar) = layer.bar {
+    /// All parts are there.
+    pub fn parts_done(&mut self) {
+        for (_, part) in self.parts.drain() {
+            if let Some(bar) = part.bar {
                 bar.finish_and_clear();
             }
         }
     }
 }
 
-impl Report for Steps {
-    fn step(&mut self, step: Step<'_>) {
-        match step {
-            Step::Waiting { pid: Some(pid) } => {
-                self.now(&format!("Waiting for another podspawn of this user (process {pid})"));
-            }
-            Step::Waiting { pid: None } => self.now("Waiting for another podspawn of this user"),
-            Step::Pulling { image } => self.now(&format!("Pulling {image}")),
-            Step::PullProgress(progress) => self.pull(progress),
-            Step::Pulled { image } => {
-                self.end_of_pull();
-                self.now(&format!("Pulled {image}"));
-            }
-            Step::Creating { container, image } => self.watch(&format!("Creating {container} ({image})")),
-            Step::Provisioning => self.watch("Setting up user, home and shell"),
-            Step::Restarting { container } => self.now(&format!("Starting {container} again")),
-            Step::Removing { container } => self.watch(&format!("Removing {container}")),
-            Step::Warning(text) => self.lines.suspend(|| self.ui.warn(text)),
-            // A later step that nobody has words for yet is no reason to fail.
-            #[allow(unreachable_patterns)]
-            _ => {}
-        }
-    }
-}
-
 impl Drop for Steps {
     fn drop(&mut self) {
-        self.end_of_pull();
+        self.parts_done();
         if let Some(spinner) = self.spinner.take() {
             spinner.finish_and_clear();
         }

@@ -12,7 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("session", &["names", "spec", "state", "system"]),
     ("ui", &["names", "system"]),
     ("local", &["config", "names", "session", "spec", "state", "system"]),
-    ("cli", &["names"]),
+    ("cli", &["config", "names"]),
     ("exit", &[]),
     (
         "command_error",
