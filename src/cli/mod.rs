@@ -15,6 +15,7 @@ mod shell;
 mod spec;
 mod status;
 mod stop;
+mod target;
 mod usage;
 mod verify_image;
 mod version;
@@ -36,6 +37,7 @@ pub use shell::*;
 pub use spec::*;
 pub use status::*;
 pub use stop::*;
+pub use target::*;
 pub use usage::*;
 pub use verify_image::*;
 pub use version::*;
@@ -128,6 +130,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Check what an image offers.
     VerifyImage(VerifyImageArgs),
+    /// Show the settings that a machine would get, and where each comes from.
+    Spec(SpecArgs),
     /// Show podspawn's version.
     Version(VersionArgs),
 }

@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-use super::{OutputArg, UsageError};
-use crate::names::{ImageRef, MachineName};
+use super::{OutputArg, TypedTarget, UsageError};
+use crate::names::ImageRef;
 
 /// As typed.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  podspawn spec dev --output json")]
 pub struct SpecArgs {
-    /// Name of the machine [default: a name that stands for any].
+    /// Name of a machine, or `user@name`; on a server a user, or `user@project` [default: yourself].
     pub target: Option<String>,
     /// Image of the machine [default: `local.image` of the configuration].
     #[arg(long, value_name = "IMAGE")]
@@ -22,8 +22,8 @@ pub struct SpecArgs {
 /// Valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecRequest {
-    /// Which machine, if one was named.
-    pub target: Option<MachineName>,
+    /// Whose or which, if it was named.
+    pub target: Option<TypedTarget>,
     /// Image, if one was named.
     pub image: Option<ImageRef>,
     /// How to write it.
@@ -36,7 +36,7 @@ impl TryFrom<SpecArgs> for SpecRequest {
     fn try_from(args: SpecArgs) -> Result<Self, UsageError> {
         let SpecArgs { target, image, output } = args;
         Ok(Self {
-            target: target.map(|name| name.parse()).transpose()?,
+            target: target.map(TypedTarget::new),
             image: image.map(|image| image.parse()).transpose()?,
             output,
         })

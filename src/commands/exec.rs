@@ -26,7 +26,7 @@ pub(super) fn run(
         return Err(CommandError::new(ErrorKind::Usage, text).hint("leave `--tty` out"));
     }
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
-    let key = target.key(&context.owner);
+    let key = target.key(context.owner());
     let joined = context.join(&key, &mut Shown(Steps::plain(ui)));
     let machine = joined.map_err(|error| explain(&context, error))?;
     enter(&context, machine, Program::Argv(command), How { terminal: Some(tty), input: interactive }, ui)

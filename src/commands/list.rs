@@ -26,7 +26,7 @@ pub(super) fn run(
 ) -> Result<Exit, CommandError> {
     let ListRequest { output } = request;
     let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
-    let user = (!context.is_server()).then(|| context.owner.clone());
+    let user = (!context.is_server()).then(|| context.owner().clone());
     let views = context.core.list(&Filter { user }).map_err(|error| explain(&context, error.into()))?;
     let now = context.core.clock.now();
     match output {

@@ -12,7 +12,7 @@ mod report;
 mod rm;
 mod run;
 mod shell;
-pub mod spec;
+mod spec;
 mod status;
 mod stop;
 mod verify_image;
@@ -73,6 +73,7 @@ fn parse_and_run(
         Command::Cleanup(args) => cleanup::run(args.try_into()?, &overrides, host, ui),
         Command::Doctor(args) => doctor::run(args.try_into()?, &overrides, host, ui),
         Command::VerifyImage(args) => verify_image::run(args.try_into()?, &overrides, host, ui),
+        Command::Spec(args) => spec::run(args.try_into()?, &overrides, host, ui),
         Command::Version(_) => version::run(&ui),
     }
 }
@@ -95,7 +96,7 @@ fn open(
     ui: Ui,
 ) -> Result<Context, CommandError> {
     let context = Context::open(host, overrides, reach)?;
-    let file = context.layers.config.log.file.as_deref();
+    let file = context.settings.layers.config.log.file.as_deref();
     match (file.map(|file| (file, log::Target::append(file))), logs) {
         (Some((_, Ok(target))), _) => log::start(target),
         (Some((file, Err(error))), logs) => {

@@ -22,7 +22,7 @@ pub(super) fn run(
 ) -> Result<Exit, CommandError> {
     let RmRequest { name, force } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
-    let key = SessionKey::machine(context.owner.clone(), name.clone());
+    let key = SessionKey::machine(context.owner().clone(), name.clone());
     if !force && context.is_running(&key).map_err(|error| explain(&context, error))? {
         return Err(CommandError::new(ErrorKind::State, format!("the machine `{name}` is running"))
             .hint(format!("podspawn rm {name} --force")));

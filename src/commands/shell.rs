@@ -22,7 +22,7 @@ pub(super) fn run(
 ) -> Result<Exit, CommandError> {
     let ShellRequest { target } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
-    let key = target.key(&context.owner);
+    let key = target.key(context.owner());
     let joined = context.join(&key, &mut Shown(Steps::plain(ui)));
     let machine = joined.map_err(|error| explain(&context, error))?;
     enter(&context, machine, Program::Shell { login: true }, How::SHELL, ui)

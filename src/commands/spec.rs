@@ -2,17 +2,34 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::OutputArg;
+use crate::cli::{OutputArg, SpecRequest};
 use crate::command_error::CommandError;
+use crate::config::Reach;
 use crate::exit::Exit;
-use crate::spec::{Resolved, rows};
+use crate::local::{Overrides, Settings};
+use crate::names::SessionKey;
+use crate::spec::{Kind, Resolved, rows};
+use crate::system::Host;
 use crate::ui::{Style, Table, Ui};
 
-/// Prints a resolved spec.
-pub fn print(resolved: &Resolved, output: OutputArg, ui: &Ui) -> Result<Exit, CommandError> {
+/// Prints the spec that a machine would get; on a server, a session.
+pub(super) fn run(
+    SpecRequest { target, image, output }: SpecRequest,
+    overrides: &Overrides,
+    host: &Host,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let settings = Settings::load(host, overrides, Reach::Either)?;
+    let key = match (&target, settings.is_server()) {
+        (None, _) => SessionKey { user: settings.owner.clone(), name: None },
+        (Some(target), true) => target.session()?,
+        (Some(target), false) => target.machine(&settings.owner)?,
+    };
+    let kind = if settings.is_server() { Kind::Session } else { Kind::Machine };
+    let resolved = settings.resolve(key, kind, image)?;
     match output {
-        OutputArg::Text => ui.report(&text(resolved, ui.out_style))?,
-        OutputArg::Json => ui.json(&value(resolved))?,
+        OutputArg::Text => ui.report(&text(&resolved, ui.out_style))?,
+        OutputArg::Json => ui.json(&value(&resolved))?,
     }
     Ok(Exit::Success)
 }
@@ -51,8 +68,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Deployment, Flag, Sources, load};
-    use crate::names::SessionKey;
-    use crate::spec::{Kind, Request, resolve};
+    use crate::spec::{Request, resolve};
 
     fn resolved() -> Resolved {
         let sources = Sources {

@@ -55,7 +55,7 @@ impl Context {
             run_as: RunAs::User,
             cwd: None,
             env: Vec::new(),
-            terminal: terminal.then(|| self.host.var("TERM").unwrap_or(UNKNOWN_TERMINAL).to_owned()),
+            terminal: terminal.then(|| self.settings.host.var("TERM").unwrap_or(UNKNOWN_TERMINAL).to_owned()),
             agent: None,
             stdin,
             stdout,

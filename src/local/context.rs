@@ -15,7 +15,7 @@ use crate::config::{self, ConfigError, Deployment, Flag, Layers, Reach, SERVER_C
 use crate::names::{ImageRef, MachineName, SessionKey, UserName};
 use crate::session::attach::Guests;
 use crate::session::{Core, Dirs};
-use crate::spec::{self, Kind, Request, ResolveError, SessionSpec};
+use crate::spec::{self, Kind, Request, ResolveError, Resolved, SessionSpec};
 use crate::state::{Store, StoreError};
 use crate::system::{Host, SystemClock};
 
@@ -61,14 +61,46 @@ pub enum LocalError {
     Runtime(#[source] io::Error),
 }
 
-/// See the module.
-pub struct Context {
+/// Who asks, and the configuration in force: everything that is known without opening or reaching anything.
+#[derive(Debug, Clone)]
+pub struct Settings {
     /// What the process was started with.
     pub host: Host,
     /// Owner of machines: the invoking user.
     pub owner: UserName,
     /// Configuration in force, with origins.
     pub layers: Layers,
+}
+
+impl Settings {
+    /// Reads configuration.
+    pub fn load(host: &Host, overrides: &Overrides, reach: Reach) -> Result<Self, LocalError> {
+        let layers = load(host, overrides, reach)?;
+        let owner = host.var("USER").map(UserName::derive).ok_or(LocalError::NoUser)?;
+        Ok(Self { host: host.clone(), owner, layers })
+    }
+
+    /// Whether the command works for a server.
+    pub fn is_server(&self) -> bool {
+        self.layers.deployment == Deployment::Server
+    }
+
+    /// Everything about a session that is to be made or joined, and where each value came from.
+    pub fn resolve(
+        &self,
+        key: SessionKey,
+        kind: Kind,
+        image: Option<ImageRef>,
+    ) -> Result<Resolved, ResolveError> {
+        let timezone = self.host.var("TZ").map(str::to_owned);
+        spec::resolve(&Request { image, timezone, ..Request::new(key, kind) }, &self.layers)
+    }
+}
+
+/// See the module.
+pub struct Context {
+    /// Who asks, and the configuration in force.
+    pub settings: Settings,
     /// The lifecycle core.
     pub core: Core<LazyEngine, Guests>,
     runtime: OnceCell<tokio::runtime::Runtime>,
@@ -77,16 +109,28 @@ pub struct Context {
 impl Context {
     /// Reads configuration and opens the store. No engine is spoken to.
     pub fn open(host: &Host, overrides: &Overrides, reach: Reach) -> Result<Self, LocalError> {
-        let layers = load(host, overrides, reach)?;
-        let owner = owner(host)?;
-        let state = &layers.config.state;
-        let store = Store::open(&state.db_path)?;
-        let beside = |name| state.db_path.with_file_name(name);
-        let dirs =
-            Dirs { locks: state.lock_dir.clone(), sessions: beside("sessions"), guest: beside("guest") };
-        let engines = LazyEngine::new(host, layers.config.engine());
+        let settings = Settings::load(host, overrides, reach)?;
+        let config = &settings.layers.config;
+        let store = Store::open(&config.state.db_path)?;
+        let beside = |name| config.state.db_path.with_file_name(name);
+        let dirs = Dirs {
+            locks: config.state.lock_dir.clone(),
+            sessions: beside("sessions"),
+            guest: beside("guest"),
+        };
+        let engines = LazyEngine::new(host, config.engine());
         let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid());
-        Ok(Self { host: host.clone(), owner, layers, core, runtime: OnceCell::new() })
+        Ok(Self { settings, core, runtime: OnceCell::new() })
+    }
+
+    /// Owner of machines: the invoking user.
+    pub fn owner(&self) -> &UserName {
+        &self.settings.owner
+    }
+
+    /// Whether the command works for a server.
+    pub fn is_server(&self) -> bool {
+        self.settings.is_server()
     }
 
     /// Everything about a machine that is to be made or joined.
@@ -96,15 +140,8 @@ impl Context {
         name: &MachineName,
         image: Option<ImageRef>,
     ) -> Result<SessionSpec, ResolveError> {
-        let key = SessionKey::machine(self.owner.clone(), name.clone());
-        let timezone = self.host.var("TZ").map(str::to_owned);
-        let request = Request { image, timezone, ..Request::new(key, kind) };
-        Ok(spec::resolve(&request, &self.layers)?.spec)
-    }
-
-    /// Whether the command works for a server.
-    pub fn is_server(&self) -> bool {
-        self.layers.deployment == Deployment::Server
+        let key = SessionKey::machine(self.owner().clone(), name.clone());
+        Ok(self.settings.resolve(key, kind, image)?.spec)
     }
 
     /// Runs asynchronous work to its end. The runtime is made when it is first needed: joining a running machine
@@ -157,11 +194,6 @@ fn deployment(overrides: &Overrides, reach: Reach) -> Result<Deployment, LocalEr
     // An sshd configuration that cannot be read says nothing.
     let wired = std::fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| config::sshd_is_wired(&text));
     Ok(config::detect(reach, exists, wired))
-}
-
-/// Owner of everything that the invoking user makes.
-fn owner(host: &Host) -> Result<UserName, LocalError> {
-    host.var("USER").map(UserName::derive).ok_or(LocalError::NoUser)
 }
 
 fn absolute(host: &Host, path: &Path) -> String {

@@ -13,7 +13,7 @@ mod machine;
 mod verify_image;
 
 pub use attach::{EnterError, Streams};
-pub use context::{Context, LocalError, Overrides};
+pub use context::{Context, LocalError, Overrides, Settings};
 pub use doctor::{Check, Outcome, examine};
 pub use engine::{LazyEngine, label as engine_label};
 pub use interrupts::{Interrupts, Stopped};

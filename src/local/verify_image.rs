@@ -60,7 +60,7 @@ impl Context {
         report: &mut dyn Report,
     ) -> Result<Vec<ImageCheck>, MachineError> {
         let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
-        let labels = self.core.labels_of(&self.owner, NO_SESSION);
+        let labels = self.core.labels_of(self.owner(), NO_SESSION);
         let name = format!("podspawn-verify-{}", self.core.clock.now().as_nanosecond());
         let checked = self.block_on(interrupts.guard(async |cancel| {
             let engine = self.core.engines.engine().await?;
