@@ -170,8 +170,10 @@ fn execute(run: Run) -> io::Result<End> {
         terminal,
     };
     channel.send(&ToHelper::Request(Box::new(request)), &descriptors)?;
-    let (pid, master) = match channel.receive()? {
-        Some((FromHelper::Started { pid }, mut descriptors)) => (pid, descriptors.pop()),
+    let (pid, keys_dead, master) = match channel.receive()? {
+        Some((FromHelper::Started { pid, keys_dead }, mut descriptors)) => {
+            (pid, keys_dead, descriptors.pop())
+        }
         Some((FromHelper::Refused(text), _)) => return Ok(End::Refused(text)),
         Some((FromHelper::Found(text), _)) => return Ok(End::Answered(text)),
         Some((FromHelper::Stopped(_) | FromHelper::Exited(_), _)) => {
@@ -184,7 +186,8 @@ fn execute(run: Run) -> io::Result<End> {
     }
     let screen = match (screen, master) {
         (Some(screen), Some(master)) => {
-            Some(screen.attach(master, terminal.is_some_and(|terminal| terminal.foreground))?)
+            let foreground = terminal.is_some_and(|terminal| terminal.at_once(keys_dead));
+            Some(screen.attach(master, foreground, keys_dead)?)
         }
         (None, None) => None,
         _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -252,18 +255,17 @@ impl Call {
         if let Some(screen) = &mut self.screen {
             let [caller, command] =
                 places.map(|place| place.map_or(PollFlags::empty(), |index| events[index]));
-            screen.copy(caller, command);
+            let keys = screen.copy(caller, command);
+            for signal in keys {
+                self.tell(&ToHelper::Key(signal));
+            }
         }
         Ok((!events[0].is_empty(), !events[1].is_empty()))
     }
 
     fn signalled(&mut self, received: Received) {
         match received.signal {
-            libc::SIGWINCH => {
-                if let Some(screen) = &self.screen {
-                    screen.resize();
-                }
-            }
+            libc::SIGWINCH => self.resize(),
             libc::SIGCONT => self.go_on(),
             libc::SIGTTIN | libc::SIGTTOU => {}
             // What the command itself sends to its `sudo` would come back to it.
@@ -289,11 +291,18 @@ impl Call {
     }
 
     fn go_on(&mut self) {
-        let foreground = self.screen.as_mut().is_some_and(|screen| {
-            screen.resize();
-            screen.enter()
-        });
+        self.resize();
+        let foreground = self.screen.as_mut().is_some_and(terminal::Attached::enter);
         self.tell(&ToHelper::Continue { foreground });
+    }
+
+    fn resize(&self) {
+        if let Some(screen) = &self.screen {
+            screen.resize();
+            if screen.keys_dead() {
+                self.tell(&ToHelper::Key(libc::SIGWINCH));
+            }
+        }
     }
 
     /// A helper that cannot be told any more is found gone by the next read.

@@ -7,6 +7,7 @@
 pub mod client;
 mod environment;
 pub mod install;
+mod keys;
 pub mod monitor;
 mod options;
 mod peer;

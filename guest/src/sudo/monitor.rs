@@ -19,9 +19,10 @@ use rustix::termios::{
     OptionalActions, OutputModes, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetpgrp,
 };
 
+use super::keys;
 use super::peer;
 use super::plan::{Directory, Plan, look_up, plan};
-use super::protocol::{Channel, FromHelper, Request, ToHelper};
+use super::protocol::{Channel, FromHelper, Request, Terminal, ToHelper};
 use super::signals::{self, Signals};
 use crate::database::Database;
 use crate::pty::Pty;
@@ -135,19 +136,20 @@ fn prepare(
     let signals =
         Signals::receive(&[libc::SIGCHLD, libc::SIGHUP, libc::SIGTERM, libc::SIGINT, libc::SIGTTOU])
             .map_err(|error| failed("cannot receive signals", error))?;
-    let terminal = match (&given.terminal, request.terminal) {
-        (Some(theirs), Some(wanted)) => Some(
-            open_terminal(theirs.as_fd(), wanted.foreground, &plan)
-                .map_err(|error| failed("cannot make a terminal", error))?,
-        ),
-        _ => None,
+    let (terminal, keys_dead) = match (&given.terminal, request.terminal) {
+        (Some(theirs), Some(wanted)) => {
+            let (terminal, keys_dead) = open_terminal(theirs.as_fd(), wanted, &plan, &signals)
+                .map_err(|error| failed("cannot make a terminal", error))?;
+            (Some(terminal), keys_dead)
+        }
+        _ => (None, false),
     };
     let slave = terminal.as_ref().map(|terminal| terminal.slave.as_fd());
-    let foreground = request.terminal.is_some_and(|terminal| terminal.foreground);
+    let foreground = request.terminal.is_some_and(|terminal| terminal.at_once(keys_dead));
     let pid = start(&plan, request, given, slave, foreground)?;
     let master: Vec<BorrowedFd<'_>> = terminal.iter().map(|terminal| terminal.master.as_fd()).collect();
     // A caller that is gone by now is noticed by the loop that follows.
-    let _ = channel.send(&FromHelper::Started { pid: pid.as_raw_nonzero().get() }, &master);
+    let _ = channel.send(&FromHelper::Started { pid: pid.as_raw_nonzero().get(), keys_dead }, &master);
     Ok(Some(Running {
         pid,
         uid: plan.identity.uid,
@@ -163,19 +165,25 @@ fn image_path() -> Option<String> {
     std::env::vars_os().find(|(name, _)| name == "PATH").and_then(|(_, value)| value.into_string().ok())
 }
 
-/// A terminal like the caller's, controlling this process's session.
-fn open_terminal(theirs: BorrowedFd<'_>, foreground: bool, plan: &Plan) -> io::Result<Pty> {
+/// A terminal like the caller's, controlling this process's session, and whether its keys are dead.
+fn open_terminal(
+    theirs: BorrowedFd<'_>,
+    wanted: Terminal,
+    plan: &Plan,
+    signals: &Signals,
+) -> io::Result<(Pty, bool)> {
     let size = tcgetwinsize(theirs)?;
     let window = Window { rows: size.ws_row, cols: size.ws_col };
     let terminal = pty::open(window, plan.identity.uid, plan.identity.gid)?;
+    rustix::process::ioctl_tiocsctty(&terminal.slave)?;
+    let keys_dead = keys::dead(&terminal, signals)?;
     let mut modes = tcgetattr(theirs)?;
-    if !foreground {
+    if !wanted.at_once(keys_dead) {
         // What comes out passes through the caller's terminal as it is, which does its own output processing.
         modes.output_modes.remove(OutputModes::OPOST);
     }
     tcsetattr(&terminal.slave, OptionalActions::Now, &modes)?;
-    rustix::process::ioctl_tiocsctty(&terminal.slave)?;
-    Ok(terminal)
+    Ok((terminal, keys_dead))
 }
 
 fn start(
@@ -286,6 +294,7 @@ impl Running {
             if heard {
                 match channel.receive()? {
                     Some((ToHelper::Signal(signal), _)) => self.signal(signal),
+                    Some((ToHelper::Key(signal), _)) => self.key(signal),
                     Some((ToHelper::Continue { foreground }, _)) => self.go_on(foreground),
                     Some((ToHelper::Request(_), _)) => return Err(io::ErrorKind::InvalidData.into()),
                     None => {
@@ -326,6 +335,13 @@ impl Running {
             let _ = tcsetpgrp(slave, group);
         }
         self.signal(libc::SIGCONT);
+    }
+
+    fn key(&self, signal: i32) {
+        let group = self.slave.as_ref().and_then(|slave| tcgetpgrp(slave).ok());
+        if let Some(group) = group.filter(|group| *group != rustix::process::getpgrp()) {
+            send(Target::Group(group.as_raw_nonzero().get()), signal, self.uid);
+        }
     }
 
     fn signal(&self, signal: i32) {

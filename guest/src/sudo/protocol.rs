@@ -90,8 +90,17 @@ pub(super) enum Preserve {
 pub(super) struct Terminal {
     /// Which of the standard streams are the terminal; the others come as descriptors.
     pub(super) streams: [bool; 3],
-    /// The command may use the terminal at once.
-    pub(super) foreground: bool,
+    /// The caller is in its foreground.
+    pub(super) in_front: bool,
+}
+
+impl Terminal {
+    /// Whether the command may use the terminal at once. In a pipeline it begins in the background, so that the other programs
+    /// in it keep the terminal until this one wants it; but where the terminal does not stop who reads it in the background,
+    /// nobody would notice that, and whoever may be asked something has it at once.
+    pub(super) fn at_once(self, keys_dead: bool) -> bool {
+        self.in_front && self.streams[0] && (self.streams[1] || keys_dead)
+    }
 }
 
 /// From `sudo` to its helper.
@@ -101,6 +110,8 @@ pub(super) enum ToHelper {
     Request(Box<Request>),
     /// Signal the command.
     Signal(i32),
+    /// A key that is a signal, or a new size, where the kernel does not tell the command's foreground group itself.
+    Key(i32),
     /// Let the command go on.
     Continue {
         /// It may use the terminal.
@@ -115,6 +126,8 @@ pub(super) enum FromHelper {
     Started {
         /// Its pid.
         pid: i32,
+        /// Its terminal makes no signals of keys: send [`ToHelper::Key`].
+        keys_dead: bool,
     },
     /// The command was stopped by a signal.
     Stopped(i32),

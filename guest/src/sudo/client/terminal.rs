@@ -1,16 +1,16 @@
 //! The caller's terminal and the command's: raw mode while the command has it, and copying between the two.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{
-    OptionalActions, OutputModes, Termios, tcgetattr, tcgetpgrp, tcgetsid, tcgetwinsize, tcsetattr,
-    tcsetwinsize,
+    OptionalActions, OutputModes, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
+use crate::sudo::keys::{self, Typed};
 use crate::sudo::protocol::Terminal;
 
 /// The terminal that controls this process.
@@ -22,24 +22,29 @@ pub(super) struct Screen {
 impl Screen {
     /// None without a controlling terminal.
     pub(super) fn open() -> Option<Self> {
+        let standard = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        // Answered only for the caller's own controlling terminal.
+        let streams = standard.map(|stream| tcgetpgrp(stream).is_ok());
         // A description of its own, so that not blocking concerns nobody else.
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let terminal = rustix::fs::open("/dev/tty", flags, Mode::empty()).ok()?;
-        let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
-            // Answered only for the caller's own controlling terminal.
-            .map(|stream| tcgetsid(stream).is_ok());
+        let terminal = rustix::fs::open("/dev/tty", flags, Mode::empty()).ok().or_else(|| {
+            // gVisor has no such device: there a stream that is the terminal leads to it, by its name if it has one.
+            let stream = standard.into_iter().zip(streams).find(|(_, ours)| *ours)?.0;
+            let name = rustix::fs::readlink(format!("/proc/self/fd/{}", stream.as_raw_fd()), Vec::new());
+            let named = name.ok().filter(|name| name.to_bytes().starts_with(b"/dev/"));
+            let opened = named.and_then(|name| rustix::fs::open(name, flags, Mode::empty()).ok());
+            opened.or_else(|| rustix::io::fcntl_dupfd_cloexec(stream, 3).ok())
+        })?;
         Some(Self { terminal, streams })
     }
 
-    /// What the helper is to know. In a pipeline the command begins in the background, so that the other programs in it
-    /// keep the terminal until this one wants it.
+    /// What the helper is to know.
     pub(super) fn terminal(&self) -> Terminal {
-        let foreground = self.streams[0] && self.streams[1] && is_foreground(&self.terminal);
-        Terminal { streams: self.streams, foreground }
+        Terminal { streams: self.streams, in_front: is_foreground(&self.terminal) }
     }
 
     /// Begins to stand between the two terminals.
-    pub(super) fn attach(self, master: OwnedFd, foreground: bool) -> io::Result<Attached> {
+    pub(super) fn attach(self, master: OwnedFd, foreground: bool, keys_dead: bool) -> io::Result<Attached> {
         let modes = tcgetattr(&self.terminal)?;
         let mut attached = Attached {
             terminal: self.terminal,
@@ -47,6 +52,7 @@ impl Screen {
             modes,
             wanted: foreground,
             settled: foreground,
+            keys_dead,
             raw: false,
             gone: false,
             ended: false,
@@ -75,6 +81,8 @@ pub(super) struct Attached {
     /// The command's terminal has the settings of the caller's: at once where it began in the foreground. What the caller's
     /// has meanwhile, in the background, is its shell's business.
     settled: bool,
+    /// The command's terminal makes no signals of keys.
+    keys_dead: bool,
     raw: bool,
     /// The caller's terminal has hung up: what the command writes is dropped.
     gone: bool,
@@ -87,6 +95,10 @@ pub(super) struct Attached {
 impl Attached {
     pub(super) fn is_foreground(&self) -> bool {
         !self.gone && is_foreground(&self.terminal)
+    }
+
+    pub(super) fn keys_dead(&self) -> bool {
+        self.keys_dead
     }
 
     /// The command asks for the terminal.
@@ -156,14 +168,15 @@ impl Attached {
         ]
     }
 
-    /// Copies what can be copied now.
-    pub(super) fn copy(&mut self, caller: PollFlags, command: PollFlags) {
+    /// Copies what can be copied now; returns the signals that were typed, where the command's terminal does not know them.
+    pub(super) fn copy(&mut self, caller: PollFlags, command: PollFlags) -> Vec<i32> {
         let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         if caller.intersects(readable) && self.raw && self.input.is_empty() {
             self.read_caller();
         } else if caller.intersects(PollFlags::HUP | PollFlags::ERR) {
             self.gone = true;
         }
+        let typed = if self.keys_dead { self.take_keys() } else { Vec::new() };
         if command.intersects(readable) && self.output.is_empty() {
             self.read_command();
         }
@@ -171,6 +184,23 @@ impl Attached {
             self.input.clear();
         }
         self.show();
+        typed
+    }
+
+    /// Takes the keys that are signals out of the input, and what was typed before them, as a terminal does.
+    fn take_keys(&mut self) -> Vec<i32> {
+        let Ok(modes) = tcgetattr(&self.master) else { return Vec::new() };
+        let mut signals = Vec::new();
+        for part in keys::split(&std::mem::take(&mut self.input), &modes) {
+            match part {
+                Typed::Bytes(bytes) => self.input = bytes,
+                Typed::Signal(signal) => {
+                    self.input.clear();
+                    signals.push(signal);
+                }
+            }
+        }
+        signals
     }
 
     fn read_caller(&mut self) {
