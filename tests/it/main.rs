@@ -6,6 +6,7 @@
 #[allow(dead_code, unused_imports, reason = "a toolbox: not every tool is in use at every time")]
 mod harness;
 
+mod attach;
 mod cli;
 mod config;
 mod lifecycle;
