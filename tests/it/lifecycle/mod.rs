@@ -2,6 +2,9 @@
 
 mod crash;
 mod deadlines;
+mod disk;
+mod kills;
 mod lab;
 mod limits;
 mod races;
+mod real;
