@@ -2,8 +2,6 @@
 
 mod crash;
 mod deadlines;
-mod disk;
-mod kills;
 mod lab;
 mod limits;
 mod races;
