@@ -1,6 +1,6 @@
 //! The core with real engines and real guests, and a clock that a test sets.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use podspawn::session::{Cancel, Core, Dirs, Exists, Reason, Released, Session, S
 use podspawn::spec::{Mode, SessionSpec};
 use podspawn::state::{AttachWay, Store};
 use podspawn::system::SettableClock;
-use podspawn_runtimes::{Chosen, ContainerState, Endpoint, Engine, EngineKind, ExecSpec, Labels, Runtime};
+use podspawn_runtimes::{Chosen, ContainerState, Endpoint, Engine, EngineKind, ExecSpec, Facts, Labels, Runtime};
 use tempfile::TempDir;
 
 use super::lab::{drive, machine, session, throwaway};
@@ -27,6 +27,11 @@ struct Place {
 
 impl Place {
     async fn on(engine: EngineName) -> Self {
+        Self::with(engine, 0, |_| ()).await
+    }
+
+    /// With a uid that podspawn believes to have, and facts that it believes of the engine.
+    async fn with(engine: EngineName, uid: u32, believe: impl FnOnce(&mut Facts)) -> Self {
         let dir = tempfile::Builder::new().prefix("podspawn-it-").tempdir().expect("a temporary directory");
         // Another account's rootless engine mounts the guest's program from here.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
@@ -39,10 +44,12 @@ impl Place {
             EngineName::Gvisor => EngineKind::Gvisor,
         };
         let chosen = Chosen::at(kind, Endpoint::Unix(engine.socket().into()));
-        let runtime = Runtime::connect(&chosen).await.expect("the engine answers");
+        let mut facts = Runtime::connect(&chosen).await.expect("the engine answers").facts().clone();
+        believe(&mut facts);
+        let runtime = Runtime::connect_known(&chosen, facts).expect("the engine is known");
         let clock = SettableClock::new(Timestamp::from_second(1_800_000_000).expect("a time"));
         let store = Store::open(&root.join("state.db")).expect("open the store");
-        let core = Core::new(store, runtime, Guests, Arc::new(clock.clone()), dirs, 0);
+        let core = Core::new(store, runtime, Guests, Arc::new(clock.clone()), dirs, uid);
         Self { core, clock, user: format!("t{}", &random_hex()[..10]), _dir: dir }
     }
 
@@ -121,13 +128,17 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Runs a story with time to spare, on a runtime that lets [`Place`] clean up.
 fn tell(engine: EngineName, story: impl AsyncFnOnce(&Place)) {
+    tell_in(Place::on(engine), story);
+}
+
+fn tell_in(place: impl Future<Output = Place>, story: impl AsyncFnOnce(&Place)) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let place = Place::on(engine).await;
+        let place = place.await;
         tokio::time::timeout(Duration::from_secs(180), story(&place)).await.expect("in time");
         place.assert_nothing_left().await;
     });
@@ -263,6 +274,42 @@ real! {
         let report = place.core.cleanup().await.expect("clean up");
         assert_eq!((report.orphans_removed, report.failures.len()), (2, 0), "{report:?}");
     }
+}
+
+#[test]
+fn who_is_not_root_reaches_the_guest_through_a_directory_of_their_own() {
+    tell_in(Place::with(EngineName::Docker, 4321, |_| ()), async |place| {
+        let spec = place.spec(machine);
+        let made = place.acquire(&spec).await;
+        assert_eq!(made.record.attach, AttachWay::Direct);
+        let directory = made.record.socket_dir.clone().expect("a directory");
+        let socket = std::path::Path::new(&directory).join("guest.sock");
+        assert_eq!(socket.metadata().expect("the socket").uid(), 4321);
+        assert_eq!(std::fs::metadata(&directory).expect("the directory").mode() & 0o777, 0o700);
+        place.core.destroy(&spec.key, Reason::Stop, &mut Silent).await.expect("destroy");
+        assert!(!std::path::Path::new(&directory).exists());
+    });
+}
+
+#[test]
+fn an_engine_on_another_host_gets_the_guest_in_a_volume() {
+    tell_in(Place::with(EngineName::Docker, 0, |facts| facts.local = false), async |place| {
+        let spec = place.spec(machine);
+        let made = place.acquire(&spec).await;
+        assert_eq!((made.record.attach, &made.record.process), (AttachWay::Engine, &None));
+        assert_eq!(place.inside(&made, "hostname").await, "web");
+        assert!(place.core.try_join(&spec.key).expect("look").is_none(), "only the engine knows");
+        let joined = place.core.join(&spec.key, &mut Silent, &Cancel::never()).await.expect("join");
+        assert!(joined.is_some());
+        place.core.destroy(&spec.key, Reason::Stop, &mut Silent).await.expect("destroy");
+        // The volume is there for the next machine.
+        let engine = &place.core.engines;
+        let ours = Labels::from([("podspawn-installation".into(), place.core.store.installation().into())]);
+        let volumes = engine.volumes(&ours).await.expect("volumes");
+        assert_eq!(volumes.len(), 1);
+        assert!(volumes[0].name.starts_with("podspawn-guest-"));
+        engine.remove_volume(&volumes[0].name).await.expect("remove the volume");
+    });
 }
 
 #[test]
