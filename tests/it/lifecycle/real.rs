@@ -10,7 +10,9 @@ use podspawn::session::{Cancel, Core, Dirs, Exists, Reason, Released, Session, S
 use podspawn::spec::{Mode, SessionSpec};
 use podspawn::state::{AttachWay, Store};
 use podspawn::system::SettableClock;
-use podspawn_runtimes::{Chosen, ContainerState, Endpoint, Engine, EngineKind, ExecSpec, Facts, Labels, Runtime};
+use podspawn_runtimes::{
+    Chosen, ContainerState, Endpoint, Engine, EngineKind, ExecSpec, Facts, Labels, Runtime,
+};
 use tempfile::TempDir;
 
 use super::lab::{drive, machine, session, throwaway};
