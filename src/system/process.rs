@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -73,8 +74,20 @@ impl Pinned {
 
     /// Whether the process has not ended yet.
     pub fn is_alive(&self) -> bool {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+        !self.ends_within(Duration::ZERO)
+    }
+}
+
+impl Pinned {
+    /// Waits at most that long for its end; true once it has ended.
+    pub fn ends_within(&self, limit: Duration) -> bool {
+        let limit = Timespec::try_from(limit).ok();
+        loop {
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], limit.as_ref()) {
+                Err(rustix::io::Errno::INTR) => {}
+                ready => return ready != Ok(0),
+            }
+        }
     }
 }
 

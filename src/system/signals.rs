@@ -60,7 +60,7 @@ impl Signal {
 }
 
 /// How many waiters one process may have at once.
-const SLOTS: usize = 32;
+const SLOTS: usize = 256;
 
 /// What the handler sees of a waiter. The pipe stays open for the life of the process, so that a handler that runs while its
 /// waiter goes away never writes into somebody else's descriptor.

@@ -6,17 +6,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use podspawn_runtimes::{Engine, Runtime};
 use podspawn_wire::{
-    Exit, Frame, FromGuest, GuestChannel, HostChannel, Received, StreamId, Streams, ToGuest, WireError,
-    encode,
+    Exit, Frame, FromGuest, GuestChannel, HostChannel, Program, Received, RunAs, StreamId, Streams, ToGuest,
+    WireError, encode,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::conversation::{self, Caught};
@@ -30,9 +31,6 @@ const GREETING: Duration = Duration::from_secs(30);
 
 /// After the container's end, what it wrote last must come within this time; and a relay that was told to end must.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Frames on their way to the relay.
-const QUEUE: usize = 8;
 
 /// As [`super::attach_direct`], through the engine's exec and the guest's relay: for sandboxed kernels, engines on other hosts,
 /// and containers that this process may not look into. Needs a runtime with I/O and time enabled.
@@ -50,15 +48,17 @@ pub async fn attach_engine(
     let conversation = tokio::task::spawn_blocking(move || {
         conversation::run(HostChannel::new(here), &owned.borrow(), signals)
     });
-    let (to_relay, queue) = mpsc::channel(QUEUE);
-    let mut writer = tokio::spawn(write(input, queue));
-    let outcome = StandIn::new(there, to_relay)?.run(output, conversation, ended(engine, container)).await;
-    // All senders are gone, so that the writer ends by telling the relay that the client is gone. Who leaves before the
-    // process does waits for that to be heard.
-    if outcome.is_err() {
-        let _ = tokio::time::timeout(LAST_WORDS, &mut writer).await;
+    // Without a limit of its own, so that reading never depends on writing: streams are limited by their windows, and control
+    // messages by what a person does.
+    let (to_relay, queue) = mpsc::unbounded_channel();
+    let (over, told_over) = oneshot::channel();
+    let mut writer = tokio::spawn(write(input, queue, told_over));
+    let stand_in = StandIn::new(there, to_relay, over)?;
+    let outcome = stand_in.run(output, conversation, ended(engine, container)).await;
+    // The stand-in is gone, so that the writer ends by closing the relay's input: that is how the relay learns of it.
+    if tokio::time::timeout(LAST_WORDS, &mut writer).await.is_err() {
+        writer.abort();
     }
-    writer.abort();
     outcome
 }
 
@@ -75,8 +75,20 @@ async fn ended(engine: &Runtime, container: &str) {
     }
 }
 
-async fn write(mut input: RelayInput, mut queue: mpsc::Receiver<Vec<u8>>) {
-    while let Some(frame) = queue.recv().await {
+/// Passes frames on until there are no more, or the relay has had its last word: what is sent after that may make an engine
+/// reset the connection, and lose the end of the output.
+async fn write(
+    mut input: RelayInput,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut over: oneshot::Receiver<()>,
+) {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            _ = &mut over => break,
+            frame = queue.recv() => frame,
+        };
+        let Some(frame) = frame else { break };
         if input.send_encoded(&frame).await.is_err() {
             // What became of it, the relay's output tells.
             return;
@@ -87,7 +99,12 @@ async fn write(mut input: RelayInput, mut queue: mpsc::Receiver<Vec<u8>>) {
 
 /// The request with descriptors of its own, for another thread.
 struct OwnedRequest {
-    request: AttachRequest<'static>,
+    program: Program,
+    run_as: RunAs,
+    cwd: Option<String>,
+    env: Vec<(String, String)>,
+    terminal: Option<String>,
+    agent: Option<PathBuf>,
     stdin: Option<OwnedFd>,
     stdout: OwnedFd,
     stderr: OwnedFd,
@@ -95,30 +112,32 @@ struct OwnedRequest {
 
 impl OwnedRequest {
     fn new(request: &AttachRequest<'_>) -> io::Result<Self> {
+        let AttachRequest { program, run_as, cwd, env, terminal, agent, stdin, stdout, stderr } =
+            request.clone();
         Ok(Self {
-            request: AttachRequest {
-                program: request.program.clone(),
-                run_as: request.run_as,
-                cwd: request.cwd.clone(),
-                env: request.env.clone(),
-                terminal: request.terminal.clone(),
-                agent: request.agent.clone(),
-                stdin: None,
-                stdout: rustix::stdio::stdout(),
-                stderr: rustix::stdio::stderr(),
-            },
-            stdin: request.stdin.map(|fd| fd.try_clone_to_owned()).transpose()?,
-            stdout: request.stdout.try_clone_to_owned()?,
-            stderr: request.stderr.try_clone_to_owned()?,
+            program,
+            run_as,
+            cwd,
+            env,
+            terminal,
+            agent,
+            stdin: stdin.map(|fd| fd.try_clone_to_owned()).transpose()?,
+            stdout: stdout.try_clone_to_owned()?,
+            stderr: stderr.try_clone_to_owned()?,
         })
     }
 
     fn borrow(&self) -> AttachRequest<'_> {
         AttachRequest {
+            program: self.program.clone(),
+            run_as: self.run_as,
+            cwd: self.cwd.clone(),
+            env: self.env.clone(),
+            terminal: self.terminal.clone(),
+            agent: self.agent.clone(),
             stdin: self.stdin.as_ref().map(AsFd::as_fd),
             stdout: self.stdout.as_fd(),
             stderr: self.stderr.as_fd(),
-            ..self.request.clone()
         }
     }
 }
@@ -127,14 +146,22 @@ impl OwnedRequest {
 struct StandIn {
     channel: GuestChannel,
     ready: AsyncFd<OwnedFd>,
-    to_relay: mpsc::Sender<Vec<u8>>,
+    to_relay: mpsc::UnboundedSender<Vec<u8>>,
+    /// Dropped or used when nothing more is to be sent.
+    over: Option<oneshot::Sender<()>>,
     streams: HashMap<StreamId, Carried>,
     tasks: JoinSet<()>,
+    /// Output streams that have ended inside and whose last bytes are still being passed on.
+    finishing: Vec<oneshot::Receiver<()>>,
     exited: bool,
 }
 
 impl StandIn {
-    fn new(socket: OwnedFd, to_relay: mpsc::Sender<Vec<u8>>) -> Result<Self, AttachError> {
+    fn new(
+        socket: OwnedFd,
+        to_relay: mpsc::UnboundedSender<Vec<u8>>,
+        over: oneshot::Sender<()>,
+    ) -> Result<Self, AttachError> {
         let action = "watch a socket";
         // A descriptor of its own, only to be told of readiness.
         let ready = socket.try_clone().map_err(AttachError::io(action))?;
@@ -144,8 +171,10 @@ impl StandIn {
             channel: GuestChannel::new(socket),
             ready,
             to_relay,
+            over: Some(over),
             streams: HashMap::new(),
             tasks: JoinSet::new(),
+            finishing: Vec::new(),
             exited: false,
         })
     }
@@ -181,7 +210,7 @@ impl StandIn {
                     Ok(mut flags) => match self.channel.read() {
                         Ok(Received::Some) => {
                             drop(flags);
-                            self.listen_to_conversation().await
+                            self.listen_to_conversation()
                         }
                         Ok(Received::Nothing) => {
                             flags.clear_ready();
@@ -224,7 +253,7 @@ impl StandIn {
         self.tasks.abort_all();
     }
 
-    async fn listen_to_conversation(&mut self) -> Result<(), AttachError> {
+    fn listen_to_conversation(&mut self) -> Result<(), AttachError> {
         while let Some((message, descriptors)) = self.channel.next().map_err(AttachError::Guest)? {
             let mut descriptors = descriptors.into_iter();
             match &message {
@@ -251,7 +280,7 @@ impl StandIn {
                 }
                 _ => {}
             }
-            self.send(&Frame::Control(message)).await?;
+            self.send(&Frame::Control(message))?;
         }
         Ok(())
     }
@@ -277,13 +306,17 @@ impl StandIn {
     async fn listen_to_relay(&mut self, frame: Frame<FromGuest>) -> Result<(), AttachError> {
         match frame {
             Frame::Control(message) => {
+                if matches!(message, FromGuest::Exited(_) | FromGuest::Failed(_)) {
+                    self.over = None;
+                }
                 if matches!(message, FromGuest::Exited(_)) {
                     self.exited = true;
                     // Everything that was written before comes before.
                     for id in [StreamId::Stdout, StreamId::Stderr] {
-                        if let Some(Carried::Inbound(stream)) = self.streams.remove(&id) {
-                            stream.finished().await;
-                        }
+                        self.end(id);
+                    }
+                    for finished in self.finishing.drain(..) {
+                        let _ = finished.await;
                     }
                 }
                 self.channel.queue(&message).map_err(AttachError::Guest)?;
@@ -301,10 +334,7 @@ impl StandIn {
                 None => {}
             },
             Frame::End { stream } => {
-                // Nobody reads it inside any more, or nothing more comes.
-                if let Some(Carried::Outbound(_, abort)) = self.streams.remove(&stream) {
-                    abort.abort();
-                }
+                self.end(stream);
             }
             Frame::Window { stream, bytes } => {
                 if let Some(Carried::Outbound(handle, _)) = self.streams.get_mut(&stream) {
@@ -315,10 +345,24 @@ impl StandIn {
         Ok(())
     }
 
-    async fn send(&self, frame: &Frame<ToGuest>) -> Result<(), AttachError> {
+    /// Nobody reads it inside any more, or nothing more comes.
+    fn end(&mut self, id: StreamId) {
+        match self.streams.remove(&id) {
+            Some(Carried::Outbound(_, abort)) => abort.abort(),
+            Some(Carried::Inbound(handle)) => {
+                let finished = handle.finish();
+                if matches!(id, StreamId::Stdout | StreamId::Stderr) {
+                    self.finishing.push(finished);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn send(&self, frame: &Frame<ToGuest>) -> Result<(), AttachError> {
         let bytes = encode(frame, 0).map_err(AttachError::Guest)?;
         // A writer that has ended: the relay's output tells why.
-        let _ = self.to_relay.send(bytes).await;
+        let _ = self.to_relay.send(bytes);
         Ok(())
     }
 }

@@ -20,6 +20,9 @@ use crate::system::process::{PinError, Pinned};
 use crate::system::readiness::watched;
 use crate::system::watch::DirWatch;
 
+/// How long a container whose relay ended may take to be found dead.
+const DYING: Duration = Duration::from_secs(2);
+
 /// Lines of a dead container's output that are shown.
 const LOG_LINES: u64 = 10;
 
@@ -182,18 +185,26 @@ async fn explain(
     limit: Duration,
     error: AttachError,
 ) -> GuestError {
-    let running = match engine.container(&address.container_id).await {
-        Ok(Some(container)) => container.pid.is_some(),
-        Ok(None) => false,
-        Err(_) => true,
+    let died = match error {
+        AttachError::NotRunning(_) | AttachError::Stopped => true,
+        AttachError::Refused { .. } | AttachError::Version { .. } => false,
+        _ => dies(engine, &address.container_id).await,
     };
     match error {
-        AttachError::Refused { .. } | AttachError::Version { .. } => GuestError::Attach(error),
-        _ if !running => GuestError::Died { log: last_words(engine, address).await },
+        _ if died => GuestError::Died { log: last_words(engine, address).await },
         AttachError::Guest(WireError::TimedOut) => {
             GuestError::Late { seconds: limit.as_secs(), log: last_words(engine, address).await }
         }
         error => GuestError::Attach(error),
+    }
+}
+
+/// Whether a container has ended, or does within a moment: what ran in it may be seen to end before it is.
+async fn dies(engine: &Runtime, container: &str) -> bool {
+    match tokio::time::timeout(DYING, engine.wait_container(container)).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => error.is_not_found(),
+        Err(_) => false,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Carried {
 pub(super) struct Outbound {
     id: StreamId,
     fd: AsyncFd<OwnedFd>,
-    to_relay: mpsc::Sender<Vec<u8>>,
+    to_relay: mpsc::UnboundedSender<Vec<u8>>,
     window: Arc<Window>,
 }
 
@@ -52,7 +52,7 @@ impl Outbound {
     pub(super) fn new(
         id: StreamId,
         fd: OwnedFd,
-        to_relay: mpsc::Sender<Vec<u8>>,
+        to_relay: mpsc::UnboundedSender<Vec<u8>>,
     ) -> io::Result<(Self, OutboundHandle)> {
         let window = Arc::new(Window::default());
         Ok((Self { id, fd: watch(fd)?, to_relay, window: window.clone() }, OutboundHandle(window)))
@@ -78,7 +78,7 @@ impl Outbound {
                     Frame::Data { stream: self.id, bytes: buffer[..got].to_vec() }
                 }
             };
-            if !send(&self.to_relay, &frame).await || got == 0 {
+            if !send(&self.to_relay, &frame) || got == 0 {
                 return;
             }
         }
@@ -89,7 +89,7 @@ impl Outbound {
 pub(super) struct Inbound {
     id: StreamId,
     fd: AsyncFd<OwnedFd>,
-    to_relay: mpsc::Sender<Vec<u8>>,
+    to_relay: mpsc::UnboundedSender<Vec<u8>>,
     queue: mpsc::UnboundedReceiver<Vec<u8>>,
     window: Arc<Mutex<ReceiveWindow>>,
     /// Dropped with the task.
@@ -112,11 +112,9 @@ impl InboundHandle {
         Ok(())
     }
 
-    /// Nothing more comes; waits until all of it has been passed on.
-    pub(super) async fn finished(self) {
-        drop(self.queue);
-        // An error is what is waited for: the task is gone.
-        let _ = self.ended.await;
+    /// Nothing more comes. The rest is an error, and is what is waited for, once all of it has been passed on.
+    pub(super) fn finish(self) -> oneshot::Receiver<()> {
+        self.ended
     }
 }
 
@@ -124,7 +122,7 @@ impl Inbound {
     pub(super) fn new(
         id: StreamId,
         fd: OwnedFd,
-        to_relay: mpsc::Sender<Vec<u8>>,
+        to_relay: mpsc::UnboundedSender<Vec<u8>>,
     ) -> io::Result<(Self, InboundHandle)> {
         let (sender, queue) = mpsc::unbounded_channel();
         let window = Arc::new(Mutex::new(ReceiveWindow::default()));
@@ -141,14 +139,14 @@ impl Inbound {
                     Ok(put) => rest = &rest[put..],
                     Err(_) => {
                         // Nobody reads here any more: the process inside is to notice.
-                        send(&self.to_relay, &Frame::End { stream: self.id }).await;
+                        send(&self.to_relay, &Frame::End { stream: self.id });
                         return;
                     }
                 }
             }
             let granted = self.window.lock().unwrap_or_else(PoisonError::into_inner).passed_on(bytes.len());
             if let Some(bytes) = granted {
-                send(&self.to_relay, &Frame::Window { stream: self.id, bytes }).await;
+                send(&self.to_relay, &Frame::Window { stream: self.id, bytes });
             }
         }
         // A socket's other descriptor is still read from; a pipe is closed with the task.
@@ -156,9 +154,9 @@ impl Inbound {
     }
 }
 
-async fn send(to_relay: &mpsc::Sender<Vec<u8>>, frame: &Frame<ToGuest>) -> bool {
+fn send(to_relay: &mpsc::UnboundedSender<Vec<u8>>, frame: &Frame<ToGuest>) -> bool {
     match encode(frame, 0) {
-        Ok(bytes) => to_relay.send(bytes).await.is_ok(),
+        Ok(bytes) => to_relay.send(bytes).is_ok(),
         Err(_) => false,
     }
 }

@@ -3,6 +3,8 @@
 //! `stand_in` plays a guest inside this process, so that it can misbehave in every way; the stories that need a real
 //! container are in `container`.
 
+mod container;
 mod hostile;
+mod machine;
 mod stand_in;
 mod streams;

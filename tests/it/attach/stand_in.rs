@@ -150,6 +150,17 @@ pub fn attach_as(
     stdin: Option<OwnedFd>,
     change: impl FnOnce(&mut AttachRequest<'_>),
 ) -> Attached {
+    attach_with(stdin, |request| {
+        change(request);
+        attach_direct(address, request)
+    })
+}
+
+/// Attaches in whatever way, with this input, and collects the output.
+pub fn attach_with(
+    stdin: Option<OwnedFd>,
+    attach: impl FnOnce(&mut AttachRequest<'_>) -> Result<Exit, AttachError>,
+) -> Attached {
     let (mut out, stdout) = std::io::pipe().expect("a pipe");
     let (mut err, stderr) = std::io::pipe().expect("a pipe");
     let collect = |source: &mut std::io::PipeReader| {
@@ -162,9 +173,8 @@ pub fn attach_as(
         let err = scope.spawn(move || collect(&mut err));
         let mut request = request(stdout.as_fd(), stderr.as_fd());
         request.stdin = stdin.as_ref().map(AsFd::as_fd);
-        change(&mut request);
         let begun = Instant::now();
-        let outcome = attach_direct(address, &request);
+        let outcome = attach(&mut request);
         let took = begun.elapsed();
         drop((stdout, stderr));
         let (stdout, stderr) = (out.join().expect("no panic"), err.join().expect("no panic"));

@@ -17,7 +17,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use super::stand_in::{Place, attach, input, read_all, request, wait};
 
 /// One of each kind of descriptor that a host process may have as a standard stream. What must stay open for it comes along.
-fn every_kind(place: &Place) -> Vec<(&'static str, OwnedFd, Vec<OwnedFd>)> {
+pub fn every_kind(place: &Place) -> Vec<(&'static str, OwnedFd, Vec<OwnedFd>)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let accepted = listener.accept().unwrap().0;
@@ -47,7 +47,7 @@ fn every_kind(place: &Place) -> Vec<(&'static str, OwnedFd, Vec<OwnedFd>)> {
 }
 
 /// A terminal's two sides: as a program has it, and as whoever drives it does.
-fn terminal() -> (OwnedFd, OwnedFd) {
+pub fn terminal() -> (OwnedFd, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags).unwrap();
     grantpt(&master).unwrap();
@@ -175,7 +175,7 @@ fn a_terminal_that_is_gone_ends_the_session_and_nothing_else() {
 }
 
 /// Bytes that show every loss and every change of order.
-fn pattern(length: usize) -> Vec<u8> {
+pub fn pattern(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {

@@ -5,4 +5,3 @@ mod deadlines;
 mod lab;
 mod limits;
 mod races;
-mod real;
