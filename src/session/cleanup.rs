@@ -18,7 +18,7 @@ use crate::names::UserName;
 use crate::state::{SessionRecord, Status, Timestamp};
 
 /// Younger things without a row are left alone.
-const ORPHAN_AGE: SignedDuration = SignedDuration::from_secs(60);
+const ORPHAN_AGE: SignedDuration = SignedDuration::from_secs(10);
 
 /// What a pass did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,6 +107,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             Ok(Some(Done::Removed(reason))) => report.count(reason),
             Ok(Some(Done::GraceStarted)) => report.grace_started += 1,
             Ok(None) => {}
+            // Whoever cleans up with that engine in use gets at it.
+            Err(error @ SessionError::OtherEngine { .. }) => tracing::debug!("{error}"),
             Err(error) => {
                 tracing::warn!(
                     user = %seen.key.user, project = seen.key.project(), container = seen.container_name, "{error}"

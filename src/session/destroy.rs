@@ -39,13 +39,14 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         reason: Reason,
         report: &mut dyn Report,
     ) -> Result<(), SessionError> {
+        // The engine first: a session that lives in another one, or whose engine is away, stays what it is.
+        let engine = self.engine_of(&record).await?;
         report.step(Step::Removing { container: &record.container_name });
         if record.status != Status::Destroying {
             record.status = Status::Destroying;
             record.grace_expiry = None;
             self.store.update(&record)?;
         }
-        let engine = self.engine_of(&record).await?;
         let failures = self.dismantle(&record, engine).await?;
         if !failures.is_empty() {
             return Err(SessionError::NotRemoved { name: display_name(&record), failures });

@@ -94,7 +94,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             return Err(SessionError::Impossible(reason.into()));
         }
         let directory = session_directory(&self.dirs.sessions, &record.id);
-        make_directory(&directory, 0o700)?;
+        // A rootless engine may belong to another account; there is nothing secret in these files.
+        make_directory(&directory, 0o711)?;
         let helper = self.helper(record, "accounts");
         let id = self.make_helper(record, engine, &helper).await?;
         let files = account_files::prepare(engine, &id, &user(spec), &directory).await;

@@ -322,9 +322,8 @@ fn a_pass_over_a_thousand_sessions_asks_the_engine_only_about_the_expired() {
         assert_eq!((report.grace_expired, report.orphans_removed, report.gone), (10, 0, 0), "{report:?}");
         let calls = fake.calls().len();
         assert_eq!(calls, 3 + 10 * 2, "three lists, and a container and a network for each of the ten");
-        let begun = std::time::Instant::now();
+        let (core, fake) = lab.process();
         assert_eq!(core.list(&Filter::default()).expect("list").len(), 991);
-        let took = begun.elapsed();
-        assert!(took.as_millis() < 250, "an unoptimised listing of a thousand took {took:?}");
+        assert_eq!(fake.calls(), [], "a list asks the engine nothing");
     });
 }

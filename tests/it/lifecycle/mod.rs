@@ -5,3 +5,4 @@ mod deadlines;
 mod lab;
 mod limits;
 mod races;
+mod real;

@@ -189,7 +189,8 @@ fn a_session_of_another_engine_is_left_alone() {
             elsewhere.destroy(&key("ann", "web"), Reason::Stop, &mut Silent).await.expect_err("wrong engine");
         assert!(error.to_string().contains("/run/fake.sock"), "{error}");
         assert_eq!(fake.calls(), []);
-        assert!(elsewhere.cleanup().await.is_ok());
+        assert!(elsewhere.cleanup().await.expect("clean up").is_empty());
         assert_eq!(lab.fake.world().containers.len(), 1);
+        assert!(elsewhere.try_join(&key("ann", "web")).expect("join").is_some(), "it is as it was");
     });
 }
