@@ -2,6 +2,8 @@
 
 mod crash;
 mod deadlines;
+mod disk;
+mod kills;
 mod lab;
 mod limits;
 mod races;
