@@ -96,6 +96,20 @@ pub(super) struct Place {
 
 /// Reads and checks every layer and merges them.
 pub fn load(sources: &Sources) -> Result<Layers, ConfigError> {
+    let path = match (&sources.file, sources.deployment) {
+        (Some(path), _) => path.clone(),
+        (None, Deployment::Server) => PathBuf::from(SERVER_CONFIG),
+        (None, Deployment::Local) => sources.local_root.join("config.yaml"),
+    };
+    match file::read(&path)? {
+        Some(text) => load_text(sources, Some((&path, &text))),
+        None if sources.file.is_some() => Err(ConfigError::Missing { path }),
+        None => load_text(sources, None),
+    }
+}
+
+/// The same with the text of the configuration file at hand; `sources.file` is not looked at. Reads nothing.
+pub fn load_text(sources: &Sources, file: Option<(&Path, &str)>) -> Result<Layers, ConfigError> {
     let mut layers = vec![defaults()?];
     if sources.deployment == Deployment::Local {
         layers.push(local_paths(&sources.local_root));
@@ -103,8 +117,12 @@ pub fn load(sources: &Sources) -> Result<Layers, ConfigError> {
     }
     let mut servers = Servers::default();
     let mut given = Vec::new();
-    if let Some((path, document)) = read_file(sources)? {
-        let mut layer = document_layer(Kind::File(path), document);
+    if let Some((path, text)) = file {
+        let document = yaml::parse(text).map_err(|bad| {
+            let line = bad.line.map_or(String::new(), |line| format!(":{line}"));
+            ConfigError::Malformed { place: format!("{}{line}", path.display()), reason: bad.reason }
+        })?;
+        let mut layer = document_layer(Kind::File(path.to_owned()), document);
         if sources.deployment == Deployment::Local {
             servers = check::servers(&mut layer)?;
         }
@@ -238,24 +256,6 @@ fn local_paths(root: &Path) -> Layer {
         .map(|(key, name)| (key.to_owned(), path(name)));
     let values = Dict::from([("state".to_owned(), Value::from(Dict::from(state)))]);
     Layer { kind: Kind::Local, values, places: BTreeMap::new() }
-}
-
-fn read_file(sources: &Sources) -> Result<Option<(PathBuf, Document)>, ConfigError> {
-    let path = match (&sources.file, sources.deployment) {
-        (Some(path), _) => path.clone(),
-        (None, Deployment::Server) => PathBuf::from(SERVER_CONFIG),
-        (None, Deployment::Local) => sources.local_root.join("config.yaml"),
-    };
-    let Some(text) = file::read(&path)? else {
-        return if sources.file.is_some() { Err(ConfigError::Missing { path }) } else { Ok(None) };
-    };
-    match yaml::parse(&text) {
-        Ok(document) => Ok(Some((path, document))),
-        Err(bad) => {
-            let line = bad.line.map_or(String::new(), |line| format!(":{line}"));
-            Err(ConfigError::Malformed { place: format!("{}{line}", path.display()), reason: bad.reason })
-        }
-    }
 }
 
 /// `PODSPAWN_<SECTION>__<KEY>`; other variables are no configuration. An empty one counts as not set.

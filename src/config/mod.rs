@@ -21,7 +21,7 @@ pub mod yaml;
 
 pub use deployment::{Deployment, Reach, detect, sshd_is_wired};
 pub use error::ConfigError;
-pub use layers::{DEFAULTS, Flag, Layers, SERVER_CONFIG, Sources, load};
+pub use layers::{DEFAULTS, Flag, Layers, SERVER_CONFIG, Sources, load, load_text};
 pub use origin::Origin;
 pub use schema::{Config, Defaults, Log, Resources, Security, Session, State};
 pub use seccomp::STRICT_SECCOMP;
