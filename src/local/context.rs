@@ -11,11 +11,13 @@ use podspawn_runtimes::EngineKind;
 use thiserror::Error;
 
 use super::engine::LazyEngine;
-use crate::config::{self, ConfigError, Deployment, Flag, Layers, Reach, SERVER_CONFIG, Sources};
+use crate::config::{
+    self, ConfigError, Deployment, EngineChoice, Flag, Layers, Reach, SERVER_CONFIG, Sources,
+};
 use crate::names::{ImageRef, MachineName, SessionKey, UserName};
 use crate::session::attach::Guests;
 use crate::session::{Core, Dirs};
-use crate::spec::{self, Kind, Request, ResolveError, Resolved, SessionSpec};
+use crate::spec::{self, Kind, Owner, Request, ResolveError, Resolved, SessionSpec};
 use crate::state::{Store, StoreError};
 use crate::system::{Host, SystemClock};
 
@@ -93,7 +95,11 @@ impl Settings {
         image: Option<ImageRef>,
     ) -> Result<Resolved, ResolveError> {
         let timezone = self.host.var("TZ").map(str::to_owned);
-        spec::resolve(&Request { image, timezone, ..Request::new(key, kind) }, &self.layers)
+        // Rootless Podman's containers see other ids: there the guest takes a persistent home over.
+        let sees_ids = self.host.uid() != 0 && self.layers.config.engine() != Some(EngineChoice::Podman);
+        let home_owner = sees_ids.then(|| Owner { uid: self.host.uid(), gid: self.host.gid() });
+        let request = Request { image, timezone, home_owner, ..Request::new(key, kind) };
+        spec::resolve(&request, &self.layers)
     }
 }
 

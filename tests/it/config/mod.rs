@@ -1,5 +1,6 @@
 //! Configuration as a person writes it, rightly and wrongly.
 
+mod command;
 mod files;
 mod layers;
 mod wrong;

@@ -1,0 +1,122 @@
+//! `podspawn spec` and wrong configuration, as a person meets them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Env, system};
+
+/// Address space that is enough for podspawn, and too little for what the files below would grow to.
+const MEMORY_KIB: u32 = 300_000;
+
+#[test]
+fn spec_shows_each_value_and_where_it_comes_from() {
+    let mut env = Env::without_engine();
+    env.write_config("defaults:\n  memory: 1g\nlocal:\n  image: debian:12\n");
+    env.set("PODSPAWN_SESSION__MODE", "persistent");
+    env.set("TZ", "Europe/Vienna");
+    let config = env.home().join(".podspawn/config.yaml").display().to_string();
+
+    let run = env.podspawn(["spec", "dev"]).run().ok();
+    assert_eq!(run.stderr, "");
+    let out = run.out();
+    let row = |key: &str| {
+        let line = out.lines().find(|line| line.starts_with(&format!("{key} "))).expect(key);
+        line.split("  ")
+            .filter(|cell| !cell.is_empty())
+            .map(|cell| cell.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(row("image"), ["image", "debian:12", &format!("{config}:4")]);
+    assert_eq!(row("resources.memory"), ["resources.memory", "1g", &format!("{config}:2")]);
+    assert_eq!(row("mode"), ["mode", "persistent", "environment variable PODSPAWN_SESSION__MODE"]);
+    assert_eq!(row("env.TZ"), ["env.TZ", "Europe/Vienna", "environment variable TZ"]);
+    assert_eq!(row("account.name"), ["account.name", env.user.as_str(), "name of the owner"]);
+    assert_eq!(row("hostname"), ["hostname", "dev", "name of the machine"]);
+
+    let run = env.podspawn(["spec", "dev", "--output", "json", "--runtime", "podman"]).run().ok();
+    let value: serde_json::Value = serde_json::from_str(&run.out()).expect("JSON");
+    assert_eq!(value["spec"]["resources"]["memory"], 1 << 30);
+    assert_eq!(value["spec"]["container"], format!("podspawn-{}-dev", env.user));
+    assert_eq!(value["sources"]["engine"], json!({ "kind": "flag", "flag": "--runtime" }));
+    assert_eq!(
+        value["sources"]["image"],
+        json!({ "kind": "file", "file": config, "line": 4, "key": "local.image" })
+    );
+}
+
+#[test]
+fn a_wrong_configuration_stops_every_command_with_one_line() {
+    let env = Env::without_engine();
+    env.write_config("session:\n  mode: persistant\n");
+    let config = env.home().join(".podspawn/config.yaml").display().to_string();
+    let line = format!(
+        "Error: {config}:2: `session.mode`: \"persistant\" is not a mode (grace-period, destroy-on-disconnect, \
+         persistent); did you mean `persistent`?\n"
+    );
+    for command in [&["spec"][..], &["create", "dev"], &["run", "dev"], &["list"], &["status"]] {
+        let run = env.podspawn(command).run().status(1);
+        assert_eq!((run.out().as_str(), run.stderr.as_str()), ("", line.as_str()), "{command:?}");
+    }
+    assert!(!env.home().join(".podspawn/state.db").exists(), "nothing is made before configuration is right");
+}
+
+#[test]
+fn an_unreadable_file_is_refused() {
+    let env = Env::without_engine();
+    env.write_config("defaults: {image: debian:12}\n");
+    let config = env.home().join(".podspawn/config.yaml");
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o000)).unwrap();
+    // Without these capabilities root is refused as anybody else is.
+    let program = system::podspawn().display().to_string();
+    let arguments = ["--bounding-set=-dac_override,-dac_read_search", "--", &program, "spec"];
+    let run = env.program("setpriv", arguments).run().status(1);
+    assert_eq!(
+        run.stderr,
+        format!("Error: failed to read the configuration file `{}`: permission denied\n", config.display())
+    );
+}
+
+#[test]
+fn hostile_files_are_refused_within_a_bound_of_memory_and_time() {
+    let env = Env::without_engine();
+    let config = env.home().join(".podspawn/config.yaml");
+    env.write_config("");
+    let bomb: String = (1..60).fold("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, level| {
+        let row = vec![format!("*a{}", level - 1); 10].join(", ");
+        format!("{text}a{level}: &a{level} [{row}]\n")
+    });
+    let refused = |expected: &str| {
+        let script = format!("ulimit -v {MEMORY_KIB} && exec \"$0\" spec");
+        let program = system::podspawn();
+        let run = env.program("/bin/sh", ["-c", &script, &program.display().to_string()]);
+        let run = run.limit(Duration::from_secs(20)).run().status(1);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+    };
+    for (text, expected) in [
+        (bomb, "its aliases (`*name`) expand to too much"),
+        ("[".repeat(1_000_000), "not a valid configuration file"),
+        ("{a: ".repeat(250_000), "not a valid configuration file"),
+        (
+            (0..100).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(),
+            "it is nested deeper than 16 levels",
+        ),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        refused(expected);
+    }
+    // 100 MB that are there, not a hole.
+    let block = "# 100 MB of comment\n".repeat(52_429);
+    let mut file = std::fs::File::create(&config).unwrap();
+    for _ in 0..100 {
+        std::io::Write::write_all(&mut file, block.as_bytes()).unwrap();
+    }
+    refused("it is larger than 1024 KiB");
+
+    // The bound itself is enough for a right file, so that what is refused is refused for what it is.
+    std::fs::write(&config, "").unwrap();
+    let script = format!("ulimit -v {MEMORY_KIB} && exec \"$0\" spec");
+    env.program("/bin/sh", ["-c", &script, &system::podspawn().display().to_string()]).run().ok();
+}
