@@ -118,5 +118,6 @@ fn hostile_files_are_refused_within_a_bound_of_memory_and_time() {
     // The bound itself is enough for a right file, so that what is refused is refused for what it is.
     std::fs::write(&config, "").unwrap();
     let script = format!("ulimit -v {MEMORY_KIB} && exec \"$0\" spec");
-    env.program("/bin/sh", ["-c", &script, &system::podspawn().display().to_string()]).run().ok();
+    let run = env.program("/bin/sh", ["-c", &script, &system::podspawn().display().to_string()]).run().ok();
+    assert!(run.out().contains("ubuntu:24.04"), "{}", run.out());
 }
