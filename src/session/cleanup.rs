@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use podspawn_runtimes::{Engine, Labels, Runtime};
+use podspawn_runtimes::{Engine, Labels, Runtime, VolumeInfo};
 
 use super::core::{Core, EngineSource, label};
 use super::decide::{Reason, Verdict, judge};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
+use super::prepare::{GUEST_VOLUME_PREFIX, guest_volume_name};
 use super::report::{Cancel, Silent};
 use super::settle::Purpose;
 use crate::names::UserName;
@@ -183,6 +184,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             labels: found.labels,
             created_at: found.created_at,
         });
+        self.remove_old_guests(engine, &volumes).await;
         let volumes = volumes.into_iter().map(|found| Found {
             kind: "volume",
             id: found.name.clone(),
@@ -205,6 +207,18 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             }
         }
         Ok(())
+    }
+
+    /// Removes volumes that hold the guest of another version of podspawn. One that a container still uses stays.
+    async fn remove_old_guests(&self, engine: &Runtime, volumes: &[VolumeInfo]) {
+        let current = guest_volume_name();
+        let old = |name: &str| name.starts_with(GUEST_VOLUME_PREFIX) && name != current;
+        for volume in volumes.iter().filter(|volume| old(&volume.name)) {
+            match engine.remove_volume(&volume.name).await {
+                Ok(()) => tracing::info!(name = volume.name, "removed the guest of another version"),
+                Err(error) => tracing::debug!("{error}"),
+            }
+        }
     }
 
     async fn remove_orphan(&self, engine: &Runtime, found: &Found) -> Result<bool, SessionError> {

@@ -214,3 +214,7 @@ fn add(mounts: &mut Vec<Mount>, mount: Mount) {
 fn cut(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
+
+#[cfg(test)]
+#[path = "container_spec_tests.rs"]
+mod tests;

@@ -1,6 +1,9 @@
 //! Making a session: everything that is going to exist is written down first, and undone if it does not come to an end.
 
-use podspawn_runtimes::{ContainerSpec, Engine, EngineError, Labels, NetworkSpec, Runtime};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use podspawn_runtimes::{ContainerSpec, Engine, Labels, NetworkSpec, Runtime};
 use uuid::{NoContext, Uuid};
 
 use super::container_spec::{self, session_directory};
@@ -13,6 +16,9 @@ use super::report::{Cancel, Report, Silent, Step};
 use crate::spec::{Kind, Mode, SessionSpec};
 use crate::state::{AttachWay, Object, ObjectKind, SessionRecord, Status};
 use crate::system::cpus;
+
+/// How long an engine may take to finish making a container whose caller died meanwhile.
+const LATE_LIMIT: Duration = Duration::from_secs(10);
 
 impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// Makes a session, whose image is present. The caller holds the user's lock.
@@ -163,12 +169,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         container: &ContainerSpec,
     ) -> Result<String, SessionError> {
         let created = match engine.create_container(container).await {
-            Err(EngineError::Conflict { .. }) => {
-                let found = engine.container(&container.name).await?;
-                let Some(left) = found.filter(|left| self.is_orphan(&left.labels)) else {
-                    return Err(SessionError::Foreign { kind: "container", name: container.name.clone() });
-                };
-                engine.remove_container(&left.id).await?;
+            Err(error) if error.is_conflict() => {
+                self.free_name(engine, &container.name).await?;
                 engine.create_container(container).await?
             }
             other => other?,
@@ -178,6 +180,31 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             tracing::warn!(container = container.name, "{warning}");
         }
         Ok(created.id)
+    }
+
+    /// Removes what a dead process of this installation left under a container's name; fails if it is anybody else's.
+    async fn free_name(&self, engine: &Runtime, name: &str) -> Result<(), SessionError> {
+        // Listened to before looking, so that nothing is missed in between.
+        let mut events = engine.events(&self.installation()).await?;
+        let mut found = engine.container(name).await?;
+        if found.is_none() {
+            // The engine has taken the name for a container that it is still making: its caller died meanwhile.
+            let made = async {
+                while let Some(Ok(event)) = events.next().await {
+                    if event.name.as_deref() == Some(name) {
+                        break;
+                    }
+                }
+            };
+            // If it is given up instead, nothing tells of it, and the name is free again.
+            let _ = tokio::time::timeout(LATE_LIMIT, made).await;
+            found = engine.container(name).await?;
+        }
+        match found {
+            None => Ok(()),
+            Some(left) if self.is_orphan(&left.labels) => Ok(engine.remove_container(&left.id).await?),
+            Some(_) => Err(SessionError::Foreign { kind: "container", name: name.into() }),
+        }
     }
 
     /// What everything of this installation carries.

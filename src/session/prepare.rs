@@ -20,6 +20,14 @@ use crate::system::guest_program::{guest_hash, guest_program, install_guest};
 /// Longest seccomp profile that is read, in bytes.
 const SECCOMP_MAX: u64 = 1024 * 1024;
 
+/// How the names of volumes begin that hold the guest's program.
+pub(super) const GUEST_VOLUME_PREFIX: &str = "podspawn-guest-";
+
+/// The volume that holds this version of the guest's program.
+pub(super) fn guest_volume_name() -> String {
+    format!("{GUEST_VOLUME_PREFIX}{}", &guest_hash()[..16])
+}
+
 /// Whether the guest's socket has to lie in a directory of this host: a user who is not root cannot look into the
 /// containers of an engine that is.
 pub(super) fn needs_socket_directory(facts: &Facts, uid: u32) -> bool {
@@ -106,7 +114,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// The volume that holds the guest's program in an engine that cannot mount a file of this host. It is filled once for
     /// each version of the program, through a container that is never started.
     async fn guest_volume(&self, record: &SessionRecord, engine: &Runtime) -> Result<String, SessionError> {
-        let volume = format!("podspawn-guest-{}", &guest_hash()[..16]);
+        let volume = guest_volume_name();
         // Whether it was filled to the end only the store can tell.
         let note = format!("guest volume in {}", record.engine);
         let there = engine.volumes(&self.installation()).await?.iter().any(|found| found.name == volume);

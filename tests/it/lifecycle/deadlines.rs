@@ -275,6 +275,27 @@ fn a_container_of_somebody_else_is_never_taken_over_or_removed() {
 }
 
 #[test]
+fn the_guest_of_another_version_goes_and_the_one_in_use_stays() {
+    let lab = Lab::with_facts(|facts| facts.local = false);
+    drive(async {
+        let (core, _) = lab.process();
+        drop(acquire(&core, &machine("ann", "web")).await);
+        let current = lab.fake.world().volumes[0].clone();
+        lab.fake.change(|world| {
+            let mut old = current.clone();
+            old.name = "podspawn-guest-0123456789abcdef".into();
+            let mut foreign = old.clone();
+            foreign.name = "podspawn-guest-of-somebody-else".into();
+            foreign.labels.clear();
+            world.volumes.extend([old, foreign]);
+        });
+        assert!(core.cleanup().await.expect("clean up").failures.is_empty());
+        let names: Vec<_> = lab.fake.world().volumes.into_iter().map(|volume| volume.name).collect();
+        assert_eq!(names, [current.name.as_str(), "podspawn-guest-of-somebody-else"]);
+    });
+}
+
+#[test]
 fn a_pass_over_a_thousand_sessions_asks_the_engine_only_about_the_expired() {
     let lab = Lab::new();
     drive(async {

@@ -7,6 +7,8 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use podspawn::names::UserName;
+use podspawn::state::UserLocks;
 use podspawn::system::Host;
 use rustix::process::Signal;
 
@@ -85,10 +87,18 @@ fn assert_consistent(env: &Env, story: &str) {
     assert_eq!(of("volume"), 0, "{story}: {objects:?}");
 }
 
-/// What is left of `.podspawn` besides the database, the lock file and the guest's program.
+/// What is left of sessions on this host: directories, leases, mounts, held locks. (Database, lock file and the guest's
+/// program are there to stay.)
 fn remains(env: &Env) -> Vec<String> {
     let root = env.home().join(".podspawn");
-    let mut found = Vec::new();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let here = env.directory().display().to_string();
+    let mut found: Vec<String> =
+        mounts.lines().filter(|line| line.contains(&here)).map(str::to_owned).collect();
+    let owner: UserName = env.user.parse().expect("a name");
+    if UserLocks::new(root.join("locks")).try_lock(&owner).expect("the lock").is_none() {
+        found.push(format!("the lock of {owner} is held"));
+    }
     for directory in ["sessions", "locks/leases"] {
         if let Ok(entries) = std::fs::read_dir(root.join(directory)) {
             found.extend(entries.map(|entry| entry.expect("an entry").path().display().to_string()));

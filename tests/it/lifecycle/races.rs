@@ -2,6 +2,7 @@
 
 use podspawn::session::{Cancel, Exists, Reason, Report, SessionError, Silent, Step};
 use podspawn_runtimes::testing::{At, When};
+use podspawn_runtimes::{ContainerSpec, Engine, EngineError};
 
 use super::lab::{IMAGE, Lab, acquire, drive, key, machine, throwaway, try_acquire};
 
@@ -84,6 +85,39 @@ fn a_making_waits_for_the_removal_and_then_makes_a_new_one() {
         let world = lab.fake.world();
         assert_eq!((world.containers.len(), world.networks.len()), (1, 1));
         assert_eq!(world.containers[0].info.id, made.record.container_id);
+    });
+}
+
+#[test]
+fn a_name_that_the_engine_still_keeps_for_a_dead_process_is_waited_for_and_freed() {
+    let lab = Lab::new();
+    drive(async {
+        let ((core, fake), (_, dead)) = (lab.process(), lab.process());
+        let spec = machine("ann", "web");
+        let name = spec.key.container_name();
+        // The engine has taken the name, and shows no container yet.
+        let taken = name.clone();
+        let conflict = move || EngineError::Conflict { action: "create container".into(), name: taken };
+        fake.fail(At::Named("create_container", 1), When::Before, conflict);
+        let looking = fake.pause(At::Named("container", 1), When::After);
+        let late = async {
+            looking.reached().await;
+            let labels = [
+                ("podspawn-installation", core.store.installation()),
+                ("podspawn-session", "of the dead process"),
+            ];
+            let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let container = ContainerSpec { name, image: IMAGE.into(), labels, ..ContainerSpec::default() };
+            let made = dead.create_container(&container).await.expect("the engine finishes it");
+            looking.release();
+            made.id
+        };
+        let (made, late) = tokio::join!(try_acquire(&core, &spec), late);
+        let record = made.expect("made").session.record;
+        assert_ne!(record.container_id, late);
+        let world = lab.fake.world();
+        assert_eq!(world.containers.len(), 1, "what came late is gone");
+        assert_eq!(world.containers[0].info.id, record.container_id);
     });
 }
 

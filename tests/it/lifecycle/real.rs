@@ -250,9 +250,18 @@ real! {
         place.core.destroy(&spec.key, Reason::Stop, &mut Silent).await.expect("destroy");
     }
 
-    [docker]
+    [docker, podman]
     fn a_persistent_home_outlives_the_container_and_belongs_to_the_account(place) {
         let homes = tempfile::Builder::new().prefix("podspawn-homes-").tempdir().expect("a directory");
+        std::fs::set_permissions(homes.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        if place.core.engines.facts().rootless {
+            // There podspawn runs as the account that the engine belongs to, and so makes the home as that account.
+            let (uid, gid) = (fact("PODMAN_UID"), fact("PODMAN_GID"));
+            let home = homes.path().join(&place.user);
+            std::fs::create_dir(&home).expect("a home");
+            std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).expect("chmod");
+            std::os::unix::fs::chown(&home, uid.parse().ok(), gid.parse().ok()).expect("chown");
+        }
         let mut spec = place.spec(|user, name| session(user, name, Mode::Persistent));
         spec.persistent_home = Some(homes.path().join(&place.user));
         let first = place.acquire(&spec).await;
