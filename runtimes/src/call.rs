@@ -74,6 +74,10 @@ impl Action {
     /// An answer with an HTTP status that is no success.
     pub(crate) fn status(&self, status: u16, message: String) -> EngineError {
         match status {
+            // A container that misses its network is not itself missing.
+            404 if self.kind == "container" && message.contains("network") => {
+                self.refused(Some(status), message)
+            }
             404 => self.not_found(),
             _ => self.refused(Some(status), message),
         }

@@ -34,7 +34,8 @@ pub trait Engine {
     /// Removes an image's name, and the image with its last name. Missing is no error.
     async fn remove_image(&self, reference: &str) -> Result<()>;
 
-    /// Makes a container without starting it. The image must be present.
+    /// Makes a container without starting it. The image must be present. A limit that the engine declares it cannot
+    /// keep is refused with [`crate::EngineError::Unsupported`]; [`Facts::fit`] takes such limits out.
     async fn create_container(&self, spec: &ContainerSpec) -> Result<Created>;
 
     /// Starts a container; already running is no error.
@@ -84,19 +85,23 @@ pub trait Engine {
     async fn volumes(&self, labels: &Labels) -> Result<Vec<VolumeInfo>>;
 
     /// Unpacks a plain tar archive below `path` (an existing directory inside), owners and modes kept.
-    /// Works on a container that is not running. A tmpfs is not reached.
+    /// Works on a container that is not running, and on a running one unless [`Gap::CopyIn`] is declared. A tmpfs is not
+    /// reached.
     async fn copy_in(&self, container: &str, path: &str, tar: Bytes) -> Result<()>;
 
-    /// A file or directory inside as a plain tar archive; its name is the last part of `path`.
+    /// A file or directory inside as a plain tar archive, owners and modes kept; its name is the last part of `path`.
+    /// Podman loses the owners of what lies on a mount, and reads the whole root file system for the rest.
     async fn copy_out(&self, container: &str, path: &str) -> Result<BoxStream<'static, Result<Bytes>>>;
 
     /// Runs a command in a running container. Command not found arrives as status 126 or 127 and text, not as an error.
+    /// A terminal has its size when this returns; Docker before 25 gives it a moment after the command has begun.
     async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecSession>;
 
     /// Sets the window of an exec with a terminal.
     async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()>;
 
-    /// How an exec ended; none while it runs. Ask after its output has ended.
+    /// How an exec ended; none while it runs. Ask after its output has ended: an end that is not recorded yet is waited for
+    /// up to 2 s.
     async fn exec_exit_code(&self, exec: &str) -> Result<Option<ExitCode>>;
 
     /// Events of containers whose labels match, from now on. The stream ends when the engine goes away.

@@ -174,6 +174,7 @@ impl Engine for Gvisor {
         ]);
         let mut deaths = self.docker.api.raw_events(filters).await?;
         let session = self.docker.api.start_exec(container, id, spec).await?;
+        self.docker.api.size_terminal(&session, spec).await?;
         let died = async move {
             deaths.next().await;
             tokio::time::sleep(LAST_OUTPUT).await;

@@ -14,6 +14,7 @@ pub mod discovery;
 mod docker;
 mod endpoint;
 pub mod engine;
+mod facts;
 mod gvisor;
 mod podman;
 mod raw;

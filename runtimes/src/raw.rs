@@ -256,12 +256,20 @@ mod tests {
         Ok(ExecOutput::Stdout(Bytes::from_static(bytes)))
     }
 
+    fn stdout(piece: ExecOutput) -> Bytes {
+        match piece {
+            ExecOutput::Stdout(bytes) => bytes,
+            ExecOutput::Stderr(bytes) => panic!("{bytes:?} is no standard output"),
+        }
+    }
+
     #[tokio::test]
     async fn frames_are_taken_apart_wherever_they_are_cut() {
         let whole = decode(&[b"\x01\0\0\0\0\0\0\x02ab\x02\0\0\0\0\0\0\x01c"]).await;
         assert_eq!(whole, [out(b"ab"), Ok(ExecOutput::Stderr(Bytes::from_static(b"c")))]);
         let cut = decode(&[b"\x01\0\0", b"\0\0\0\0\x03\x00", b"\x01\x02"]).await;
-        assert_eq!(cut, [out(b"\x00"), out(b"\x01\x02")]);
+        let pieces: Vec<u8> = cut.into_iter().flat_map(|piece| stdout(piece.unwrap())).collect();
+        assert_eq!(pieces, b"\x00\x01\x02");
         let empty = decode(&[b"\x01\0\0\0\0\0\0\0", b"\x01\0\0\0\0\0\0\x01x"]).await;
         assert_eq!(empty, [out(b"x")]);
     }

@@ -10,143 +10,15 @@ use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
 
-use crate::error::{EngineError, Result};
+use crate::error::Result;
+pub use crate::facts::{EngineKind, Facts, Gap};
 
 /// Labels of an engine object, and a filter when listing: every pair must match; an empty value matches any value.
 pub type Labels = BTreeMap<String, String>;
 
-/// Which engine is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EngineKind {
-    /// Docker with its default OCI runtime.
-    Docker,
-    /// Podman through the API service of a user (or of root).
-    Podman,
-    /// Docker with gVisor's `runsc`.
-    Gvisor,
-}
-
-impl EngineKind {
-    /// The name as people write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Docker => "Docker",
-            Self::Podman => "Podman",
-            Self::Gvisor => "gVisor",
-        }
-    }
-
-    /// Why an engine of this kind has `gap`, in one fragment.
-    pub(crate) fn gap_reason(self, gap: Gap) -> &'static str {
-        match (self, gap) {
-            (Self::Gvisor, Gap::PidsLimit) => "the count includes the sandbox's own threads",
-            (Self::Gvisor, Gap::SeccompVisible) => "the sandbox's kernel does not show its filter",
-            (Self::Gvisor, Gap::CopyIn) => {
-                "a running sandbox does not see files that are put in from outside"
-            }
-            _ => "a rootless engine has no such cgroup controller here",
-        }
-    }
-}
-
-/// Something that an engine cannot do; declared, so that nobody has to find out by failing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Gap {
-    /// CPU limits are ignored (rootless on cgroup v1).
-    CpuLimit,
-    /// Memory limits are ignored (rootless on cgroup v1).
-    MemoryLimit,
-    /// The pids limit is ignored (rootless on cgroup v1), or counts the sandbox's own threads (gVisor).
-    PidsLimit,
-    /// The seccomp mode is not visible inside (gVisor).
-    SeccompVisible,
-    /// Copying into a running container is unreliable (gVisor).
-    CopyIn,
-}
-
-/// What is known of an engine after it answered once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// Which engine.
-    pub kind: EngineKind,
-    /// The engine's version, as it says.
-    pub version: String,
-    /// API version, as it says.
-    pub api_version: String,
-    /// Socket path or URL that is spoken to.
-    pub endpoint: String,
-    /// The engine runs without root's rights on its host.
-    pub rootless: bool,
-    /// 1 or 2; hybrid counts as 1.
-    pub cgroup_version: u8,
-    /// The engine runs on this host and its containers are ordinary processes here.
-    pub local: bool,
-    /// OCI runtimes that the engine knows, by name.
-    pub runtimes: Vec<String>,
-    /// Where the engine keeps its data, if the engine is local and says where.
-    pub data_root: Option<PathBuf>,
-    /// What this engine cannot do.
-    pub gaps: Vec<Gap>,
-}
-
-impl Facts {
-    /// Whether a descriptor of this host can be handed to a container's first process: a Linux engine on this host
-    /// without a sandboxed kernel. Whether this user may look into the container is probed by the caller.
-    pub fn direct_attach(&self) -> bool {
-        self.local && self.kind != EngineKind::Gvisor
-    }
-
-    /// Takes out of `spec` the limits that this engine declares it cannot enforce, and says so in one line each.
-    /// [`crate::Engine::create_container`] refuses a spec that still has them.
-    pub fn fit(&self, spec: &mut ContainerSpec) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut without = |gap, asked: bool, what: &str| {
-            let drop = asked && self.lacks(gap);
-            if drop {
-                lines.push(format!("{what} limit is not enforced: {}", self.kind.gap_reason(gap)));
-            }
-            drop
-        };
-        if without(Gap::CpuLimit, spec.cpus.is_some(), "cpu") {
-            spec.cpus = None;
-        }
-        if without(Gap::MemoryLimit, spec.memory.is_some(), "memory") {
-            spec.memory = None;
-        }
-        // Under gVisor the limit is kept: the engine raises it for the sandbox's own threads.
-        let pids = spec.pids_limit.is_some() && self.kind != EngineKind::Gvisor;
-        if without(Gap::PidsLimit, pids, "pids") {
-            spec.pids_limit = None;
-        }
-        lines
-    }
-
-    /// The declared error if `spec` asks for a limit that this engine cannot enforce.
-    pub(crate) fn refuse_gaps(&self, spec: &ContainerSpec) -> Result<()> {
-        let refuse = |gap, what: &str| EngineError::Unsupported {
-            action: format!("limit {what} of container `{}`", spec.name),
-            engine: self.kind.name(),
-            reason: self.kind.gap_reason(gap),
-        };
-        if spec.cpus.is_some() && self.lacks(Gap::CpuLimit) {
-            return Err(refuse(Gap::CpuLimit, "cpus"));
-        }
-        if spec.memory.is_some() && self.lacks(Gap::MemoryLimit) {
-            return Err(refuse(Gap::MemoryLimit, "memory"));
-        }
-        let pids = spec.pids_limit.is_some() && self.kind != EngineKind::Gvisor;
-        if pids && self.lacks(Gap::PidsLimit) {
-            return Err(refuse(Gap::PidsLimit, "pids"));
-        }
-        Ok(())
-    }
-
-    /// Whether `gap` is declared.
-    pub fn lacks(&self, gap: Gap) -> bool {
-        self.gaps.contains(&gap)
-    }
+/// Whether an object with labels `have` is one of those that `want` selects.
+pub(crate) fn has_labels(have: &Labels, want: &Labels) -> bool {
+    want.iter().all(|(key, value)| have.get(key).is_some_and(|v| value.is_empty() || v == value))
 }
 
 /// An image that the engine has.

@@ -111,6 +111,16 @@ impl Api {
         }
     }
 
+    /// Where something is mounted inside.
+    pub(crate) async fn mount_points(&self, container: &str) -> Result<Vec<String>> {
+        let action = Action::on("inspect", "container", container)?;
+        let answer = self.client.inspect_container(container, None::<InspectContainerOptions>);
+        let found = self.ask(&action, answer).await?;
+        let tmpfs = found.host_config.and_then(|host| host.tmpfs).unwrap_or_default().into_keys();
+        let mounts = found.mounts.unwrap_or_default().into_iter().filter_map(|mount| mount.destination);
+        Ok(tmpfs.chain(mounts).collect())
+    }
+
     pub(crate) async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {
         let action = Action::general("list containers");
         let filters = Some(label_filter(labels));

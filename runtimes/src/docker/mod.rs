@@ -133,7 +133,10 @@ impl Engine for Docker {
     }
 
     async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecSession> {
-        self.api.exec(container, spec).await
+        let id = self.api.create_exec(container, spec).await?;
+        let session = self.api.start_exec(container, id, spec).await?;
+        self.api.size_terminal(&session, spec).await?;
+        Ok(session)
     }
 
     async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()> {

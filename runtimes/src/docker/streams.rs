@@ -20,11 +20,6 @@ use crate::types::*;
 const EXIT_DELAY: Duration = Duration::from_secs(2);
 
 impl Api {
-    pub(crate) async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecSession> {
-        let id = self.create_exec(container, spec).await?;
-        self.start_exec(container, id, spec).await
-    }
-
     pub(crate) async fn create_exec(&self, container: &str, spec: &ExecSpec) -> Result<String> {
         let action = Action::on("run a command in", "container", container)?;
         let config = ExecConfig {
@@ -39,6 +34,17 @@ impl Api {
             ..ExecConfig::default()
         };
         Ok(self.ask(&action, self.client.create_exec(container, config)).await?.id)
+    }
+
+    /// Docker gives the terminal its size only once the command runs, and newer ones at its start: the first thing that a
+    /// command sees may still be no size at all.
+    pub(crate) async fn size_terminal(&self, session: &ExecSession, spec: &ExecSpec) -> Result<()> {
+        let Some(size) = spec.tty else { return Ok(()) };
+        match self.resize_exec(&session.id, size).await {
+            // It may have ended already.
+            Ok(()) | Err(EngineError::Engine { .. } | EngineError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Starts it by hand: the client's library guesses the framing from the first byte of each chunk, and loses output
@@ -125,10 +131,20 @@ impl Api {
         options: LogOptions,
     ) -> Result<BoxStream<'static, Result<ExecOutput>>> {
         let action = Action::on("read the output of", "container", container)?;
+        action.wait(self.open_logs(container, options)).await
+    }
+
+    /// The same without a deadline.
+    pub(crate) async fn open_logs(
+        &self,
+        container: &str,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, Result<ExecOutput>>> {
+        let action = Action::on("read the output of", "container", container)?;
         let tail = options.tail.map_or("all".to_owned(), |lines| lines.to_string());
         let follow = options.follow;
         let path = format!("/containers/{container}/logs?stdout=1&stderr=1&follow={follow}&tail={tail}");
-        let raw = action.wait(raw::open(&self.target, &action, &path, Request::Stream)).await?;
+        let raw = raw::open(&self.target, &action, &path, Request::Stream).await?;
         let writer = raw.writer;
         Ok(raw::framed_output(action, raw.reader, raw.rest).inspect(move |_| _ = &writer).boxed())
     }

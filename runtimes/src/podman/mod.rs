@@ -2,19 +2,21 @@
 //! socket where it is not. Each call of the second kind names its case.
 
 mod convert;
+mod export;
 mod facts;
 mod seccomp;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use podman_api::opts::{
-    ContainerDeleteOpts, ContainerListFilter, ContainerListOpts, ContainerStopOpts, ExecCreateOpts,
-    ImageTagOpts, NetworkCreateOpts, NetworkListFilter, NetworkListOpts, UserOpt, VolumeCreateOpts,
-    VolumeListFilter, VolumeListOpts,
+    ContainerDeleteOpts, ContainerListFilter, ContainerListOpts, ExecCreateOpts, ImageTagOpts,
+    NetworkCreateOpts, NetworkListFilter, NetworkListOpts, UserOpt, VolumeCreateOpts, VolumeListFilter,
+    VolumeListOpts,
 };
 
 use crate::call::Action;
@@ -57,19 +59,24 @@ impl Podman {
         action: &Action,
         answer: impl Future<Output = podman_api::Result<T>>,
     ) -> Result<T> {
-        self.ask_for(CALL_TIMEOUT, action, answer).await
+        let target = &self.compatible.target;
+        action.wait(async { answer.await.map_err(|error| convert::error(target, action, error)) }).await
     }
 
-    async fn ask_for<T>(
-        &self,
-        limit: Duration,
-        action: &Action,
-        answer: impl Future<Output = podman_api::Result<T>>,
-    ) -> Result<T> {
-        let target = &self.compatible.target;
-        action
-            .wait_for(limit, async { answer.await.map_err(|error| convert::error(target, action, error)) })
-            .await
+    /// Podman's API starts containers with the runtime of its configuration, whichever is asked for.
+    async fn check_runtime(&self, spec: &ContainerSpec) -> Result<()> {
+        let Some(wanted) = &spec.runtime else { return Ok(()) };
+        let action = Action::general(&format!("run container `{}` with `{wanted}`", spec.name));
+        let info = self.ask(&action, self.client.info()).await?;
+        let configured = info.host.and_then(|host| host.oci_runtime).and_then(|runtime| runtime.name);
+        if configured.as_ref() == Some(wanted) {
+            return Ok(());
+        }
+        Err(EngineError::Unsupported {
+            action: action.text,
+            engine: EngineKind::Podman.name(),
+            reason: "its API has only the runtime that `containers.conf` names",
+        })
     }
 }
 
@@ -130,6 +137,7 @@ impl Engine for Podman {
     /// Compatible API: `podman-api` loses no-new-privileges (it sends a key that Podman does not know).
     async fn create_container(&self, spec: &ContainerSpec) -> Result<Created> {
         self.facts.refuse_gaps(spec)?;
+        self.check_runtime(spec).await?;
         let mut spec = spec.clone();
         let profile = match &spec.seccomp {
             Seccomp::Profile(json) => Some(ProfileFile::write(&self.facts, json)?),
@@ -160,13 +168,9 @@ impl Engine for Podman {
         ignore_unchanged(self.ask(&action, containers.get(container).start(None)).await)
     }
 
+    /// Compatible API: `podman-api` loses the grace (Podman does not know its spelling `Timeout`) and so kills at once.
     async fn stop_container(&self, container: &str, grace: Duration) -> Result<()> {
-        let action = Action::on("stop", "container", container)?;
-        let seconds = usize::try_from(grace.as_secs()).unwrap_or(usize::MAX);
-        let options = ContainerStopOpts::builder().timeout(seconds).build();
-        let limit = CALL_TIMEOUT.saturating_add(grace);
-        let containers = self.client.containers();
-        ignore_unchanged(self.ask_for(limit, &action, containers.get(container).stop(&options)).await)
+        self.compatible.stop_container(container, grace).await
     }
 
     async fn kill_container(&self, container: &str, signal: &str) -> Result<()> {
@@ -201,13 +205,20 @@ impl Engine for Podman {
         Ok(found.into_iter().map(convert::summary).collect())
     }
 
-    /// Compatible API: `podman-api` asks only when its stream is first polled, and panics on a frame it does not know.
+    /// Compatible API: `podman-api` panics on a frame it does not know. Podman sends the head of its answer with the first
+    /// output only: so whether the container exists is asked before, and the stream opens when it is first polled.
     async fn logs(
         &self,
         container: &str,
         options: LogOptions,
     ) -> Result<BoxStream<'static, Result<ExecOutput>>> {
-        self.compatible.logs(container, options).await
+        let action = Action::on("read the output of", "container", container)?;
+        if !self.ask(&action, self.client.containers().get(container).exists()).await? {
+            return Err(action.not_found());
+        }
+        let (api, container) = (self.compatible.clone(), container.to_owned());
+        let open = async move { api.open_logs(&container, options).await };
+        Ok(stream::once(open).try_flatten().boxed())
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<String> {
@@ -230,14 +241,13 @@ impl Engine for Podman {
 
     async fn remove_network(&self, network: &str) -> Result<()> {
         let action = Action::on("remove", "network", network)?;
-        let reports = match self.ask(&action, self.client.networks().get(network).delete()).await {
-            Err(EngineError::NotFound { .. }) => return Ok(()),
-            other => other?,
+        let removal = async {
+            // By its id, Podman would remove a network even while containers are on it.
+            let found = self.ask(&action, self.client.networks().get(network).inspect()).await?;
+            let name = found.name.unwrap_or_else(|| network.into());
+            self.ask(&action, self.client.networks().get(name).delete()).await.map(drop)
         };
-        match reports.into_iter().find_map(|report| report.err) {
-            Some(message) => Err(action.refused(None, message)),
-            None => Ok(()),
-        }
+        ignore_missing(removal.await)
     }
 
     async fn networks(&self, labels: &Labels) -> Result<Vec<NetworkInfo>> {
@@ -273,10 +283,12 @@ impl Engine for Podman {
         });
         let options = VolumeListOpts::builder().filter(filter).build();
         let found = self.ask(&action, self.client.volumes().list(&options)).await?;
-        Ok(found
+        let volumes = found
             .into_iter()
             .map(|one| VolumeInfo { name: one.name, labels: one.labels.into_iter().collect() })
-            .collect())
+            // Podman's list has volumes with any of the labels.
+            .filter(|one| has_labels(&one.labels, labels));
+        Ok(volumes.collect())
     }
 
     async fn copy_in(&self, container: &str, path: &str, tar: Bytes) -> Result<()> {
@@ -284,8 +296,17 @@ impl Engine for Podman {
         self.ask(&action, self.client.containers().get(container).copy_to(path, tar.into())).await
     }
 
-    /// Compatible API: `podman-api`'s stream cannot outlive its handle.
+    /// Compatible API, in which owners are lost, only for what an export does not have: what lies on a mount, and paths
+    /// through symbolic links. (`podman-api`'s archive call loses them too, and its export cannot outlive its handle.)
     async fn copy_out(&self, container: &str, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let action = Action::on("copy out of", "container", container)?;
+        let mounts = self.compatible.mount_points(container).await?;
+        let wanted = Path::new(path);
+        let mounted =
+            mounts.iter().any(|mount| wanted.starts_with(mount) || Path::new(mount).starts_with(wanted));
+        if !mounted && let Some(stream) = export::pick(&self.compatible.target, &action, wanted).await? {
+            return Ok(stream);
+        }
         self.compatible.copy_out(container, path).await
     }
 

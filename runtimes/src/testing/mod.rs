@@ -4,6 +4,7 @@
 
 mod engines;
 mod fake;
+mod fake_engine;
 mod script;
 mod world;
 

@@ -51,10 +51,6 @@ fn refused(action: String, status: u16, message: String) -> EngineError {
     EngineError::Engine { action, status: Some(status), message }
 }
 
-pub(super) fn matches(have: &Labels, want: &Labels) -> bool {
-    want.iter().all(|(key, value)| have.get(key).is_some_and(|v| value.is_empty() || v == value))
-}
-
 impl World {
     /// Whether nothing is left but images.
     pub fn is_clean(&self) -> bool {
