@@ -46,8 +46,6 @@ answering_socket() {
 step_toolchain() { need gcc libc6-dev; }
 
 step_engine() {
-    mkdir -p "$RUN" "$LOG"
-    forget_previous_boot || true
     docker_install
     [ -n "$(docker_answers $DOCKER_SOCKET)" ] || docker_start_daemon
 }
@@ -64,6 +62,10 @@ step_base_image() {
 
 case ${1:-} in
     step_toolchain | step_engine | step_base_image)
+        # not at the same time as another setup
+        mkdir -p "$RUN" "$LOG"
+        exec 9>"$RUN/lock"
+        flock 9
         "$@"
         exit
         ;;

@@ -42,8 +42,10 @@ docker26_start() {
     # runc is the distribution's: a newer one wants a newer libc
     need iproute2 iptables runc
     docker26_unpack
-    if [ ! -e "/run/netns/$DOCKER26_NETNS" ]; then
+    # the name may be left from before a boot, with no namespace behind it
+    if ! nsenter --net=/run/netns/$DOCKER26_NETNS true 2>/dev/null; then
         say "making the network namespace $DOCKER26_NETNS"
+        ip netns delete $DOCKER26_NETNS 2>/dev/null || true
         ip netns add $DOCKER26_NETNS
     fi
     ip -n $DOCKER26_NETNS link set lo up
