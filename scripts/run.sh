@@ -71,6 +71,9 @@ case ${1:-} in
         ;;
 esac
 
+# the owner of the machine; services and bare containers have no such variable
+export USER=${USER:-$(id -un)}
+
 command -v cargo >/dev/null || die "cargo is not in PATH: install the Rust toolchain first (see README.md)"
 command -v cc >/dev/null || as_root step_toolchain
 
