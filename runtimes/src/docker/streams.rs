@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::models::{EventMessage, ExecConfig};
 use bollard::query_parameters::{DownloadFromContainerOptions, ResizeExecOptions, UploadToContainerOptions};
 use bytes::Bytes;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, ready, select};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
@@ -155,7 +155,10 @@ impl Api {
         let kinds = ["create", "start", "die", "died", "destroy", "remove"];
         filters.insert("event".into(), kinds.map(str::to_owned).to_vec());
         let messages = self.raw_events(filters).await?;
-        let known = async |message: Result<EventMessage>| message.map(event).transpose();
+        let labels = labels.clone();
+        // Podman's filter takes any of the labels; an event carries those of its container.
+        let wanted = move |message: EventMessage| event(message, &labels);
+        let known = move |message: Result<EventMessage>| ready(message.map(&wanted).transpose());
         Ok(messages.filter_map(known).boxed())
     }
 
@@ -218,7 +221,7 @@ impl Api {
     }
 }
 
-fn event(message: EventMessage) -> Option<Event> {
+fn event(message: EventMessage, labels: &Labels) -> Option<Event> {
     let action = match message.action.as_deref()? {
         "create" => EventAction::Created,
         "start" => EventAction::Started,
@@ -227,7 +230,10 @@ fn event(message: EventMessage) -> Option<Event> {
         _ => return None,
     };
     let actor = message.actor?;
-    let mut attributes = actor.attributes.unwrap_or_default();
+    let mut attributes: Labels = actor.attributes.unwrap_or_default().into_iter().collect();
+    if !has_labels(&attributes, labels) {
+        return None;
+    }
     let exit_code = attributes.remove("exitCode").or_else(|| attributes.remove("containerExitCode"));
     Some(Event {
         action,

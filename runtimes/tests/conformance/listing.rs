@@ -46,12 +46,14 @@ pub(crate) async fn containers_are_listed_by_label(lab: Arc<Lab>) {
 }
 
 pub(crate) async fn events_tell_what_happens_to_labelled_containers(lab: Arc<Lab>) {
-    let events = lab.engine.events(&lab.labels).await.unwrap();
-    let other = ContainerSpec {
-        labels: Labels::from([("podspawn-conformance-other".into(), lab.prefix.clone())]),
-        ..lab.script("other", "exit 1")
-    };
-    let created = lab.engine.create_container(&lab.script("told", "exit 3")).await.unwrap();
+    let mut labels = lab.labels.clone();
+    labels.insert("watched".into(), String::new());
+    let events = lab.engine.events(&labels).await.unwrap();
+    let mut told = lab.script("told", "exit 3");
+    told.labels.insert("watched".into(), "yes".into());
+    let created = lab.engine.create_container(&told).await.unwrap();
+    // One of the two labels is not enough.
+    let other = lab.spec("other");
     lab.engine.create_container(&other).await.unwrap();
     lab.engine.remove_container(&other.name).await.unwrap();
     lab.engine.start_container(&created.id).await.unwrap();
