@@ -11,9 +11,9 @@ use podspawn_wire::{
     Exit, Failure, FailureKind, FromGuest, GuestChannel, PROTOCOL, Received, Start, Streams, ToGuest,
     USER_DIR,
 };
-use rustix::termios::tcgetpgrp;
 
 use crate::agent::Agent;
+use crate::keeper::Keeper;
 use crate::provision::Ready;
 use crate::pty;
 use crate::reactor::{Interest, Key, Owner, Reactor, Timer};
@@ -255,7 +255,7 @@ impl Connection {
             self.agent.insert(agent).watch(reactor);
         }
         let agent = self.agent.as_ref().map(Agent::path);
-        let mut terminal = None;
+        let (mut terminal, mut commands) = (None, None);
         let stdio = match (&request.streams, &descriptors[..]) {
             (Streams::Terminal { window, .. }, _) => {
                 let client = descriptors.into_iter().next();
@@ -266,7 +266,15 @@ impl Connection {
                 let pty = pty::open(*window, uid, start::terminal_group(&identity))
                     .map_err(|error| lacking("a terminal", error.into()))?;
                 let keys = (self.key(part::MASTER), self.key(part::CLIENT));
-                let terminal = terminal.insert(Terminal::new(pty, client, keys.0, keys.1));
+                let keeper = match base.keepers.then(Keeper::pipe).transpose() {
+                    Ok(Some((keeper, end))) => {
+                        commands = Some(end);
+                        Some(keeper)
+                    }
+                    Ok(None) => None,
+                    Err(errno) => return Err(lacking("a terminal", errno.into())),
+                };
+                let terminal = terminal.insert(Terminal::new(pty, client, keys, keeper));
                 let slave = terminal.slave().try_clone().map_err(|error| lacking("a terminal", error))?;
                 vec![slave]
             }
@@ -277,7 +285,8 @@ impl Connection {
             three => start::three(three)
                 .ok_or_else(|| failure(FailureKind::Request, "the standard streams are missing"))?,
         };
-        let command = start::command(base, &request, identity, agent, streams)?;
+        let mut command = start::command(base, &request, identity, agent, streams)?;
+        command.keeper = commands.as_ref().map(AsFd::as_fd);
         let child = spawn(&command).map_err(|error| lacking("a process", error))?;
         drop(command);
         self.set_deadline(reactor, None);
@@ -396,8 +405,8 @@ impl Process {
         if self.exit.is_some() {
             return;
         }
-        let foreground = self.terminal.as_ref().and_then(|terminal| tcgetpgrp(terminal.master()).ok());
-        let group = foreground.map_or(self.pid, |group| group.as_raw_nonzero().get());
-        send(Target::Group(group), signal, self.uid);
+        if self.terminal.as_ref().is_none_or(|terminal| !terminal.signal(signal, self.uid)) {
+            send(Target::Group(self.pid), signal, self.uid);
+        }
     }
 }

@@ -64,6 +64,13 @@ impl Lane {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Changes what has just been read.
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        change(&mut self.buffer)
+    }
+
     /// Reads at most `most` bytes.
     pub fn fill(&mut self, source: impl AsFd, most: usize) -> Filled {
         if !self.wants_read() || most == 0 {

@@ -15,9 +15,9 @@ use crate::environment::Environment;
 use crate::provision::{Ready, provision};
 use crate::reactor::{Event, Interest, Key, Owner, Reactor};
 use crate::sessions::Sessions;
-use crate::signal::{self, Target};
+use crate::signal;
 use crate::start::Base;
-use crate::{spawn, sudo};
+use crate::{keeper, spawn, sudo};
 
 /// Clients that may wait to be taken.
 const BACKLOG: i32 = 128;
@@ -60,7 +60,13 @@ pub fn run(config: &str, environment: impl IntoIterator<Item = (OsString, OsStri
     }
     let listener = listen_for_the_host(&config).map_err(cannot("listen for the host"))?;
     let user = provisioned.as_ref().map_or_else(|_| config.user.clone(), |ready| ready.user.clone());
-    let base = Base { config, user, image: Environment::of_image(environment), nofile };
+    let base = Base {
+        config,
+        user,
+        image: Environment::of_image(environment),
+        nofile,
+        keepers: keeper::is_needed(),
+    };
     let sessions = Sessions::new(&reactor, listener, LISTENER, base, provisioned);
     Init { reactor, signals, sessions, sudo, stopping: false, childless: false }.run()
 }
@@ -94,7 +100,7 @@ impl Init {
                             server.accept();
                         }
                     }
-                    KILL => signal::send(Target::Everyone, libc::SIGKILL, self.sessions.uid()),
+                    KILL => signal::send_everyone(libc::SIGKILL, self.sessions.uid()),
                     LEAVE => return Ok(()),
                     Key { owner: Owner::Session, .. } => self.sessions.event(&mut self.reactor, *event),
                     Key { owner: Owner::Init, .. } => {}
@@ -142,7 +148,7 @@ impl Init {
         if let Some(server) = self.sudo.take() {
             self.reactor.remove(&server);
         }
-        signal::send(Target::Everyone, libc::SIGTERM, self.sessions.uid());
+        signal::send_everyone(libc::SIGTERM, self.sessions.uid());
         self.reactor.after(STOPPING, KILL);
         self.reactor.after(STOPPING + LEAVING, LEAVE);
     }

@@ -11,6 +11,7 @@ mod database;
 pub mod environment;
 mod files;
 pub mod init;
+mod keeper;
 mod provision;
 pub mod pty;
 pub mod reactor;

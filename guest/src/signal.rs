@@ -13,8 +13,6 @@ pub enum Target {
     Process(i32),
     /// A process group.
     Group(i32),
-    /// Every process but the first one.
-    Everyone,
 }
 
 /// A descriptor that becomes readable when the loop has a signal to act on; those signals are blocked from here on.
@@ -58,27 +56,52 @@ pub fn taken(fd: &OwnedFd) -> Vec<i32> {
 
 /// Sends a signal. Where this process lacks `CAP_KILL`, a child that has become `uid` sends it.
 pub fn send(target: Target, signal: i32, uid: u32) {
-    if !(1..=64).contains(&signal) {
-        return;
-    }
     let pid = match target {
         Target::Process(pid) if pid > 0 => pid,
         Target::Group(group) if group > 1 => -group,
-        Target::Everyone => -1,
         Target::Process(_) | Target::Group(_) => return,
     };
-    // SAFETY: plain system call.
-    let sent = unsafe { libc::kill(pid, signal) } == 0;
-    let denied = !sent && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM);
-    // For everyone the call succeeds if one single process could be reached.
-    if !denied && target != Target::Everyone {
+    send_all(&[pid], signal, uid);
+}
+
+/// Sends a signal to every process but the first and those that came from outside: what an engine has started in the
+/// container is none of ours, and a relay has still to tell how its process ended.
+pub fn send_everyone(signal: i32, uid: u32) {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let ours: Vec<i32> =
+        pids.filter(|pid| *pid > 1 && parent(*pid).is_some_and(|parent| parent != 0)).collect();
+    send_all(&ours, signal, uid);
+}
+
+/// The parent's pid; 0 for one that this namespace does not see.
+fn parent(pid: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it stands in parentheses and may contain anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Negative numbers are groups, as for the system call.
+fn send_all(pids: &[i32], signal: i32, uid: u32) {
+    if !(1..=64).contains(&signal) {
+        return;
+    }
+    // SAFETY: plain system calls.
+    let denied = |pid: &&i32| unsafe {
+        libc::kill(**pid, signal) < 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    };
+    let denied: Vec<i32> = pids.iter().filter(denied).copied().collect();
+    if denied.is_empty() {
         return;
     }
     // SAFETY: this process has one thread, and the child calls nothing but system calls before it ends. The loop reaps it.
     unsafe {
         if libc::fork() == 0 {
             if libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0 {
-                libc::kill(pid, signal);
+                for pid in denied {
+                    libc::kill(pid, signal);
+                }
             }
             libc::_exit(0);
         }

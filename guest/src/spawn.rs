@@ -46,6 +46,8 @@ pub struct Command<'a> {
     pub stdio: [BorrowedFd<'a>; 3],
     /// Standard input is a terminal to be controlled by; the process leads a session of its own in any case.
     pub terminal: bool,
+    /// Commands of the terminal's keeper, where the kernel makes one necessary.
+    pub keeper: Option<BorrowedFd<'a>>,
     /// Limit on the user's processes.
     pub nproc: Option<u64>,
     /// Soft limit on open files, to undo the first process's own.
@@ -175,6 +177,10 @@ fn become_program(
         libc::umask(command.umask);
         if let Err(errno) = become_user(&command.identity) {
             return (Step::Identity, errno);
+        }
+        // With the user's rights, and still holding the terminal as standard input.
+        if let Some(commands) = command.keeper {
+            crate::keeper::leave_behind(commands.as_raw_fd());
         }
         let entered = match (command.cwd_fd, &command.cwd) {
             (Some(fd), _) => libc::fchdir(fd.as_raw_fd()),
@@ -319,6 +325,7 @@ mod tests {
             },
             stdio: [null.as_fd(), writer.as_fd(), writer.as_fd()],
             terminal: false,
+            keeper: None,
             nproc: None,
             nofile: Some(77),
             umask: 0o027,

@@ -36,6 +36,8 @@ pub(crate) struct Base {
     pub(crate) image: Environment,
     /// Soft limit on open files before the first process raised its own.
     pub(crate) nofile: Option<u64>,
+    /// Terminals need help of their own here.
+    pub(crate) keepers: bool,
 }
 
 /// A failure of the request itself.
@@ -131,6 +133,7 @@ pub(crate) fn command<'a>(
         identity,
         stdio,
         terminal: matches!(start.streams, Streams::Terminal { .. }),
+        keeper: None,
         nofile: base.nofile,
         umask: 0o022,
     })

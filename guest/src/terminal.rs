@@ -4,11 +4,13 @@ use std::os::fd::OwnedFd;
 
 use podspawn_wire::Window;
 use rustix::net::{Shutdown, shutdown};
-use rustix::termios::{SpecialCodeIndex, tcgetattr};
+use rustix::termios::{SpecialCodeIndex, tcgetattr, tcgetpgrp};
 
 use crate::copy::{Filled, Lane, Watched};
+use crate::keeper::Keeper;
 use crate::pty::{self, Pty};
 use crate::reactor::{Key, Reactor};
+use crate::signal::{Target, send};
 
 /// Most bytes that are still taken from the terminal after the main process has ended: more than a terminal holds, so that
 /// all of its output comes, and an end even where a process in the background writes for ever.
@@ -28,18 +30,20 @@ pub(crate) struct Terminal {
     output: Lane,
     /// Set once the main process has ended: what may still be read.
     left: Option<usize>,
+    keeper: Option<Keeper>,
 }
 
 impl Terminal {
     /// Joins a terminal to the client's socket. Call [`Terminal::pump`] to begin.
-    pub(crate) fn new(pty: Pty, client: OwnedFd, master_key: Key, client_key: Key) -> Self {
+    pub(crate) fn new(pty: Pty, client: OwnedFd, keys: (Key, Key), keeper: Option<Keeper>) -> Self {
         Self {
-            master: Watched::new(pty.master, master_key),
+            master: Watched::new(pty.master, keys.0),
             slave: pty.slave,
-            client: Watched::new(client, client_key),
+            client: Watched::new(client, keys.1),
             input: Lane::default(),
             output: Lane::default(),
             left: None,
+            keeper,
         }
     }
 
@@ -48,20 +52,34 @@ impl Terminal {
         &self.slave
     }
 
-    /// The end that is copied.
-    pub(crate) fn master(&self) -> &OwnedFd {
-        &self.master.fd
+    /// Sends a signal to the foreground group; false if that is not known here.
+    pub(crate) fn signal(&self, signal: i32, uid: u32) -> bool {
+        if let Some(keeper) = &self.keeper {
+            keeper.signal(signal);
+            return true;
+        }
+        let foreground = tcgetpgrp(&self.master.fd);
+        if let Ok(group) = foreground {
+            send(Target::Group(group.as_raw_nonzero().get()), signal, uid);
+        }
+        foreground.is_ok()
     }
 
     /// The client's window changed.
     pub(crate) fn resize(&self, window: Window) {
         // A terminal that does not take a size keeps the one it has.
         let _ = pty::resize(&self.master.fd, window);
+        if let Some(keeper) = &self.keeper {
+            keeper.signal(libc::SIGWINCH);
+        }
     }
 
     /// The main process has ended: take what output is left, then be complete.
     pub(crate) fn finish(&mut self) {
         self.left.get_or_insert(LAST_BYTES);
+        if let Some(keeper) = self.keeper.take() {
+            keeper.dismiss();
+        }
     }
 
     /// Moves what can be moved; true once the main process has ended and all of its output is with the client.
@@ -93,6 +111,10 @@ impl Terminal {
             return false;
         }
         let filled = self.input.fill(&self.client.fd, usize::MAX);
+        if let (Some(keeper), Filled::Some(_)) = (&self.keeper, filled) {
+            let shown = self.input.change(|typed| keeper.filter(&self.slave, typed));
+            self.output.inject(&shown);
+        }
         self.input.drain(&self.master.fd);
         if self.input.ended && self.input.is_empty() && !self.input.told {
             // The client has no more input: say so as a person would, by the terminal's end-of-file character.

@@ -82,6 +82,7 @@ impl Server {
             identity: Identity::root(),
             stdio: [connection.as_fd(); 3],
             terminal: false,
+            keeper: None,
             nproc: None,
             nofile: self.nofile,
             umask: 0o022,

@@ -290,6 +290,13 @@ impl Session {
         }
     }
 
+    /// Waits for the exit of a process whose start has been seen.
+    pub fn finish_started(mut self) -> Exit {
+        let exit = self.exited();
+        self.pull_until(|session| session.open_outputs == 0);
+        exit
+    }
+
     /// Waits for the exit and the end of all output.
     pub fn finish(mut self) -> Ran {
         self.started();

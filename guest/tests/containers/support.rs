@@ -85,7 +85,6 @@ pub fn guest_program() -> &'static Path {
 pub struct Machine {
     pub engine: Engine,
     pub name: String,
-    pub user: User,
 }
 
 /// How a container is to be made.
@@ -145,18 +144,23 @@ impl Plan {
     }
 
     pub fn start(self) -> Machine {
+        let config = serde_json::to_string(&self.config).unwrap();
+        self.start_with(&config)
+    }
+
+    /// With any text for a configuration.
+    pub fn start_with(self, config: &str) -> Machine {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("podspawn-guest-test-{}-{count}", std::process::id());
         let mount = format!("{}:/.podspawn/guest:ro", guest_program().display());
-        let config = serde_json::to_string(&self.config).unwrap();
         let mut args = vec!["run", "-d", "--name", &name, "--hostname", "box", "--user", "0", "-v", &mount];
         args.extend(["--label", "podspawn-guest-test", "--entrypoint", "/.podspawn/guest"]);
         args.extend(["--tmpfs", "/run/podspawn:size=64k,mode=0700"]);
         args.extend(["--tmpfs", "/run/podspawn-user:size=64k,mode=0711"]);
         args.extend(self.options.iter().map(String::as_str));
-        args.extend([&*self.image, "init", &config]);
-        let machine = Machine { engine: self.engine, name: name.clone(), user: self.config.user.clone() };
+        args.extend([&*self.image, "init", config]);
+        let machine = Machine { engine: self.engine, name: name.clone() };
         let made = self.engine.cli(&args);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         machine
