@@ -50,19 +50,21 @@ fn keys_and_job_control_work() {
         session.expect("sleep 1000");
         session.write(b"\x03");
         session.expect("now> ");
-        session.write(b"echo status $?\r");
+        // A space more: what is typed while the shell gets its terminal back may lose its first key.
+        session.write(b" echo status $?\r");
         session.expect("status 130");
         // Ctrl-Z stops it, fg goes on with it.
-        session.write(b"sh -c 'echo u''p; exec cat'\r");
+        session.write(b"sh -c 'echo u''p; while read x; do echo got-$x; done'\r");
         session.expect("up\r\n");
         session.write(b"first\r");
-        session.expect("first\r\nfirst");
+        session.expect("got-first");
         session.write(b"\x1a");
         session.expect("Stopped");
         session.write(b"fg\r");
-        session.expect("exec cat");
-        session.write(b"second\r");
-        session.expect("second\r\nsecond");
+        session.expect("while read");
+        // A line feed ends a line in every mode: the shell may not have given the terminal over yet.
+        session.write(b"second\n");
+        session.expect("got-second");
         session.write(b"\x03");
         session.expect("now> ");
         session.write(b"exit 3\r");
@@ -149,7 +151,7 @@ fn a_hang_up_ends_background_jobs_but_not_what_ignores_it() {
         );
         session.vanish();
         // Waits inside for the one to go, with a limit; the other must still be there.
-        machine.sh("for i in $(seq 300); do pgrep -f 'sleep 54321' >/dev/null || break; sleep 0.1; done");
+        machine.sh("for i in $(seq 300); do pgrep -fx 'sleep 54321' >/dev/null || break; sleep 0.1; done");
         assert_eq!(machine.sh("pgrep -fx 'sleep 54321' || echo gone"), "gone");
         assert_ne!(machine.sh("pgrep -fx 'sleep 65432' || echo gone"), "gone");
         machine.sh("pkill -fx 'sleep 65432'");
