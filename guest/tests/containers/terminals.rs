@@ -46,8 +46,8 @@ fn keys_and_job_control_work() {
         session.expect("now> ");
         session.expect("now> ");
         // Ctrl-C ends the program and not the shell.
-        session.write(b"sleep 1000\r");
-        session.expect("sleep 1000");
+        session.write(b"sh -c 'echo u''p; exec sleep 1000'\r");
+        session.expect("up\r\n");
         session.write(b"\x03");
         session.expect("now> ");
         // A space more: what is typed while the shell gets its terminal back may lose its first key.
