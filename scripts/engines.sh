@@ -15,6 +15,7 @@ for part in common docker docker26 registry podman images; do
     # shellcheck source=/dev/null
     . "$HERE/lib/$part.sh"
 done
+IMAGE_PULL=$REGISTRY/$IMAGE_BUSYBOX
 READY=()
 
 write_env() {

@@ -105,7 +105,7 @@ if [ -n "$socket" ]; then
             answer=$("${sudo[@]}" perl "$ROOT/scripts/lib/engine-http.pl" "$socket" POST \
                 "/images/create?fromImage=${DEFAULT_IMAGE%:*}&tag=${DEFAULT_IMAGE##*:}" 2>&1) || true
             if ! has_image "$DEFAULT_IMAGE"; then
-                say "no registry is reachable ($(sed -n 's/.*"message":"\([^"]*\)".*/\1/p' <<<"$answer" | tail -n1 | cut -c1-120))"
+                say "no registry is reachable ($(sed -nE 's/.*"message":"(([^"\\]|\\.)*)".*/\1/p' <<<"$answer" | tail -n 1 | tr -d '\\'))"
                 say "building the base image $base from the distribution's packages instead"
                 as_root step_base_image "$socket" "$base"
             fi

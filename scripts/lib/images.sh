@@ -117,8 +117,7 @@ load_podman() {
     done
 }
 
-# The smallest image is in the registry too, for pulls.
-IMAGE_PULL=$REGISTRY/$IMAGE_BUSYBOX
+# The smallest image is in the registry too, for pulls, as $IMAGE_PULL.
 push_to_registry() {
     local mark
     mark=$DATA/registry/pushed-$(recipe_id busybox)
