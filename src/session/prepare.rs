@@ -1,8 +1,8 @@
 //! What a container needs of this host before it is made: the guest's program, account files, directories, a filter.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use podspawn_runtimes::{ContainerSpec, Engine, EngineKind, Facts, Labels, Mount, Runtime, Seccomp};
@@ -51,8 +51,13 @@ pub(super) fn seccomp(choice: &SeccompChoice) -> Result<Seccomp, SessionError> {
 }
 
 fn read_profile(path: &Path) -> io::Result<String> {
+    // Non-blocking: a named pipe in its place must not hold anybody up.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
     let mut text = String::new();
-    std::fs::File::open(path)?.take(SECCOMP_MAX).read_to_string(&mut text)?;
+    file.take(SECCOMP_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -40,6 +40,9 @@ fn networking(network: &str, aliases: &[String]) -> NetworkingConfig {
     NetworkingConfig { endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])) }
 }
 
+/// The kernel's usual period of CPU accounting, in microseconds.
+const CPU_PERIOD: i64 = 100_000;
+
 fn host_config(spec: &ContainerSpec) -> HostConfig {
     let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
     for port in &spec.ports {
@@ -54,7 +57,9 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         memory,
         // Without this the same amount could be swapped on top.
         memory_swap: memory,
-        nano_cpus: spec.cpus.map(|cpus| (cpus * 1e9).round() as i64),
+        // Not `nano_cpus`: the engine refuses that above the number of the host's CPUs, a quota it takes.
+        cpu_period: spec.cpus.map(|_| CPU_PERIOD),
+        cpu_quota: spec.cpus.map(|cpus| (cpus * CPU_PERIOD as f64).round() as i64),
         pids_limit: spec.pids_limit,
         network_mode: spec.network.clone(),
         port_bindings: Some(bindings),
