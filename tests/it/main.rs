@@ -9,5 +9,6 @@ mod harness;
 mod attach;
 mod cli;
 mod config;
+mod guest;
 mod lifecycle;
 mod tidy;

@@ -45,7 +45,7 @@ impl Invocation {
     }
 
     /// The command as a person would type it.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut words = vec![self.command.get_program().to_string_lossy().into_owned()];
         words.extend(self.command.get_args().map(|a| a.to_string_lossy().into_owned()));
         words.join(" ")
