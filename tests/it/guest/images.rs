@@ -19,7 +19,7 @@ on_engines! {
     [docker, podman, gvisor]
     fn the_user_id_is_freed_from_another_account(env: Env) {
         create_from(&env, fact("IMAGE_UID1000"));
-        let who = inside(&env, "id -u; id -un; touch file && stat -c '%U %u %g' file . ; sudo -n id -u").ok().out();
+        let who = inside(&env, "id -u; id -un; touch file && find file . -maxdepth 0 -printf '%u %U %G\\n'; sudo -n id -u").ok().out();
         let name = &env.user;
         assert_eq!(who, format!("1000\n{name}\n{name} 1000 1000\n{name} 1000 1000\n0\n"));
         assert_eq!(inside(&env, "grep -c resident /etc/passwd").status(1).out(), "0\n");

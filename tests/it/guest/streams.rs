@@ -53,7 +53,7 @@ on_engines! {
         create(&env);
         let run = inside(&env, "echo e > /dev/stderr; echo o > /dev/stdout").ok();
         assert_eq!((run.out(), run.stderr.as_str()), ("o\n".into(), "e\n"));
-        let links = inside(&env, "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done; ls /proc/self/fd | wc -l").ok().out();
+        let links = inside(&env, "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done; set -- /proc/self/fd/*; echo $#").ok().out();
         let (links, count) = links.trim().rsplit_once('\n').expect("several lines");
         for link in links.lines() {
             assert!(link.starts_with("pipe:") || link.starts_with("socket:"), "{links}");
