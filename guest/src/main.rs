@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match (name.to_str(), args.get(1).and_then(|arg| arg.to_str())) {
         (Some("sudo"), _) => podspawn_guest::sudo::client::main(&args[1..]),
         (_, Some("sudo")) => podspawn_guest::sudo::client::main(&args[2..]),
-        (_, Some(podspawn_guest::sudo::MONITOR)) => podspawn_guest::sudo::monitor::main(),
+        (_, Some(podspawn_guest::sudo::MONITOR)) => podspawn_guest::sudo::monitor::main(&args[2..]),
         (Some("sftp-server"), _) => podspawn_guest::sftp::main(&args[1..]),
         (_, Some("sftp-server")) => podspawn_guest::sftp::main(&args[2..]),
         (_, Some("init")) => init(args.get(2)),

@@ -132,7 +132,7 @@ fn connect() -> io::Result<Channel> {
 fn execute(run: Run) -> io::Result<End> {
     let channel = match connect() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Ok(End::Refused("only the user of this machine may use it".into()));
+            return Ok(End::Refused(super::NOT_ALLOWED.into()));
         }
         other => other?,
     };
@@ -169,7 +169,7 @@ fn execute(run: Run) -> io::Result<End> {
         groups: rustix::process::getgroups()?.iter().map(|group| group.as_raw()).collect(),
         terminal,
     };
-    channel.send(&ToHelper::Request(Box::new(request)), &descriptors)?;
+    channel.send_signed(&ToHelper::Request(Box::new(request)), &descriptors)?;
     let (pid, keys_dead, master) = match channel.receive()? {
         Some((FromHelper::Started { pid, keys_dead }, mut descriptors)) => {
             (pid, keys_dead, descriptors.pop())

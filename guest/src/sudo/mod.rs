@@ -23,3 +23,6 @@ const SOCKET: &str = "sudo.sock";
 
 /// Name under which the guest's program is the root helper.
 pub const MONITOR: &str = "sudo-monitor";
+
+/// What others are told.
+const NOT_ALLOWED: &str = "only the user of this machine may use it";

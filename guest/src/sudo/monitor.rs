@@ -19,11 +19,10 @@ use rustix::termios::{
     OptionalActions, OutputModes, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetpgrp,
 };
 
-use super::keys;
-use super::peer;
 use super::plan::{Directory, Plan, look_up, plan};
 use super::protocol::{Channel, FromHelper, Request, Terminal, ToHelper};
 use super::signals::{self, Signals};
+use super::{NOT_ALLOWED, keys};
 use crate::database::Database;
 use crate::pty::Pty;
 use crate::signal::{Target, send};
@@ -32,29 +31,34 @@ use crate::{pty, spawn};
 /// How long `sudo` has to say what it wants, in seconds.
 const REQUEST_DEADLINE: u64 = 10;
 
-/// Serves the connection on standard input.
-pub fn main() -> ExitCode {
+/// Serves the connection on standard input; the argument is the user id, besides root's, that may call.
+pub fn main(args: &[OsString]) -> ExitCode {
     spawn::close_inherited();
-    match serve() {
+    let allowed = args.first().and_then(|arg| arg.to_str()?.parse().ok()).unwrap_or(0);
+    match serve(allowed) {
         Ok(()) => ExitCode::SUCCESS,
         // Who would read a line has just gone away.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn serve() -> io::Result<()> {
+fn serve(allowed: u32) -> io::Result<()> {
     // Above the standard streams, which the command's own replace.
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let caller = peer::user(&socket)?;
     let deadline = Some(std::time::Duration::from_secs(REQUEST_DEADLINE));
     rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, deadline)?;
     let channel = Channel::new(socket);
-    let Some((ToHelper::Request(request), descriptors)) = channel.receive()? else {
+    channel.expect_signed()?;
+    let Some((ToHelper::Request(request), attached)) = channel.receive_signed()? else {
         return Ok(());
     };
     rustix::net::sockopt::set_socket_timeout(&channel, rustix::net::sockopt::Timeout::Recv, None)?;
     let refuse = |text: String| channel.send(&FromHelper::Refused(text), &[]);
-    let Some(given) = Given::sort(&request, descriptors) else {
+    // The first process has looked at who connected; gVisor tells it its own ids there, but checks those of a message.
+    let Some(caller) = attached.sender.filter(|(uid, _)| *uid == 0 || *uid == allowed) else {
+        return refuse(NOT_ALLOWED.into());
+    };
+    let Some(given) = Given::sort(&request, attached.descriptors) else {
         return refuse("the request does not carry what it names".into());
     };
     match prepare(&channel, &request, caller, &given) {

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// User and group id of the peer when it connected. Its pid is left out: it may be one that this namespace does not see.
-pub(super) fn user(socket: impl AsFd) -> io::Result<(u32, u32)> {
+/// The peer as it was when it connected; its pid is 0 where this namespace does not see it.
+pub(super) fn of(socket: impl AsFd) -> io::Result<libc::ucred> {
     let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes into a live local of that size.
@@ -20,7 +20,7 @@ pub(super) fn user(socket: impl AsFd) -> io::Result<(u32, u32)> {
     if asked < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok((peer.uid, peer.gid))
+    Ok(peer)
 }
 
 #[cfg(test)]
@@ -28,7 +28,8 @@ mod tests {
     #[test]
     fn the_peer_of_a_pair_is_this_process() {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        let expected = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        assert_eq!(super::user(&one).unwrap(), expected);
+        let peer = super::of(&one).unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert_eq!((peer.pid, peer.uid), (pid, rustix::process::getuid().as_raw()));
     }
 }

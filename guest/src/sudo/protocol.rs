@@ -9,7 +9,7 @@ use podspawn_wire::Exit;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    SendFlags, UCred,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 const MAX_MESSAGE: usize = 8 * 1024 * 1024;
 /// Working directory, terminal, three streams.
 const MAX_DESCRIPTORS: usize = 5;
+/// Room for what comes beside a message.
+const CONTROL: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS), ScmCredentials(1));
 
 /// A name and a value of an environment.
 pub(super) type Variable = (Vec<u8>, Vec<u8>);
@@ -139,6 +141,14 @@ pub(super) enum FromHelper {
     Refused(String),
 }
 
+/// What came beside a message.
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// User and group of the sender.
+    pub(super) sender: Option<(u32, u32)>,
+}
+
 /// One end of the conversation. Reads never take more than one message, so that the socket can be waited for.
 #[derive(Debug)]
 pub(super) struct Channel(OwnedFd);
@@ -150,6 +160,29 @@ impl Channel {
 
     /// Sends a message; waits for room.
     pub(super) fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.transmit(message, descriptors, None)
+    }
+
+    /// Sends a message with who sends it, which the kernel vouches for.
+    pub(super) fn send_signed(
+        &self,
+        message: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let sender = UCred {
+            pid: rustix::process::getpid(),
+            uid: rustix::process::getuid(),
+            gid: rustix::process::getgid(),
+        };
+        self.transmit(message, descriptors, Some(sender))
+    }
+
+    fn transmit(
+        &self,
+        message: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+        sender: Option<UCred>,
+    ) -> io::Result<()> {
         let body = postcard::to_allocvec(message).map_err(io::Error::other)?;
         if body.len() > MAX_MESSAGE {
             return Err(io::Error::from(Errno::TOOBIG));
@@ -159,11 +192,16 @@ impl Channel {
         let bytes = [&length[..], &body].concat();
         let mut sent = 0;
         while sent < bytes.len() {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+            let mut space = [MaybeUninit::uninit(); CONTROL];
             let mut control = SendAncillaryBuffer::new(&mut space);
             if sent == 0
                 && !descriptors.is_empty()
                 && !control.push(SendAncillaryMessage::ScmRights(descriptors))
+            {
+                return Err(io::Error::from(Errno::INVAL));
+            }
+            if let Some(sender) = sender.filter(|_| sent == 0)
+                && !control.push(SendAncillaryMessage::ScmCredentials(sender))
             {
                 return Err(io::Error::from(Errno::INVAL));
             }
@@ -183,9 +221,19 @@ impl Channel {
 
     /// Waits for a message; none at the end.
     pub(super) fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
-        let mut descriptors = Vec::new();
+        Ok(self.receive_signed()?.map(|(message, attached)| (message, attached.descriptors)))
+    }
+
+    /// Lets [`Channel::receive_signed`] tell who sent a message. No peer outside this pid namespace may send one.
+    pub(super) fn expect_signed(&self) -> io::Result<()> {
+        Ok(rustix::net::sockopt::set_socket_passcred(&self.0, true)?)
+    }
+
+    /// As [`Channel::receive`], with all that came beside the message.
+    pub(super) fn receive_signed<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Attached)>> {
+        let mut attached = Attached::default();
         let mut length = [0; 4];
-        if !self.fill(&mut length, &mut descriptors)? {
+        if !self.fill(&mut length, &mut attached)? {
             return Ok(None);
         }
         let length = u32::from_be_bytes(length) as usize;
@@ -193,18 +241,18 @@ impl Channel {
             return Err(io::Error::from(Errno::TOOBIG));
         }
         let mut body = vec![0; length];
-        if length > 0 && !self.fill(&mut body, &mut descriptors)? {
+        if length > 0 && !self.fill(&mut body, &mut attached)? {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
         let message = postcard::from_bytes(&body).map_err(io::Error::other)?;
-        Ok(Some((message, descriptors)))
+        Ok(Some((message, attached)))
     }
 
     /// False at the end before the first byte.
-    fn fill(&self, bytes: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<bool> {
+    fn fill(&self, bytes: &mut [u8], attached: &mut Attached) -> io::Result<bool> {
         let mut filled = 0;
         while filled < bytes.len() {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+            let mut space = [MaybeUninit::uninit(); CONTROL];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let message = rustix::net::recvmsg(
                 &self.0,
@@ -219,8 +267,12 @@ impl Channel {
                 Err(error) => return Err(error.into()),
             };
             for part in control.drain() {
-                if let RecvAncillaryMessage::ScmRights(received) = part {
-                    descriptors.extend(received);
+                match part {
+                    RecvAncillaryMessage::ScmRights(received) => attached.descriptors.extend(received),
+                    RecvAncillaryMessage::ScmCredentials(sender) => {
+                        attached.sender.get_or_insert((sender.uid.as_raw(), sender.gid.as_raw()));
+                    }
+                    _ => {}
                 }
             }
             if count == 0 {
@@ -269,6 +321,16 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn a_signed_message_tells_its_sender() {
+        let (client, helper) = pair();
+        helper.expect_signed().unwrap();
+        client.send_signed(&ToHelper::Signal(2), &[]).unwrap();
+        let (_, attached) = helper.receive_signed::<ToHelper>().unwrap().unwrap();
+        let expected = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        assert_eq!((attached.sender, attached.descriptors.len()), (Some(expected), 0));
     }
 
     #[test]

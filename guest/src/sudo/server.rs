@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::protocol::{Channel, FromHelper};
-use super::{MONITOR, SOCKET, peer};
+use super::{MONITOR, NOT_ALLOWED, SOCKET, peer};
 use crate::spawn::{self, Command, Identity};
 
 /// Connections that may wait to be accepted.
@@ -60,9 +60,10 @@ impl Server {
     }
 
     fn serve(&self, connection: OwnedFd) {
-        let Ok((uid, _)) = peer::user(&connection) else { return };
-        if uid != 0 && uid != self.uid {
-            return refuse(connection, "only the user of this machine may use it");
+        // A peer without a pid here is none of this container's processes.
+        let Ok(peer) = peer::of(&connection) else { return };
+        if peer.pid == 0 || peer.uid != 0 && peer.uid != self.uid {
+            return refuse(connection, NOT_ALLOWED);
         }
         if let Err(error) = self.start(&connection) {
             refuse(connection, &format!("no further process can be had: {error}"));
@@ -75,7 +76,7 @@ impl Server {
         // How the start went is seen on the connection, which the helper answers or closes.
         spawn::spawn(&Command {
             programs: vec![PROGRAM.to_owned()],
-            argv: vec![name("podspawn-guest")?, name(MONITOR)?],
+            argv: vec![name("podspawn-guest")?, name(MONITOR)?, name(&self.uid.to_string())?],
             env: self.env.clone(),
             cwd: Some(name("/")?),
             cwd_fd: None,
