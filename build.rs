@@ -61,8 +61,11 @@ fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, String> {
     }
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
     flags.push(format!("--remap-path-prefix={}=podspawn", root.display()));
-    if let Some(home) = env::var_os("CARGO_HOME") {
-        flags.push(format!("--remap-path-prefix={}=cargo", Path::new(&home).display()));
+    // The program must not tell where it was built.
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let usual = env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    if let Some(home) = cargo_home.or(usual) {
+        flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
     }
     cargo
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))

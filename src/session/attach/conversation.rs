@@ -12,7 +12,7 @@ use rustix::net::Shutdown;
 use super::agent::{AgentDoor, Asked};
 use super::crossing::Passable;
 use super::plumbing::{self, Plumbing};
-use super::pump::{Ended, Pump};
+use super::pump::{Ended, Pump, PumpError};
 use super::{AttachError, AttachRequest};
 use crate::system::signals::{self, Signal, Signals};
 use crate::system::terminal::{self, RawMode};
@@ -149,7 +149,7 @@ impl<'a> Conversation<'a> {
                 break;
             }
             let events = self.wait()?;
-            if events.is_empty() && self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if events.is_empty() && self.limit() == Some(Duration::ZERO) {
                 match self.phase {
                     Phase::Ending(_) => break,
                     _ => return Err(AttachError::Guest(WireError::TimedOut)),
@@ -265,10 +265,13 @@ impl<'a> Conversation<'a> {
         let ending = matches!(self.phase, Phase::Ending(_));
         let Some(pump) = self.stream(stream) else { return Ok(()) };
         let waited = pump.waits_for_source();
-        let end = pump.run().map_err(AttachError::io(match stream {
-            Stream::Stdin => "read standard input",
-            Stream::Stdout | Stream::Stderr => "read the machine's output",
-        }))?;
+        let end = pump.run().map_err(|error| match (stream, error) {
+            (Stream::Stdin, PumpError::Read(errno)) => AttachError::io("read standard input")(errno),
+            (Stream::Stdin, PumpError::Write(errno)) => AttachError::io("write the machine's input")(errno),
+            (_, PumpError::Read(errno)) => AttachError::io("read the machine's output")(errno),
+            (Stream::Stdout, PumpError::Write(errno)) => AttachError::io("write standard output")(errno),
+            (Stream::Stderr, PumpError::Write(errno)) => AttachError::io("write standard error")(errno),
+        })?;
         if ending && !waited && self.terminal.is_some() {
             // It goes on: the next piece has its own time.
             self.deadline = Some(Instant::now() + LAST_OUTPUT);

@@ -95,6 +95,16 @@ impl End {
         }
     }
 
+    /// What an error in writing means.
+    fn failed(&self, errno: Errno) -> Result<Moved, PumpError> {
+        match errno {
+            Errno::PIPE | Errno::CONNRESET => Ok(Moved::SinkGone),
+            // A terminal that was hung up.
+            Errno::IO if self.file_type == FileType::CharacterDevice => Ok(Moved::SinkGone),
+            errno => Err(PumpError::Write(errno)),
+        }
+    }
+
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         match self.access {
             Access::Socket => rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
@@ -129,6 +139,15 @@ pub(super) enum Ended {
     Source,
     /// Nobody takes it any more.
     Sink,
+}
+
+/// What the system refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PumpError {
+    /// Reading from the source.
+    Read(Errno),
+    /// Writing to the sink, for another reason than that nobody reads there any more (a full disk).
+    Write(Errno),
 }
 
 /// Copies from its source to its sink.
@@ -217,8 +236,8 @@ impl Pump {
         Ok(())
     }
 
-    /// Moves what can be moved now. An error is one of reading: a sink that fails has ended.
-    pub(super) fn run(&mut self) -> Result<Option<Ended>, Errno> {
+    /// Moves what can be moved now.
+    pub(super) fn run(&mut self) -> Result<Option<Ended>, PumpError> {
         for _ in 0..ROUNDS {
             if self.left == Some(0) || self.source_ended {
                 self.source_ended = true;
@@ -240,7 +259,7 @@ impl Pump {
         self.written < self.buffer.len()
     }
 
-    fn splice(&mut self) -> Result<Moved, Errno> {
+    fn splice(&mut self) -> Result<Moved, PumpError> {
         if !self.source_ready || !self.sink_ready {
             return Ok(Moved::Nothing);
         }
@@ -261,19 +280,19 @@ impl Pump {
                 self.source_ready = false;
                 self.sink_ready = false;
                 if let Some(left) = self.left {
-                    self.drain()?;
+                    self.drain().map_err(PumpError::Read)?;
                     self.left = self.left.min(Some(left));
                 }
                 return Ok(if self.left == Some(0) { Moved::Some } else { Moved::Nothing });
             }
             // Opened for appending, or a file system that cannot.
             Err(Errno::INVAL) => self.splices = false,
-            Err(_) => return Ok(Moved::SinkGone),
+            Err(errno) => return self.sink.failed(errno),
         }
         Ok(Moved::Some)
     }
 
-    fn copy(&mut self) -> Result<Moved, Errno> {
+    fn copy(&mut self) -> Result<Moved, PumpError> {
         if !self.has_buffered() {
             if self.source_ended || !self.source_ready {
                 return Ok(Moved::Nothing);
@@ -296,7 +315,7 @@ impl Pump {
                     self.source_ended = self.left.is_some();
                     return Ok(if self.source_ended { Moved::Some } else { Moved::Nothing });
                 }
-                Err(errno) => return Err(errno),
+                Err(errno) => return Err(PumpError::Read(errno)),
             }
             if self.source_ended {
                 return Ok(Moved::Some);
@@ -316,7 +335,7 @@ impl Pump {
                 self.sink_ready = false;
                 Ok(Moved::Nothing)
             }
-            Err(_) => Ok(Moved::SinkGone),
+            Err(errno) => self.sink.failed(errno),
         }
     }
 

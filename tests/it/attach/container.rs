@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use podspawn::session::attach::{AttachError, GuestError};
 use podspawn::state::AttachWay;
-use podspawn_wire::{Exit, FailureKind, Program, RunAs};
+use podspawn_runtimes::Mount;
+use podspawn_wire::{Exit, FailureKind, GUEST_DIR, Program, RunAs};
 
 use super::machine::Machine;
 use super::stand_in::{PATIENCE, attach_with, input};
@@ -251,7 +252,7 @@ fn a_terminal(machine: &Machine, way: AttachWay) {
         shown
     });
     let line = "tty; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo $TERM; trap 'echo caught; exit 9' INT; \
-        echo sleeping; sleep 300 & wait";
+        echo sleeping; sleep 60 & wait";
     let exit = machine.attach_to(way, line, Some(&slave), &slave, &slave, Some("vt100"));
     assert_eq!(exit.unwrap(), Exit::Code(9));
     drop(slave);
@@ -281,6 +282,26 @@ fn the_direct_way_is_found_where_it_is_open_and_the_engines_where_it_is_not() {
     assert_eq!(Machine::on(EngineName::Docker).found, AttachWay::Direct);
     assert_eq!(Machine::on(EngineName::Podman).found, AttachWay::Direct);
     assert_eq!(Machine::on(EngineName::Gvisor).found, AttachWay::Engine);
+}
+
+#[test]
+fn a_socket_in_a_directory_of_the_hosts_leads_to_the_guest_too() {
+    // As for a user who may not look into a container: the guest's socket lies in a directory of theirs.
+    let place = super::stand_in::Place::new();
+    let dir = place.file("");
+    let mut machine = Machine::with(EngineName::Docker, |spec| {
+        spec.mounts.retain(|mount| !matches!(mount, Mount::Tmpfs { target, .. } if target == GUEST_DIR));
+        spec.mounts.push(Mount::Bind { source: dir.clone(), target: GUEST_DIR.into(), read_only: false });
+        spec.entrypoint[2] = spec.entrypoint[2].replace(r#""socket_uid":null"#, r#""socket_uid":0"#);
+    });
+    machine.address.socket_dir = Some(dir.to_str().unwrap().to_owned());
+    let attached = machine.sh(AttachWay::Direct, "echo here");
+    assert_eq!(text(&attached.stdout), "here\n", "{:?}", attached.outcome);
+    // Whatever the container puts there, nothing of the host is reached by it.
+    let line = "cd /run/podspawn && rm guest.sock && ln -s /var/run/docker.sock guest.sock";
+    machine.root(AttachWay::Direct, line).outcome.unwrap();
+    let outcome = machine.sh(AttachWay::Direct, "true").outcome;
+    assert!(matches!(outcome, Err(AttachError::NotTheGuest(_) | AttachError::NoGuest(_))), "{outcome:?}");
 }
 
 #[test]

@@ -6,5 +6,6 @@
 mod container;
 mod hostile;
 mod machine;
+mod signals;
 mod stand_in;
 mod streams;

@@ -336,6 +336,24 @@ fn a_consumer_that_goes_away_is_noticed_inside() {
 }
 
 #[test]
+fn a_full_disk_on_this_side_is_an_error_and_not_a_reader_that_has_gone() {
+    let place = Place::new();
+    let guest = place.guest(|mut guest| {
+        let (_, mut descriptors) = guest.start();
+        rustix::io::write(descriptors.remove(1), b"does not fit").unwrap();
+        guest.hear().is_none()
+    });
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let outcome = attach_direct(&place.address(), &request(full.as_fd(), full.as_fd()));
+    assert!(
+        matches!(&outcome, Err(AttachError::Io { action: "write standard output", source })
+            if source.kind() == std::io::ErrorKind::StorageFull),
+        "{outcome:?}"
+    );
+    assert!(guest.join().unwrap(), "the guest sees its client go");
+}
+
+#[test]
 fn a_process_that_closes_its_input_does_not_end_the_session() {
     let place = Place::new();
     let guest = place.guest(|mut guest| {
