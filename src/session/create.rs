@@ -133,7 +133,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         record.container_id = self.make_container(record, engine, &container).await?;
         check(cancel)?;
-        engine.start_container(&record.container_id).await?;
+        self.start(record, engine).await?;
         check(cancel)?;
         *record = self.make_ready(record.clone(), engine, report, cancel).await?;
         Ok(())
@@ -180,6 +180,24 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             tracing::warn!(container = container.name, "{warning}");
         }
         Ok(created.id)
+    }
+
+    /// Starts a session's container. A network of the same name that an engine made late, for a process that was dead by
+    /// then, makes Docker refuse: it finds a container's network by its name.
+    pub(super) async fn start(&self, record: &SessionRecord, engine: &Runtime) -> Result<(), SessionError> {
+        let Err(error) = engine.start_container(&record.container_id).await else { return Ok(()) };
+        let name = record.key.network_name();
+        let mut removed = 0;
+        for found in engine.networks(&self.installation()).await? {
+            if found.name == name && self.is_orphan(&found.labels) {
+                engine.remove_network(&found.id).await?;
+                removed += 1;
+            }
+        }
+        match removed {
+            0 => Err(error.into()),
+            _ => Ok(engine.start_container(&record.container_id).await?),
+        }
     }
 
     /// Removes what a dead process of this installation left under a container's name; fails if it is anybody else's.

@@ -89,7 +89,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             ContainerState::Created | ContainerState::Exited if purpose == Purpose::Tidy => Ok(Some(record)),
             ContainerState::Created | ContainerState::Exited => {
                 report.step(Step::Restarting { container: &record.container_name });
-                engine.start_container(&record.container_id).await?;
+                self.start(&record, engine).await?;
                 self.make_ready(record, engine, report, cancel).await.map(Some)
             }
         }

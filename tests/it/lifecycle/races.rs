@@ -122,6 +122,33 @@ fn a_name_that_the_engine_still_keeps_for_a_dead_process_is_waited_for_and_freed
 }
 
 #[test]
+fn a_network_that_the_engine_made_late_for_a_dead_process_does_not_keep_the_container_from_starting() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, fake) = lab.process();
+        let spec = machine("ann", "web");
+        let (name, installation) = (spec.key.network_name(), core.store.installation().to_owned());
+        let world = lab.fake.clone();
+        // Docker finds the container's network by its name.
+        fake.fail(At::Named("start_container", 1), When::Before, move || {
+            world.change(|world| {
+                let mut late = world.networks[0].clone();
+                late.id = "late".into();
+                late.labels.insert("podspawn-session".into(), "of the dead process".into());
+                world.networks.push(late);
+            });
+            let message = "network is ambiguous (2 matches found on name)".into();
+            EngineError::Engine { action: "start container".into(), status: Some(400), message }
+        });
+        let made = try_acquire(&core, &spec).await.expect("made").session;
+        let networks = lab.fake.world().networks;
+        assert_eq!(networks.len(), 1);
+        assert_eq!((&networks[0].id, &networks[0].name), (&made.record.network_id, &name));
+        assert_eq!(networks[0].labels["podspawn-installation"], installation);
+    });
+}
+
+#[test]
 fn nobody_waits_for_a_pull_of_the_same_user() {
     let lab = Lab::new();
     drive(async {
