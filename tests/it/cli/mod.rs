@@ -1,4 +1,20 @@
 //! Stories of the command line, one file per command.
 
+mod bad_input;
+mod cleanup;
+mod create;
+mod doctor;
+mod exec;
+mod help;
+mod interrupt;
+mod list;
+mod log;
+mod no_engine;
+mod pull;
+mod rm;
+mod run;
+mod shell;
+mod stop;
 mod terminal;
+mod verify_image;
 mod version;

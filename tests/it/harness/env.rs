@@ -76,6 +76,17 @@ impl Env {
         env
     }
 
+    /// As an account that may use no engine of this host.
+    pub fn as_an_outsider() -> Self {
+        let mut env = Self::without_engine();
+        let runtime_dir = env.directory().join("run").display().to_string();
+        let nobody = Account { name: "nobody".into(), uid: 65534, gid: 65534, runtime_dir };
+        env.variables.insert("XDG_RUNTIME_DIR".into(), nobody.runtime_dir.clone());
+        env.account = Some(nobody);
+        env.settle();
+        env
+    }
+
     /// Gives the home to the account that will use it, and a program that it may execute.
     fn settle(&self) {
         let Some(account) = &self.account else { return };

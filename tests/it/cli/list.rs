@@ -1,0 +1,92 @@
+//! `podspawn list` and `podspawn status`
+
+use crate::harness::{Env, json};
+
+on_engines! {
+    [docker, podman, gvisor]
+    fn machines_are_listed_by_name_and_counted(env: Env) {
+        assert_eq!(env.podspawn(["list"]).run().ok().out(), "No machines.\n");
+        assert_eq!(json::parse(&env.podspawn(["list", "--output", "json"]).run().ok()), serde_json::json!([]));
+        let label = env.engine.expect("an engine").label();
+        assert_eq!(
+            env.podspawn(["status"]).run().ok().out(),
+            format!("Sessions:    0 total (0 running, 0 grace)\nConnections: 0 active\nContainers:  0 in {label}\n")
+        );
+
+        for name in ["web", "api"] {
+            let _ = env.podspawn(["create", name]).run().ok();
+        }
+        let out = env.podspawn(["list"]).run().ok().out();
+        let rows: Vec<Vec<&str>> =
+            out.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect();
+        assert_eq!(rows[0], ["NAME", "STATUS", "BRANCH", "IMAGE", "AGE"]);
+        assert_eq!(rows[1][..4], ["api", "running", "-", &env.image]);
+        assert_eq!(rows[2][..4], ["web", "running", "-", &env.image]);
+        assert_eq!(rows.len(), 3);
+
+        let run = env.podspawn(["list", "--output", "json"]).run().ok();
+        let all = json::parse(&run);
+        let api = all.as_array().expect("a list").iter().find(|row| row["name"] == "api").expect("api");
+        assert_eq!(api["user"], env.user.as_str());
+        assert_eq!(api["status"], "running");
+        assert_eq!(api["alive"], true);
+        assert_eq!(api["connections"], 0);
+        assert_eq!(api["container"], env.container("api").as_str());
+        assert_eq!(api["kind"], "machine");
+        assert_eq!(api["expires_at"], serde_json::Value::Null);
+
+        // Somebody inside is a connection.
+        let mut terminal = env.terminal(["shell", "api"]);
+        terminal.expect(&format!("{}@api", env.user));
+        let status = json::parse(&env.podspawn(["status", "--output", "json"]).run().ok());
+        assert_eq!(status["sessions"], 2);
+        assert_eq!(status["running"], 2);
+        assert_eq!(status["connections"], 1);
+        assert_eq!(status["containers"], 2);
+        let metrics = env.podspawn(["status", "--prometheus"]).run().ok().out();
+        assert!(metrics.contains("# TYPE podspawn_connections_total gauge\npodspawn_connections_total 1\n"), "{metrics}");
+        terminal.line("exit");
+        let _ = terminal.wait();
+        assert!(env.podspawn(["status"]).run().ok().out().contains("Connections: 0 active\n"));
+        // The engine may have containers of others: at least our own are counted.
+        let checked = json::parse(&env.podspawn(["status", "--check", "--output", "json"]).run().ok());
+        assert!(checked["containers"].as_u64().expect("a number") >= 2, "{checked}");
+    }
+}
+
+#[test]
+fn a_list_on_a_terminal_has_colours_unless_they_are_unwanted() {
+    let env = Env::on(crate::harness::EngineName::Docker);
+    let _ = env.podspawn(["create", "dev"]).run().ok();
+    let (_, screen) = env.terminal(["list"]).wait();
+    assert!(screen.contains("\x1b[32mrunning\x1b[0m"), "{screen:?}");
+    let (_, screen) = env.podspawn(["list"]).var("NO_COLOR", "1").terminal(24, 80).wait();
+    assert!(screen.contains("running") && !screen.contains('\x1b'), "{screen:?}");
+}
+
+#[test]
+fn a_server_lists_sessions_by_user_and_project() {
+    let env = Env::without_engine();
+    let state = env.directory().join("state");
+    std::fs::create_dir(&state).expect("mkdir");
+    let config = env.directory().join("server.yaml");
+    let text = format!(
+        "state:\n  db_path: {0}/state.db\n  lock_dir: {0}/locks\n  homes_dir: {0}/homes\n",
+        state.display()
+    );
+    std::fs::write(&config, text).expect("write");
+    let config = config.to_str().expect("a path");
+    assert_eq!(env.podspawn(["--config", config, "list"]).run().ok().out(), "No active sessions.\n");
+    let run = env.podspawn(["--config", config, "stop", "alice@backend"]).run().status(1);
+    assert!(run.stderr.starts_with("Error: no active session for alice@backend\n"), "{}", run.stderr);
+}
+
+#[test]
+fn a_report_that_nobody_reads_is_no_error() {
+    let env = Env::without_engine();
+    let program = crate::harness::system::podspawn();
+    let run = env.program("sh", ["-c", &format!("{} status | true", program.display())]).run().ok();
+    assert_eq!(run.stderr, "");
+    let run = env.program("sh", ["-c", &format!("{} status > /dev/full", program.display())]).run().status(1);
+    assert!(run.stderr.starts_with("Error: failed to write the output: "), "{}", run.stderr);
+}
