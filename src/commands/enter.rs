@@ -3,7 +3,7 @@
 use podspawn_wire::Program;
 
 use super::explain;
-use crate::command_error::CommandError;
+use crate::command_error::{CommandError, ErrorKind};
 use crate::exit::{self, Exit};
 use crate::local::{Context, EnterError, Machine, Streams};
 use crate::session::attach::AttachError;
@@ -39,6 +39,7 @@ pub(super) fn enter(
         stderr: stdio.stderr(),
     };
     let ended = context.enter(&machine.session, program, streams);
+    let key = machine.session.record.key.clone();
     let left = machine.leave().map_err(|error| explain(context, error));
     if let Err(error) = left {
         // The program's end is the answer; that something is left must be known nevertheless.
@@ -50,6 +51,13 @@ pub(super) fn enter(
         // Whoever sent the signal knows.
         Err(EnterError::Attach(error @ AttachError::Interrupted(_))) => {
             Ok(Exit::Session(error.status().unwrap_or(exit::FAILURE)))
+        }
+        // However the end of the machine was noticed, that is what happened.
+        Err(EnterError::Attach(AttachError::Lost | AttachError::Stopped | AttachError::NotRunning(_)))
+            if !context.is_running(&key).unwrap_or(true) =>
+        {
+            let text = format!("the machine `{}` was stopped", key.project());
+            Err(CommandError::new(ErrorKind::State, text))
         }
         Err(error) => Err(error.into()),
     }

@@ -9,7 +9,13 @@ use crate::harness::{EngineName, Env};
 #[track_caller]
 fn refused(env: &Env, name: &str, told: &str) {
     for command in ["run", "create", "shell", "stop", "rm"] {
-        let run = env.podspawn([command, "--", name]).run().status(1);
+        let run = match (command, name.starts_with('-')) {
+            // Behind `--` stands the command to run.
+            ("run", true) => continue,
+            (_, true) => env.podspawn([command, "--", name]),
+            (_, false) => env.podspawn([command, name]),
+        };
+        let run = run.run().status(1);
         let mut lines = run.stderr.lines();
         let first = lines.next().unwrap_or_default();
         assert!(

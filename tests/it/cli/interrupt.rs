@@ -20,7 +20,7 @@ on_engines! {
                 let _ = env.podspawn(["stop", "dev"]).run().ok();
             } else {
                 assert_eq!(status, 130, "{screen}");
-                assert!(screen.contains("Error: interrupted"), "{screen}");
+                assert!(screen.contains("interrupted"), "{screen}");
             }
             assert_eq!(env.objects(), Vec::<String>::new(), "after {moment:?}");
             assert_eq!(env.podspawn(["list", "--output", "json"]).run().ok().out().trim(), "[]");

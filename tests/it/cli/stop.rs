@@ -26,7 +26,7 @@ on_engines! {
         let _ = env.podspawn(["stop", "dev"]).run().ok();
         let (status, screen) = terminal.wait();
         assert_ne!(status, 0, "{screen}");
-        assert!(screen.contains("Error: the machine stopped"), "{screen}");
+        assert!(screen.contains("the machine `dev` was stopped"), "{screen}");
     }
 }
 
