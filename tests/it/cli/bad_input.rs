@@ -36,7 +36,7 @@ fn a_name_that_is_none_is_refused_with_the_rule_that_it_breaks() {
     refused(&env, "a/b", "must not contain `/`");
     refused(&env, "-rf", "must not begin with `-`");
     refused(&env, "a\x1b]0;x\x07", "control character");
-    refused(&env, "Dev", "lower");
+    refused(&env, "Dev", "capital letters");
     refused(&env, &"a".repeat(200), "200 characters");
     assert_eq!(env.objects(), Vec::<String>::new());
     assert!(
