@@ -78,13 +78,15 @@ start_daemon() {
     echo "$! $(start_time $!)" >"$RUN/$name.pid"
 }
 
-# stop_daemon NAME [SECONDS]: asks it to end, waits, then insists.
+# stop_daemon NAME [SECONDS]: asks it and its children to end, waits, then insists.
 stop_daemon() {
     local pid
     pid=$(daemon_pid "$1") || { rm -f "$RUN/$1.pid"; return 0; }
     say "stopping $1 (pid $pid)"
-    kill -TERM "$pid" 2>/dev/null || true
-    timeout "${2:-30}" tail --pid="$pid" -s 0.1 -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
+    # it leads a process group of its own: some daemons go on as a child that does not hear of its parent's end
+    kill -TERM -- "-$pid" 2>/dev/null || true
+    timeout "${2:-30}" tail --pid="$pid" -s 0.1 -f /dev/null || true
+    kill -KILL -- "-$pid" 2>/dev/null || true
     rm -f "$RUN/$1.pid"
 }
 

@@ -77,8 +77,14 @@ podman_start() {
     podman_prepare
     if ! version=$(docker_answers "$PODMAN_SOCKET"); then
         say "starting rootless Podman's service as $PODMAN_USER on $PODMAN_SOCKET, log in $LOG/podman.log"
-        stop_daemon podman
+        stop_daemon podman 5
         rm -f "$PODMAN_SOCKET"
+        # the process that held the account's user namespace was killed: Podman wants to be told
+        local pause
+        pause=$(cat "$PODMAN_RUNTIME_DIR/libpod/tmp/pause.pid" 2>/dev/null || true)
+        if [ -n "$pause" ] && ! kill -0 "$pause" 2>/dev/null; then
+            podman_cli system migrate >>"$LOG/podman.log" 2>&1 || die_with_log "Podman cannot begin anew" "$LOG/podman.log"
+        fi
         start_daemon podman "${AS_PODMAN[@]}" env -C "$PODMAN_HOME" podman system service --time=0 "unix://$PODMAN_SOCKET"
         await podman 60 docker_answers "$PODMAN_SOCKET"
         version=$(docker_answers "$PODMAN_SOCKET")
@@ -92,7 +98,7 @@ podman_stop() {
     command -v podman >/dev/null || return 0
     daemon_pid podman >/dev/null || return 0
     podman_cli stop --all --time 2 >/dev/null 2>&1 || true
-    stop_daemon podman
+    stop_daemon podman 5
     # ends the process that holds the account's user namespace
     podman_cli system migrate >/dev/null 2>&1 || true
 }
