@@ -1,6 +1,5 @@
 //! `podspawn create`
 
-use crate::harness::Env;
 use crate::harness::engines::fact;
 
 on_engines! {

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::Env;
-
 on_engines! {
     [docker, podman]
     fn ctrl_c_while_a_machine_is_being_made_leaves_nothing_behind(env: Env) {

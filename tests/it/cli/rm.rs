@@ -1,7 +1,5 @@
 //! `podspawn rm`
 
-use crate::harness::Env;
-
 on_engines! {
     [docker, podman, gvisor]
     fn a_running_machine_is_removed_only_by_force(env: Env) {

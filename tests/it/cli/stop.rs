@@ -1,7 +1,5 @@
 //! `podspawn stop`
 
-use crate::harness::Env;
-
 on_engines! {
     [docker, podman]
     fn a_stopped_machine_is_gone_with_its_contents(env: Env) {

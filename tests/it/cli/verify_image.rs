@@ -1,6 +1,5 @@
 //! `podspawn verify-image`
 
-use crate::harness::Env;
 use crate::harness::engines::fact;
 
 on_engines! {

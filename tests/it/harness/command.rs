@@ -102,11 +102,6 @@ pub struct Running {
 }
 
 impl Running {
-    /// Its pid.
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a pid")
-    }
-
     /// Sends a signal to its process group, as Ctrl-C on a terminal does.
     pub fn signal(&self, signal: Signal) {
         system::signal_group(&self.child, signal);

@@ -24,8 +24,6 @@ pub enum EngineName {
 /// The account that owns the rootless engine.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// Login name.
-    pub name: String,
     /// User id.
     pub uid: u32,
     /// Group id.
@@ -78,7 +76,6 @@ impl EngineName {
     /// The account to run podspawn as; the test's own (root) if none.
     pub fn account(self) -> Option<Account> {
         (self == Self::Podman).then(|| Account {
-            name: fact("PODMAN_USER").into(),
             uid: fact("PODMAN_UID").parse().expect("a uid"),
             gid: fact("PODMAN_GID").parse().expect("a gid"),
             runtime_dir: fact("PODMAN_RUNTIME_DIR").into(),

@@ -80,7 +80,7 @@ impl Env {
     pub fn as_an_outsider() -> Self {
         let mut env = Self::without_engine();
         let runtime_dir = env.directory().join("run").display().to_string();
-        let nobody = Account { name: "nobody".into(), uid: 65534, gid: 65534, runtime_dir };
+        let nobody = Account { uid: 65534, gid: 65534, runtime_dir };
         env.variables.insert("XDG_RUNTIME_DIR".into(), nobody.runtime_dir.clone());
         env.account = Some(nobody);
         env.settle();

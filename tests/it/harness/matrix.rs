@@ -4,13 +4,13 @@
 /// with an [`super::Env`] of its own on that engine.
 #[macro_export]
 macro_rules! on_engines {
-    ($( $(#[$meta:meta])* [$($engine:ident),+ $(,)?] fn $name:ident($env:ident: $type:ident) $body:block )+) => {$(
+    ($( $(#[$meta:meta])* [$($engine:ident),+ $(,)?] fn $name:ident($env:ident: Env) $body:block )+) => {$(
         $(#[$meta])*
         mod $name {
             #[allow(unused_imports)]
             use super::*;
 
-            fn story($env: $type) $body
+            fn story($env: $crate::harness::Env) $body
 
             $(
                 #[test]

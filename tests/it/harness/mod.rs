@@ -12,7 +12,7 @@ pub mod json;
 pub mod system;
 pub mod terminal;
 
-pub use command::{Invocation, Run};
+pub use command::Run;
 pub use engines::EngineName;
 pub use env::Env;
 pub use terminal::Terminal;

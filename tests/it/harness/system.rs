@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -67,9 +67,4 @@ pub fn executable_by_everybody(path: &Path) -> bool {
 /// The program under test.
 pub fn podspawn() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_podspawn"))
-}
-
-/// A deadline from now.
-pub fn within(seconds: u64) -> Instant {
-    Instant::now() + Duration::from_secs(seconds)
 }

@@ -132,11 +132,6 @@ impl Terminal {
         system::signal_group(&self.child, signal);
     }
 
-    /// Pid of the program.
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a pid")
-    }
-
     /// Closes the terminal as a person does who closes the window.
     pub fn hang_up(&mut self) -> &mut Self {
         self.master = None;
