@@ -24,7 +24,10 @@ fn inside(env: &Env, script: &str) -> Run {
     env.podspawn(["exec", "m", "--", "sh", "-c", script]).run()
 }
 
-/// A shell in it on a terminal, at its prompt `P$ `, that does not repeat what is typed.
+/// A shell in it on a terminal, for lines to be typed. A key is to be pressed only while one single process has the terminal
+/// (`exec` in scripts): between `vfork` and the start of a program some shells neither stop nor end.
+///
+/// The shell is at its prompt `P$ ` and does not repeat what is typed.
 fn shell(env: &Env) -> Terminal {
     let mut terminal = env.terminal(["shell", "m"]);
     terminal.expect("@m");

@@ -62,13 +62,13 @@ on_engines! {
     fn jobs_of_root_are_controlled_from_the_keyboard(env: Env) {
         create(&env);
         let mut terminal = shell(&env);
-        terminal.line("sudo sh -c 'echo run''ning; sleep 1000'");
+        terminal.line("sudo sh -c 'echo run''ning; exec sleep 1000'");
         terminal.expect("running");
         terminal.send("\x03");
         terminal.expect("P$ ");
         assert_eq!(answer(&mut terminal, "echo $?").trim(), "130");
 
-        terminal.line("sudo sh -c 'echo run''ning; cat'");
+        terminal.line("sudo sh -c 'echo run''ning; exec cat'");
         terminal.expect("running");
         terminal.send("\x1a");
         terminal.expect("Stopped");
@@ -90,7 +90,7 @@ on_engines! {
         terminal.expect("# ");
         terminal.line("PS1='R''# '");
         terminal.expect("R# ");
-        terminal.line("id -u; sh -c 'echo run''ning; sleep 1000'");
+        terminal.line("id -u; sh -c 'echo run''ning; exec sleep 1000'");
         terminal.expect("running");
         terminal.send("\x1a");
         terminal.expect("Stopped");

@@ -43,14 +43,14 @@ on_engines! {
     fn keys_are_signals_and_jobs_are_controlled(env: Env) {
         create(&env);
         let mut terminal = shell(&env);
-        terminal.line("echo go''; exec sh -c 'echo run''ning; sleep 1000'; echo never");
+        terminal.line("echo go''; exec sh -c 'echo run''ning; exec sleep 1000'; echo never");
         terminal.expect("running");
         terminal.send("\x03");
         // The shell was replaced: its end is the session's.
         assert_eq!(terminal.wait().0, 130);
 
         let mut terminal = shell(&env);
-        terminal.line("sh -c 'echo run''ning; sleep 1000'");
+        terminal.line("sh -c 'echo run''ning; exec sleep 1000'");
         terminal.expect("running");
         terminal.send("\x1a");
         terminal.expect("Stopped");
