@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{create, inside};
-use crate::harness::Env;
 
 /// Sessions at once.
 const SESSIONS: usize = 100;

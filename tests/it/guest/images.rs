@@ -1,7 +1,6 @@
 //! Images that lack what one expects, or have what one does not.
 
 use super::{answer, create, create_from, inside, shell};
-use crate::harness::Env;
 use crate::harness::engines::fact;
 
 on_engines! {

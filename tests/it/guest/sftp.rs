@@ -3,7 +3,6 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::{create_from, inside};
-use crate::harness::Env;
 use crate::harness::engines::fact;
 
 on_engines! {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{answer, create, create_from, inside, shell};
-use crate::harness::Env;
 use crate::harness::engines::{EngineName, fact};
 
 on_engines! {

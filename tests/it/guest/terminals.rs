@@ -1,7 +1,6 @@
 //! Shells and programs on a terminal: size, keys, job control, full-screen programs, hang-up.
 
 use super::{answer, create, inside, shell};
-use crate::harness::Env;
 
 on_engines! {
     [docker, podman, gvisor]
