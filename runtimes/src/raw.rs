@@ -287,4 +287,55 @@ mod tests {
         let output = decode(&[b"\x07\0\0\0\0\0\0\x01x"]).await;
         assert!(output[0].as_ref().unwrap_err().contains("stream 7"));
     }
+
+    /// Feeds the pieces one by one, so that every cut is seen.
+    fn decode_cut(pieces: Vec<Vec<u8>>) -> Vec<Result<ExecOutput>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut writer, reader) = tokio::io::duplex(64);
+            let output = framed_output(Action::general("read"), Box::pin(reader), BytesMut::new());
+            let feed = async move {
+                for piece in pieces {
+                    // The other side may have given up already.
+                    let _ = writer.write_all(&piece).await;
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::join!(feed, output.collect::<Vec<_>>()).1
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_framed_comes_out_in_order(
+            frames in proptest::collection::vec((1_u8..3, proptest::collection::vec(0_u8.., 0..100)), 0..20),
+            size in 1_usize..50,
+        ) {
+            let mut bytes = Vec::new();
+            let mut sent: Vec<(u8, u8)> = Vec::new();
+            for (stream, content) in &frames {
+                bytes.extend_from_slice(&[*stream, 0, 0, 0]);
+                bytes.extend_from_slice(&(content.len() as u32).to_be_bytes());
+                bytes.extend_from_slice(content);
+                sent.extend(content.iter().map(|byte| (*stream, *byte)));
+            }
+            let pieces = bytes.chunks(size).map(<[u8]>::to_vec).collect();
+            let mut seen = Vec::new();
+            for piece in decode_cut(pieces) {
+                let (stream, content) = match piece.unwrap() {
+                    ExecOutput::Stdout(bytes) => (1, bytes),
+                    ExecOutput::Stderr(bytes) => (2, bytes),
+                };
+                seen.extend(content.iter().map(|byte| (stream, *byte)));
+            }
+            proptest::prop_assert_eq!(seen, sent);
+        }
+
+        #[test]
+        fn noise_ends_as_an_error_or_an_end(bytes in proptest::collection::vec(0_u8.., 0..300)) {
+            let output = decode_cut(vec![bytes]);
+            let failed = output.iter().position(Result::is_err);
+            proptest::prop_assert!(failed.is_none_or(|at| at + 1 == output.len()), "an error is the last item");
+        }
+    }
 }

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use podspawn_runtimes::*;
 
 use crate::lab::{Lab, Which};
 
-/// A web-less server on port 8080 that says its own name.
-const SERVE: &str = "use IO::Socket::INET; use Sys::Hostname; \
-    $s = IO::Socket::INET->new(Listen => 5, LocalPort => 8080, ReuseAddr => 1) or die; \
+/// A server on port 8080 that says its own name.
+const SERVE: &str = "use IO::Socket::INET; use Sys::Hostname; $| = 1; \
+    $s = IO::Socket::INET->new(Listen => 5, LocalPort => 8080, ReuseAddr => 1) or die; print qq(ready\\n); \
     while ($c = $s->accept) { print $c hostname; close $c }";
 
 async fn server(lab: &Lab, suffix: &str, network: &str, aliases: &[&str]) -> String {
@@ -20,25 +21,29 @@ async fn server(lab: &Lab, suffix: &str, network: &str, aliases: &[&str]) -> Str
         aliases: aliases.iter().map(|alias| alias.to_string()).collect(),
         ..lab.spec(suffix)
     };
-    lab.start(&spec).await
+    let name = lab.start(&spec).await;
+    let mut output = lab.engine.logs(&name, LogOptions { follow: true, tail: None }).await.unwrap();
+    assert_eq!(output.next().await.unwrap().unwrap(), ExecOutput::Stdout("ready\n".into()));
+    name
 }
 
-fn script(host: &str, attempts: u32) -> String {
-    format!(
-        "perl -MIO::Socket::INET -e 'for (1 .. {attempts}) {{ \
-           $s = IO::Socket::INET->new(PeerAddr => \"{host}\", PeerPort => 8080, Timeout => 2); \
-           if ($s) {{ print <$s>; exit 0 }} select undef, undef, undef, 0.1 }}'"
-    )
+/// What the server at `host` says to somebody in `container`; nothing if it cannot be reached within `seconds`. By select,
+/// because under old gVisors a connection that was made with a time limit stays non-blocking.
+async fn ask_within(lab: &Lab, container: &str, host: &str, seconds: u32) -> String {
+    let script = format!(
+        "perl -MIO::Socket::INET -MIO::Select -e '\
+           $s = IO::Socket::INET->new(PeerAddr => \"{host}\", PeerPort => 8080, Timeout => {seconds}) or die $@; \
+           IO::Select->new($s)->can_read(30); print <$s>'"
+    );
+    lab.sh(container, &script).await.out
 }
 
-/// What the server at `host` says to somebody in `container`, as soon as it is up.
 async fn ask(lab: &Lab, container: &str, host: &str) -> String {
-    lab.sh(container, &script(host, 100)).await.out
+    ask_within(lab, container, host, 30).await
 }
 
-/// Whether the server at `host`, which is up, cannot be reached from `container`.
 async fn out_of_reach(lab: &Lab, container: &str, host: &str) -> bool {
-    lab.sh(container, &script(host, 1)).await.out.is_empty()
+    ask_within(lab, container, host, 2).await.is_empty()
 }
 
 pub(crate) async fn names_resolve_on_a_network_and_not_from_outside(lab: Arc<Lab>) {
