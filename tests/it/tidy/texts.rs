@@ -133,8 +133,7 @@ fn is_table_id(word: &str) -> bool {
 #[test]
 fn files_are_clean_text_with_a_newline_at_the_end() {
     let mut findings = Vec::new();
-    for file in files().iter().filter(|file| file.path != "LICENSE" && !file.path.starts_with("fuzz/seeds"))
-    {
+    for file in files().iter().filter(|file| file.path != "LICENSE" && !file.path.starts_with("fuzz/seeds")) {
         if !file.text.is_empty() && !file.text.ends_with('\n') {
             findings.push(format!("{}: no newline at the end", file.path));
         }
