@@ -28,7 +28,15 @@ pub struct Leases {
 #[derive(Debug)]
 pub struct Lease {
     path: PathBuf,
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Said explicitly: a child that another thread is just starting has the descriptor too, until it executes.
+        // An error leaves what closing the file does anyway.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Lease {
@@ -66,7 +74,7 @@ impl Leases {
                 .map_err(|error| LockError::io(&path, error.into()))?;
             let links = file.metadata().map_err(|error| LockError::io(&path, error))?.nlink();
             if links > 0 {
-                return Ok(Lease { path, _file: file });
+                return Ok(Lease { path, file });
             }
         }
     }

@@ -30,7 +30,15 @@ pub struct UserLocks {
 #[derive(Debug)]
 pub struct UserLock {
     user: UserName,
-    _file: File,
+    file: File,
+}
+
+impl Drop for UserLock {
+    fn drop(&mut self) {
+        // Said explicitly: a child that another thread is just starting has the descriptor too, until it executes.
+        // An error leaves what closing the file does anyway.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl UserLock {
@@ -156,7 +164,7 @@ impl UserLocks {
 fn taken(user: &UserName, mut file: File) -> UserLock {
     let name = format!("{:<10}\n", std::process::id());
     let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(name.as_bytes()));
-    UserLock { user: user.clone(), _file: file }
+    UserLock { user: user.clone(), file }
 }
 
 /// Makes a directory of podspawn's own and what is missing above it, 0700.
