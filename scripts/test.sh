@@ -22,10 +22,10 @@ step "$CARGO clippy"
 case ${1:-} in
     --soak)
         step "$CARGO test, long rounds"
-        PODSPAWN_SOAK=1 "$CARGO" test --workspace
+        PODSPAWN_SOAK=1 "$CARGO" test --workspace --no-fail-fast
         ;;
     *)
         step "$CARGO test"
-        "$CARGO" test --workspace
+        "$CARGO" test --workspace --no-fail-fast
         ;;
 esac
