@@ -19,13 +19,15 @@ step "$CARGO clippy"
 "$CARGO" clippy --workspace --all-targets --quiet -- -D warnings
 # and without what only tests switch on
 "$CARGO" clippy --package podspawn --lib --bins --quiet -- -D warnings
+# A shell that starts this in the background ignores these for all its children; stories press Ctrl-C.
+with_signals=(env --default-signal=INT,QUIT)
 case ${1:-} in
     --soak)
         step "$CARGO test, long rounds"
-        PODSPAWN_SOAK=1 "$CARGO" test --workspace --no-fail-fast
+        PODSPAWN_SOAK=1 "${with_signals[@]}" "$CARGO" test --workspace --no-fail-fast
         ;;
     *)
         step "$CARGO test"
-        "$CARGO" test --workspace --no-fail-fast
+        "${with_signals[@]}" "$CARGO" test --workspace --no-fail-fast
         ;;
 esac
