@@ -71,8 +71,16 @@ pub(crate) async fn names_resolve_on_a_network_and_not_from_outside(lab: Arc<Lab
         assert_eq!(network["options"]["isolate"], "true", "{network}");
         return;
     }
-    assert_eq!(ask_within(&lab, &third, &first_at, 2).await, "", "the third reached the first by its address");
-    assert_eq!(ask_within(&lab, &first, &third_at, 2).await, "", "the first reached the third by its address");
+    assert_eq!(
+        ask_within(&lab, &third, &first_at, 2).await,
+        "",
+        "the third reached the first by its address"
+    );
+    assert_eq!(
+        ask_within(&lab, &first, &third_at, 2).await,
+        "",
+        "the first reached the third by its address"
+    );
 }
 
 pub(crate) async fn an_internal_network_has_no_way_out(lab: Arc<Lab>) {
