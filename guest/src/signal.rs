@@ -108,9 +108,50 @@ fn send_all(pids: &[i32], signal: i32, uid: u32) {
     }
 }
 
+/// Gives every signal its default action: an ignored one would stay ignored through exec. The kernel is asked itself, since
+/// the C library refuses the two or three that it keeps for its threads, and a container that was started by a program
+/// which ignores those would hand that on.
+///
+/// Calls nothing but the kernel: fit for a child after fork.
+pub fn default_all() {
+    for signal in 1..=64 {
+        set_default(signal);
+    }
+}
+
+/// One signal's default action, whichever it is. Refused by the kernel for SIGKILL and SIGSTOP, which have no other.
+fn set_default(signal: i32) {
+    // The kernel's own structure is four words at most on every architecture, and all zeroes are the default action, no
+    // flags and an empty mask.
+    let action = [0u64; 4];
+    // SAFETY: the structure is at least as large as the kernel's, and no old action is asked for.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), std::ptr::null::<u64>(), 8usize) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The action as the kernel has it: 0 for the default, 1 for ignored.
+    fn handler(signal: i32, new: Option<usize>) -> u64 {
+        let mut action = [0u64; 4];
+        let new = new.map(|handler| [handler as u64, 0, 0, 0]);
+        let new = new.as_ref().map_or(std::ptr::null(), |new| new.as_ptr());
+        // SAFETY: both structures are at least as large as the kernel's.
+        let done = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, action.as_mut_ptr(), 8usize) };
+        assert_eq!(done, 0);
+        action[0]
+    }
+
+    #[test]
+    fn also_the_signals_of_the_c_library_get_their_default_action() {
+        // The one that cancels threads, which nothing here does.
+        let signal = 32;
+        handler(signal, Some(libc::SIG_IGN));
+        assert_eq!(handler(signal, None), 1, "or the next line shows nothing");
+        set_default(signal);
+        assert_eq!(handler(signal, None), 0);
+    }
 
     #[test]
     fn nonsense_is_not_sent() {

@@ -160,9 +160,7 @@ fn become_program(
         let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
+        crate::signal::default_all();
         if libc::setsid() < 0 {
             return (Step::Prepare, last_errno());
         }

@@ -82,10 +82,10 @@ pub(super) fn ignored() -> u64 {
 /// In a new process before its program is executed: nothing blocked, default actions, and what the caller ignores ignored.
 pub(super) fn reset(ignored: u64) {
     let none = set(&[]);
-    for signal in 1..=64 {
-        let action = if ignored & 1 << (signal - 1) == 0 { libc::SIG_DFL } else { libc::SIG_IGN };
-        // SAFETY: neither action runs code of ours.
-        unsafe { libc::signal(signal, action) };
+    crate::signal::default_all();
+    for signal in (1..=64).filter(|signal| ignored & 1 << (signal - 1) != 0) {
+        // SAFETY: this action runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     // SAFETY: the set is initialised.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) };
