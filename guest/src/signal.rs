@@ -125,7 +125,9 @@ fn set_default(signal: i32) {
     // flags and an empty mask.
     let action = [0u64; 4];
     // SAFETY: the structure is at least as large as the kernel's, and no old action is asked for.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), std::ptr::null::<u64>(), 8usize) };
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), std::ptr::null::<u64>(), 8usize)
+    };
 }
 
 #[cfg(test)]
