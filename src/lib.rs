@@ -1,6 +1,6 @@
 //! podspawn: private containers over plain SSH, and throwaway machines locally.
 //!
-//! Dependencies point one way: `commands → local → session → spec, state, runtimes, wire → names, system`.
+//! Dependencies point one way: `commands → server | local → session → spec, state, runtimes, wire → names, system`.
 
 pub mod cli;
 pub mod command_error;
@@ -9,6 +9,8 @@ pub mod config;
 pub mod exit;
 pub mod local;
 pub mod names;
+pub mod sandbox;
+pub mod server;
 pub mod session;
 pub mod spec;
 pub mod state;

@@ -319,7 +319,7 @@ fn expand_home(values: &mut Dict, home: Option<&Path>) {
     let Some(home) = home else { return };
     for (section, keys) in [
         ("state", &["db_path", "lock_dir", "homes_dir"][..]),
-        ("log", &["file"]),
+        ("log", &["file", "audit_log"]),
         ("security", &["seccomp_profile"]),
     ] {
         let Some(Value::Dict(_, dict)) = values.get_mut(section) else { continue };

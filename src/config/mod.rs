@@ -23,12 +23,14 @@ pub use deployment::{Deployment, Reach, detect, sshd_is_wired};
 pub use error::ConfigError;
 pub use layers::{DEFAULTS, Flag, Layers, SERVER_CONFIG, Sources, load, load_text};
 pub use origin::Origin;
-pub use schema::{Config, Defaults, Log, Resources, Security, Session, State};
+pub use schema::{Auth, Config, Defaults, Log, Resources, Security, Server, Session, State};
 pub use seccomp::STRICT_SECCOMP;
 pub use servers::{Mapping, ServerAddress, Servers};
-pub use text::{Count, Cpus, OciRuntime, Shell};
+pub use text::{AccountName, Count, Cpus, HttpUrl, OciRuntime, Shell};
 pub use units::{ByteSize, TimeSpan};
-pub use words::{CAPABILITIES, Capability, EngineChoice, Mode, ProfileName, SeccompChoice, nearest};
+pub use words::{
+    AccountWay, CAPABILITIES, Capability, EngineChoice, Forwarding, Mode, ProfileName, SeccompChoice, nearest,
+};
 
 #[cfg(test)]
 mod tests;

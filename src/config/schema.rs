@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::read;
-use super::text::{Count, Cpus, OciRuntime, Shell};
+use super::text::{AccountName, Count, Cpus, HttpUrl, OciRuntime, Shell};
 use super::tmpfs;
 use super::units::{ByteSize, TimeSpan};
-use super::words::{Capability, EngineChoice, Mode, ProfileName, SeccompChoice};
+use super::words::{AccountWay, Capability, EngineChoice, Forwarding, Mode, ProfileName, SeccompChoice};
 use crate::names::ImageRef;
 
 /// The configuration, all layers merged.
@@ -24,6 +24,16 @@ pub struct Config {
     /// Engine; none for the one that is found. See [`Config::engine`].
     #[serde(deserialize_with = "read::optional")]
     pub runtime: Option<EngineChoice>,
+    /// How `add-user` makes accounts.
+    #[serde(deserialize_with = "read::value")]
+    pub accounts: AccountWay,
+    /// Where the public keys of `add-user --github` come from.
+    #[serde(deserialize_with = "read::value")]
+    pub github_url: HttpUrl,
+    /// Keys of container users.
+    pub auth: Auth,
+    /// The sshd hook.
+    pub server: Server,
     /// What a session gets unless something says otherwise.
     pub defaults: Defaults,
     /// How long sessions live.
@@ -36,6 +46,45 @@ pub struct Config {
     pub security: Security,
     /// Ceilings.
     pub resources: Resources,
+}
+
+/// Section `auth`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// One file of public keys for each container user.
+    #[serde(deserialize_with = "read::value")]
+    pub key_dir: PathBuf,
+}
+
+/// Section `server`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Network of an SSH connection's forwarding.
+    #[serde(deserialize_with = "read::value")]
+    pub forwarding: Forwarding,
+    /// Group of every container user.
+    #[serde(deserialize_with = "read::value")]
+    pub group: AccountName,
+    /// Account that the broker works as; none for root.
+    #[serde(deserialize_with = "read::optional")]
+    pub account: Option<AccountName>,
+    /// Account that sshd runs `auth-keys` as.
+    #[serde(deserialize_with = "read::value")]
+    pub auth_account: AccountName,
+    /// What is gone after a boot: the broker's socket, the homes of accounts.
+    #[serde(deserialize_with = "read::value")]
+    pub run_dir: PathBuf,
+    /// Where the login shell and the PAM module are.
+    #[serde(deserialize_with = "read::value")]
+    pub lib_dir: PathBuf,
+    /// First uid of accounts that `add-user` makes.
+    #[serde(deserialize_with = "read::value")]
+    pub first_uid: Count,
+    /// Last uid of accounts that `add-user` makes.
+    #[serde(deserialize_with = "read::value")]
+    pub last_uid: Count,
 }
 
 /// Section `defaults`.
@@ -93,6 +142,9 @@ pub struct Log {
     /// File that the log is appended to; none for standard error.
     #[serde(deserialize_with = "read::optional")]
     pub file: Option<PathBuf>,
+    /// File that the audit log is appended to; none for no audit log.
+    #[serde(deserialize_with = "read::optional")]
+    pub audit_log: Option<PathBuf>,
 }
 
 /// Section `security`.
@@ -165,6 +217,19 @@ impl Default for Config {
         Self {
             profile: None,
             runtime: None,
+            accounts: AccountWay::Auto,
+            github_url: HttpUrl::new("https://github.com"),
+            auth: Auth { key_dir: "/etc/podspawn/keys".into() },
+            server: Server {
+                forwarding: Forwarding::OnDemand,
+                group: AccountName::new("podspawn-users"),
+                account: None,
+                auth_account: AccountName::new("podspawn-auth"),
+                run_dir: "/run/podspawn".into(),
+                lib_dir: "/usr/local/lib/podspawn".into(),
+                first_uid: Count::new(50_000),
+                last_uid: Count::new(59_999),
+            },
             defaults: Defaults {
                 image: "ubuntu:24.04".parse().expect("a valid reference"),
                 shell: Shell::new("/bin/bash"),
@@ -181,7 +246,7 @@ impl Default for Config {
                 lock_dir: "/var/lib/podspawn/locks".into(),
                 homes_dir: "/var/lib/podspawn/homes".into(),
             },
-            log: Log { file: None },
+            log: Log { file: None, audit_log: None },
             security: Security {
                 cap_drop: vec![Capability::ALL],
                 cap_add: capabilities(&[

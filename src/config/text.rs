@@ -57,6 +57,36 @@ impl OciRuntime {
     }
 }
 
+/// The name of an account or a group of this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountName(String);
+
+impl AccountName {
+    pub(super) fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The address of a web server, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HttpUrl(String);
+
+impl HttpUrl {
+    pub(super) fn new(url: &str) -> Self {
+        Self(url.into())
+    }
+
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Shell {
     pub(super) fn new(path: &str) -> Self {
         Self(path.into())
@@ -80,6 +110,34 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
         return Err(format!("expected {}, found {}", PathBuf::EXPECTED, quoted(text)));
     }
     Ok(PathBuf::from(text))
+}
+
+impl FromConfig for AccountName {
+    const EXPECTED: &'static str = "the name of an account or group, such as `podspawn`";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+        if !text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            || !text.chars().all(fits)
+            || text.len() > 32
+        {
+            return Err(format!("expected {}, found {}", Self::EXPECTED, quoted(text)));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl FromConfig for HttpUrl {
+    const EXPECTED: &'static str = "an address that begins with `https://` or `http://`";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let host = rest.filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+        if host.is_none() || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(format!("expected {}, found {}", Self::EXPECTED, quoted(text)));
+        }
+        Ok(Self(text.trim_end_matches('/').into()))
+    }
 }
 
 impl FromConfig for PathBuf {

@@ -32,6 +32,30 @@ pub enum EngineChoice {
     Gvisor,
 }
 
+/// How `add-user` makes the account that sshd has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountWay {
+    /// The first of the others that this host has what it needs for.
+    Auto,
+    /// A drop-in file below `/etc/userdb`.
+    Userdb,
+    /// `useradd`.
+    Useradd,
+}
+
+/// What the network of an SSH connection's forwarding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarding {
+    /// That of the user's default session, which is made if it is not running.
+    OnDemand,
+    /// That of the user's default session if it runs, else an empty one.
+    Running,
+    /// Always an empty one.
+    Off,
+}
+
 /// A deployment profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -201,6 +225,16 @@ words!(EngineChoice, "a runtime", "a runtime (docker, podman, gvisor)", [
     Docker => "docker",
     Podman => "podman",
     Gvisor => "gvisor",
+]);
+words!(AccountWay, "a way of making accounts", "a way of making accounts (auto, userdb, useradd)", [
+    Auto => "auto",
+    Userdb => "userdb",
+    Useradd => "useradd",
+]);
+words!(Forwarding, "a rule for forwarding", "a rule for forwarding (on-demand, running, off)", [
+    OnDemand => "on-demand",
+    Running => "running",
+    Off => "off",
 ]);
 words!(ProfileName, "a profile", "a profile (docker-host, rootless-podman, hardened-gvisor, local)", [
     DockerHost => "docker-host",

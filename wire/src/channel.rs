@@ -16,7 +16,7 @@ use crate::frame::{Decoder, WireError, encode};
 use crate::{FromGuest, ToGuest, passing};
 
 /// Bytes read from a socket at once.
-const PIECE: usize = 16 * 1024;
+pub(crate) const PIECE: usize = 16 * 1024;
 
 /// Most bytes waiting to go out; a receiver that lets more pile up is given up.
 const MAX_QUEUED: usize = 256 * 1024;
@@ -34,14 +34,18 @@ pub enum Received {
 
 /// Frames on their way out, each with the descriptors that go with its first byte.
 #[derive(Debug, Default)]
-struct Outgoing {
+pub(crate) struct Outgoing {
     frames: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     sent_of_first: usize,
     queued: usize,
 }
 
 impl Outgoing {
-    fn queue<T: Serialize>(&mut self, message: &T, descriptors: Vec<OwnedFd>) -> Result<(), WireError> {
+    pub(crate) fn queue<T: Serialize>(
+        &mut self,
+        message: &T,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), WireError> {
         let frame = encode(message, descriptors.len())?;
         if self.queued + frame.len() > MAX_QUEUED {
             return Err(WireError::TooLong(self.queued + frame.len()));
@@ -51,7 +55,7 @@ impl Outgoing {
         Ok(())
     }
 
-    fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<bool, WireError> {
+    pub(crate) fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<bool, WireError> {
         while let Some((frame, descriptors)) = self.frames.front_mut() {
             let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
             let Some(sent) = passing::send(socket, &frame[self.sent_of_first..], &borrowed)? else {
@@ -68,6 +72,10 @@ impl Outgoing {
             }
         }
         Ok(true)
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        !self.frames.is_empty()
     }
 }
 
@@ -100,7 +108,7 @@ impl HostChannel {
 
     /// Something is waiting to go out: watch for writability and call [`HostChannel::flush`].
     pub fn wants_write(&self) -> bool {
-        !self.outgoing.frames.is_empty()
+        self.outgoing.waits()
     }
 
     /// Reads once. Take all messages out with [`HostChannel::next`] before the next read.
@@ -163,7 +171,7 @@ impl AsFd for HostChannel {
 }
 
 /// Waits for readiness; an error once the deadline has passed.
-fn wait(socket: &OwnedFd, events: PollFlags, deadline: Option<Instant>) -> Result<(), WireError> {
+pub(crate) fn wait(socket: &OwnedFd, events: PollFlags, deadline: Option<Instant>) -> Result<(), WireError> {
     loop {
         let left = match deadline {
             None => None,
@@ -212,7 +220,7 @@ impl GuestChannel {
 
     /// Something is waiting to go out.
     pub fn wants_write(&self) -> bool {
-        !self.outgoing.frames.is_empty()
+        self.outgoing.waits()
     }
 
     /// Reads once. Take all messages out with [`GuestChannel::next`] before the next read.

@@ -4,6 +4,7 @@
 //! sessions or configuration. Everything read here comes from the other side of a trust boundary: lengths are limited,
 //! versions are checked, and what does not parse is an error of that one connection.
 
+pub mod broker;
 mod channel;
 pub mod frame;
 pub mod message;

@@ -116,6 +116,17 @@ pub enum Streams {
     },
 }
 
+/// The way to the client's X server: a display that listens in the container's network, and the key to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct X11 {
+    /// `DISPLAY`, such as `localhost:10.0`.
+    pub display: String,
+    /// Name of the authentication protocol, such as `MIT-MAGIC-COOKIE-1`.
+    pub protocol: String,
+    /// Its secret.
+    pub cookie: Vec<u8>,
+}
+
 /// Asks for a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
@@ -131,6 +142,8 @@ pub struct Start {
     pub streams: Streams,
     /// Offer an agent socket for the time of this connection.
     pub agent: bool,
+    /// Pass on X11 for the time of this connection.
+    pub x11: Option<X11>,
 }
 
 /// From the host to the guest.

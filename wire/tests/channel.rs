@@ -20,6 +20,7 @@ fn start(streams: Streams) -> ToGuest {
         env: vec![("A".into(), "b".repeat(30_000))],
         streams,
         agent: false,
+        x11: None,
     }))
 }
 

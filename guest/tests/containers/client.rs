@@ -78,7 +78,7 @@ pub fn sh(line: &str) -> Start {
 
 pub fn start(program: Program) -> Start {
     let streams = Streams::Pipes;
-    Start { program, run_as: RunAs::User, cwd: None, env: vec![], streams, agent: false }
+    Start { program, run_as: RunAs::User, cwd: None, env: vec![], streams, agent: false, x11: None }
 }
 
 /// The same on a terminal.

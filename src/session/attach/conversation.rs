@@ -114,6 +114,7 @@ impl<'a> Conversation<'a> {
             env: request.env.clone(),
             streams,
             agent: agent.is_some(),
+            x11: None,
         };
         let passed = passed.into_iter().map(Passable::into_inner).collect();
         channel.queue(&ToGuest::Start(Box::new(start)), passed).map_err(AttachError::Guest)?;

@@ -11,12 +11,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("state", &["names", "spec", "system"]),
     ("session", &["names", "spec", "state", "system"]),
     ("ui", &["names", "system"]),
+    ("sandbox", &["system"]),
+    ("server", &["config", "names", "sandbox", "session", "spec", "state", "system"]),
     ("local", &["config", "names", "session", "spec", "state", "system"]),
     ("cli", &["config", "names"]),
     ("exit", &[]),
     (
         "command_error",
-        &["cli", "config", "exit", "local", "names", "session", "spec", "state", "system", "ui"],
+        &["cli", "config", "exit", "local", "names", "server", "session", "spec", "state", "system", "ui"],
     ),
     (
         "commands",
@@ -27,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "exit",
             "local",
             "names",
+            "server",
             "session",
             "spec",
             "state",

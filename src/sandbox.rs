@@ -1,0 +1,1 @@
+//! Landlock: what a process gives up before it looks at anything from outside.

@@ -1,0 +1,6 @@
+//! The sshd hook: everything that makes a host's stock sshd lead into containers.
+//!
+//! sshd calls `auth-keys` for the keys of a container user and, as that user, the stub (`spawn`); its PAM stack calls the
+//! module of the crate `pam_podspawn`. Stub and module ask the broker, which alone owns the engine and the state.
+//! Administrators' commands make accounts, wire sshd, and ask the broker for the rest. Calls `session`, `spec`, `state`,
+//! `config`, `names`, `system`, `sandbox`, `wire`; prints nothing.
