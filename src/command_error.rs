@@ -206,7 +206,7 @@ impl From<SessionError> for CommandError {
             SessionError::Ended { .. } => {
                 told(ErrorKind::Engine).hint("`podspawn verify-image` shows what the image offers")
             }
-            SessionError::Impossible(_) => told(ErrorKind::Engine),
+            SessionError::Impossible(_) | SessionError::ImageMissing { .. } => told(ErrorKind::Engine),
             SessionError::NotRemoved { .. } => {
                 Self::failed_to(ErrorKind::Engine, &error).hint("`podspawn cleanup` tries again")
             }

@@ -74,6 +74,7 @@ fn record(place: &Place, engine: &str, number: usize, expired: bool) -> Result<S
         attach: AttachWay::Direct,
         socket_dir: None,
         process: Some(process),
+        attached: true,
         engine: engine.to_owned(),
     })
 }

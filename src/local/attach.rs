@@ -60,6 +60,8 @@ impl Context {
             stdin,
             stdout,
             stderr,
+            own_pipes: false,
+            x11: None,
         };
         let record = &session.record;
         match record.attach {

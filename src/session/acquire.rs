@@ -12,7 +12,7 @@ use super::report::{Cancel, Report, Step};
 use super::settle::{Purpose, is_alive};
 use crate::names::{SessionKey, UserName};
 use crate::spec::SessionSpec;
-use crate::state::{LockError, SessionRecord, Status};
+use crate::state::{Holder, LockError, SessionRecord, Status};
 
 /// How long the quick way waits for another process: joins hold the lock for a millisecond or two.
 const QUICK_LIMIT: Duration = Duration::from_millis(250);
@@ -24,6 +24,16 @@ pub enum Exists {
     Join,
     /// It is an error.
     Refuse,
+}
+
+/// Who connects, and what for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// In whose name the lease is held.
+    pub holder: Holder,
+    /// Only the container's network is wanted. A session that is made for that is in no count, table or limit until
+    /// somebody attaches to it.
+    pub network_only: bool,
 }
 
 /// A connection, and whether its session was made for it.
@@ -39,6 +49,11 @@ impl<S, G> Core<S, G> {
     /// Joins a session that runs, without any call to the engine and without an async runtime. None if there is none,
     /// or if more than a look is needed: then [`Core::join`] or [`Core::acquire`] finds out.
     pub fn try_join(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
+        self.try_join_as(key, &Caller::default())
+    }
+
+    /// As [`Core::try_join`].
+    pub fn try_join_as(&self, key: &SessionKey, caller: &Caller) -> Result<Option<Session>, SessionError> {
         let _lock = match self.locks().lock_blocking(&key.user, QUICK_LIMIT) {
             Ok(lock) => lock,
             Err(LockError::Timeout { .. }) => return Ok(None),
@@ -53,15 +68,20 @@ impl<S, G> Core<S, G> {
         if !record.process.as_ref().is_some_and(is_alive) {
             return Ok(None);
         }
-        self.connect(record).map(Some)
+        // The first who attaches makes it count: that is for whoever knows the limits.
+        if !record.attached && !caller.network_only {
+            return Ok(None);
+        }
+        self.connect(record, caller).map(Some)
     }
 
     /// Counts a connection to a session that is known to run. The caller holds the user's lock.
-    fn connect(&self, mut record: SessionRecord) -> Result<Session, SessionError> {
+    fn connect(&self, mut record: SessionRecord, caller: &Caller) -> Result<Session, SessionError> {
         // The lease comes first: should this process end in between, the session counts as left, never as held.
-        let lease = self.leases().take(&record.id)?;
+        let lease = self.leases().take_as(&record.id, &caller.holder)?;
         record.status = Status::Running;
         record.grace_expiry = None;
+        record.attached |= !caller.network_only;
         record.last_activity = self.now();
         self.store.update(&record)?;
         Ok(Session { record, lease })
@@ -79,7 +99,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     ) -> Result<Option<Session>, SessionError> {
         let _lock = self.lock(&key.user, report, cancel).await?;
         match self.settled(key, report, cancel).await? {
-            Some(record) => self.connect(record).map(Some),
+            Some(record) => self.connect(record, &Caller::default()).map(Some),
             None => Ok(None),
         }
     }
@@ -92,22 +112,42 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<Acquired, SessionError> {
+        self.acquire_as(spec, exists, &Caller::default(), report, cancel).await
+    }
+
+    /// As [`Core::acquire`]. Who wants the network only gets no image pulled: it must be there.
+    pub async fn acquire_as(
+        &self,
+        spec: &SessionSpec,
+        exists: Exists,
+        caller: &Caller,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<Acquired, SessionError> {
         let mut pulled = false;
         loop {
             let lock = self.lock(&spec.key.user, report, cancel).await?;
             if let Some(record) = self.settled(&spec.key, report, cancel).await? {
-                return match exists {
-                    Exists::Refuse => Err(SessionError::InUse { name: display_name(&record) }),
-                    Exists::Join => Ok(Acquired { session: self.connect(record)?, created: false }),
-                };
+                if exists == Exists::Refuse {
+                    return Err(SessionError::InUse { name: display_name(&record) });
+                }
+                if !record.attached && !caller.network_only {
+                    self.store.check_limits(&spec.key.user, spec.limits)?;
+                }
+                return Ok(Acquired { session: self.connect(record, caller)?, created: false });
             }
             self.tidy_others(&spec.key, report, cancel).await?;
-            self.store.check_limits(&spec.key.user, spec.limits)?;
+            if !caller.network_only {
+                self.store.check_limits(&spec.key.user, spec.limits)?;
+            }
             let engine = self.engines.engine().await?;
             let image = spec.image.to_string();
             if pulled || engine.image(&image).await?.is_some() {
-                let session = self.create(spec, engine, report, cancel).await?;
+                let session = self.create(spec, engine, caller, report, cancel).await?;
                 return Ok(Acquired { session, created: true });
+            }
+            if caller.network_only {
+                return Err(SessionError::ImageMissing { image });
             }
             // A pull may take minutes: nobody else of this user has to wait for it.
             drop(lock);

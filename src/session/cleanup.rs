@@ -16,6 +16,7 @@ use super::prepare::{GUEST_VOLUME_PREFIX, guest_volume_name};
 use super::report::{Cancel, Silent};
 use super::settle::Purpose;
 use crate::names::UserName;
+use crate::spec::Kind;
 use crate::state::{SessionRecord, Status, Timestamp};
 
 /// Younger things without a row are left alone.
@@ -73,6 +74,23 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// One pass. One failing session does not stop it; an engine that cannot be reached does, after everything that
     /// needs no engine is done.
     pub async fn cleanup(&self) -> Result<CleanupReport, SessionError> {
+        let mut report = self.expire().await?;
+        let engine = self.engines.engine().await?;
+        self.compare(engine, &mut report).await?;
+        self.forget_leases()?;
+        if !report.is_empty() {
+            tracing::info!(
+                grace_expired = report.grace_expired,
+                lifetime_expired = report.lifetime_expired,
+                orphans_removed = report.orphans_removed,
+                "cleanup pass complete"
+            );
+        }
+        Ok(report)
+    }
+
+    /// The part of a pass that needs no look at the engine: what the store and the leases say is over goes.
+    pub async fn expire(&self) -> Result<CleanupReport, SessionError> {
         let mut report = CleanupReport::default();
         let now = self.now();
         // The worst first: what is past its grace period is never counted as past its lifetime too.
@@ -88,18 +106,13 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         for (_, reason, record) in due {
             self.pass_over(&record, Some(reason), &mut report).await;
         }
-        let engine = self.engines.engine().await?;
-        self.compare(engine, &mut report).await?;
-        self.forget_leases()?;
-        if !report.is_empty() {
-            tracing::info!(
-                grace_expired = report.grace_expired,
-                lifetime_expired = report.lifetime_expired,
-                orphans_removed = report.orphans_removed,
-                "cleanup pass complete"
-            );
-        }
         Ok(report)
+    }
+
+    /// When [`Core::expire`] next has something to do, if nobody comes or goes.
+    pub fn next_deadline(&self) -> Result<Option<Timestamp>, SessionError> {
+        let deadlines = self.store.all()?.into_iter().filter(|record| record.kind == Kind::Session);
+        Ok(deadlines.flat_map(|record| [record.grace_expiry, record.max_lifetime]).flatten().min())
     }
 
     /// Looks at one session again under its user's lock and does what is to be done.

@@ -64,6 +64,7 @@ fn record(spec: &SessionSpec) -> SessionRecord {
         attach: AttachWay::Engine,
         socket_dir: None,
         process: None,
+        attached: true,
         engine: String::new(),
     }
 }

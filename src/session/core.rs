@@ -1,5 +1,6 @@
 //! The core as one value: what it works with, and what it hands out.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use podspawn_runtimes::{Engine, EngineError, Facts, Labels, Runtime};
 use super::error::SessionError;
 use super::report::{Cancel, Report, Step};
 use crate::names::UserName;
-use crate::state::{Lease, Leases, SessionRecord, Store, UserLock, UserLocks};
+use crate::state::{HandedLease, Lease, Leases, SessionRecord, Store, UserLock, UserLocks};
 use crate::system::Clock;
 
 /// How long a command waits for another one of the same user: longer than any single engine call may take.
@@ -164,4 +165,12 @@ pub struct Session {
     /// The session as it was when the connection was made.
     pub record: SessionRecord,
     pub(super) lease: Lease,
+}
+
+impl Session {
+    /// Gives the connection to another process, which holds the lease's descriptor from now on.
+    pub fn hand_over(self) -> (SessionRecord, OwnedFd, HandedLease) {
+        let (descriptor, handed) = self.lease.hand_over();
+        (self.record, descriptor, handed)
+    }
 }

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use podspawn_runtimes::{ContainerSpec, Engine, Labels, NetworkSpec, Runtime};
 use uuid::{NoContext, Uuid};
 
+use super::acquire::Caller;
 use super::container_spec::{self, session_directory};
 use super::core::{Core, EngineSource, Session, engine_name, label};
 use super::decide::{Reason, later};
@@ -13,7 +14,7 @@ use super::error::SessionError;
 use super::guest_port::GuestPort;
 use super::prepare;
 use super::report::{Cancel, Report, Silent, Step};
-use crate::spec::{Kind, Mode, SessionSpec};
+use crate::spec::{Kind, Limits, Mode, SessionSpec};
 use crate::state::{AttachWay, Object, ObjectKind, SessionRecord, Status};
 use crate::system::cpus;
 
@@ -26,15 +27,18 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         &self,
         spec: &SessionSpec,
         engine: &Runtime,
+        caller: &Caller,
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<Session, SessionError> {
         // Whatever can be refused is refused before anything exists.
         let seccomp = prepare::seccomp(&spec.security.seccomp)?;
         let (mut record, objects) = self.plan(spec, engine);
+        record.attached = !caller.network_only;
         // The lease comes before the row: a row in state `creating` without one has lost its maker.
-        let lease = self.leases().take(&record.id)?;
-        if let Err(error) = self.store.insert(&record, &objects, spec.limits) {
+        let lease = self.leases().take_as(&record.id, &caller.holder)?;
+        let limits = if caller.network_only { Limits::default() } else { spec.limits };
+        if let Err(error) = self.store.insert(&record, &objects, limits) {
             lease.end();
             self.leases().forget(&record.id)?;
             return Err(error.into());
@@ -94,6 +98,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             attach: AttachWay::Engine,
             socket_dir,
             process: None,
+            attached: true,
             engine: engine_name(facts),
         };
         (record, objects)

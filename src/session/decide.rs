@@ -27,6 +27,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the owner of the session may not know that it ended.
+    pub fn is_a_surprise(self) -> bool {
+        matches!(self, Self::GraceExpired | Self::LifetimeExpired | Self::ContainerGone)
+    }
+
     /// The word in logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,6 +71,10 @@ pub fn judge(record: &SessionRecord, connections: usize, now: Timestamp) -> Verd
         Status::Creating => return Verdict::Destroy(Reason::Unfinished),
         Status::Destroying => return Verdict::Destroy(Reason::RemovalUnfinished),
         Status::Running | Status::GracePeriod => {}
+    }
+    // A session that nobody attached to goes with the last connection whose forwarding it was made for.
+    if !record.attached && connections == 0 {
+        return Verdict::Destroy(Reason::Disconnect);
     }
     // What has no grace period is never found in one, unless by mistake; then it runs again.
     let keep = if record.status == Status::GracePeriod { Verdict::Resume } else { Verdict::Keep };
@@ -154,6 +163,7 @@ mod tests {
                 attach: AttachWay::Direct,
                 socket_dir: None,
                 process: None,
+                attached: true,
                 engine: "docker unix:///run/docker.sock".into(),
             }
         })

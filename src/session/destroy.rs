@@ -8,6 +8,7 @@ use super::error::SessionError;
 use super::guest_port::GuestPort;
 use super::report::{Cancel, Report, Step};
 use crate::names::SessionKey;
+use crate::spec::Kind;
 use crate::state::{Object, ObjectKind, SessionRecord, Status};
 
 /// A session that was removed.
@@ -53,12 +54,20 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         // The row goes last: as long as anything may be left, something tells of it.
         self.leases().forget(&record.id)?;
+        if record.kind == Kind::Session && record.attached && reason.is_a_surprise() {
+            self.store.set_note(&end_note(&record.key), reason.as_str())?;
+        }
         self.store.delete(&record.id)?;
         tracing::info!(
             user = %record.key.user, project = record.key.project(), container = record.container_name,
             reason = reason.as_str(), "session destroyed"
         );
         Ok(())
+    }
+
+    /// How the previous session of a key ended, if its owner was not there to see it. Told once.
+    pub fn previous_end(&self, key: &SessionKey) -> Result<Option<String>, SessionError> {
+        Ok(self.store.take_note(&end_note(key))?)
     }
 
     /// Removes what a session owns and returns what could not be removed, one fragment each.
@@ -137,6 +146,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             None => Ok(engine.networks(&self.own(record)).await?.into_iter().map(|found| found.id).collect()),
         }
     }
+}
+
+fn end_note(key: &SessionKey) -> String {
+    format!("end of {key}")
 }
 
 /// The ids, if every one is known.

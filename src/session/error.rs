@@ -72,6 +72,12 @@ pub enum SessionError {
         /// The system's error.
         source: io::Error,
     },
+    /// The image would have to be pulled first, and nobody waits for that.
+    #[error("the image `{image}` is not here yet")]
+    ImageMissing {
+        /// Its reference.
+        image: String,
+    },
     /// The image or the engine does not have what the spec asks for.
     #[error("{0}")]
     Impossible(String),

@@ -26,7 +26,7 @@ mod release;
 mod report;
 mod settle;
 
-pub use acquire::{Acquired, Exists};
+pub use acquire::{Acquired, Caller, Exists};
 pub use cleanup::CleanupReport;
 pub use core::{Core, Dirs, EngineSource, Session};
 pub use decide::Reason;

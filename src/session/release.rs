@@ -55,6 +55,11 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         if record.kind == Kind::Machine {
             return Ok(Released::Stayed);
         }
+        self.departed(&record).await
+    }
+
+    /// Does what a session's mode says after a connection to it has ended in another process.
+    pub async fn departed(&self, record: &SessionRecord) -> Result<Released, SessionError> {
         let _lock = self.locks().lock(&record.key.user, RELEASE_LIMIT, |_| {}).await?;
         // Somebody may have removed the session, or joined it, meanwhile.
         let Some(mut record) = self.store.get(&record.id)? else { return Ok(Released::Destroyed) };

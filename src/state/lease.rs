@@ -1,12 +1,17 @@
 //! A connection is alive because a process holds a lock, never because a counter says so.
 //!
-//! Each connection has a file `<directory>/<session id>/<uuid>`, 0600, opened read-only and close-on-exec, with an
+//! Each connection has a file `<directory>/<session id>/<name>`, 0600, opened read-only and close-on-exec, with an
 //! exclusive `flock` on it: the lock lives exactly as long as the process that serves the connection. A probe asks for a
 //! shared lock, so that two probes never take each other for a connection. A file that nobody locks is stale; what was
 //! left by a process that died is removed by the next [`Leases::sweep`].
+//!
+//! An SSH connection holds one lease for its forwarding (`<connection>`) and one for each process that it has inside
+//! (`<connection>+<uuid>`). It counts as many times as it has processes, and once if it has none. Everything else is
+//! `<uuid>` and counts once.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -23,23 +28,78 @@ pub struct Leases {
     directory: PathBuf,
 }
 
+/// Who holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Holder {
+    /// This process, for itself.
+    #[default]
+    Alone,
+    /// An SSH connection, for its forwarding. The text names the connection, and has no `+` and no `/`.
+    Connection(String),
+    /// A process of that SSH connection.
+    Process(String),
+}
+
+impl Holder {
+    fn file_name(&self) -> String {
+        match self {
+            Self::Alone => Uuid::new_v4().to_string(),
+            Self::Connection(connection) => connection.clone(),
+            Self::Process(connection) => format!("{connection}+{}", Uuid::new_v4()),
+        }
+    }
+}
+
 /// One connection to a session. Dropping it ends the connection's count, as the end of the process does; the file stays
 /// until [`Lease::end`] or the next sweep.
 #[derive(Debug)]
 pub struct Lease {
     path: PathBuf,
-    file: File,
+    /// None once it was handed over.
+    file: Option<File>,
+}
+
+/// A lease whose lock another process holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedLease {
+    path: PathBuf,
+}
+
+impl HandedLease {
+    /// Waits until nobody holds the lock any more, and removes the file. Blocks.
+    pub fn wait_for_end(self) {
+        let Ok(file) = File::open(&self.path) else { return };
+        loop {
+            match flock(&file, FlockOperation::LockShared) {
+                Err(Errno::INTR) => {}
+                // That it cannot be waited for is seen by the next sweep, which asks without waiting.
+                Err(_) => return,
+                Ok(()) => break,
+            }
+        }
+        drop(file);
+        let _ = std::fs::remove_file(&self.path);
+        let _ = self.path.parent().map(std::fs::remove_dir);
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         // Said explicitly: a child that another thread is just starting has the descriptor too, until it executes.
         // An error leaves what closing the file does anyway.
-        let _ = flock(&self.file, FlockOperation::Unlock);
+        if let Some(file) = &self.file {
+            let _ = flock(file, FlockOperation::Unlock);
+        }
     }
 }
 
 impl Lease {
+    /// Gives the lock away: from now on it lives as long as the descriptor does, in whichever process that is.
+    pub fn hand_over(mut self) -> (OwnedFd, HandedLease) {
+        let file = self.file.take().expect("only taken here, where the lease ends");
+        (file.into(), HandedLease { path: self.path.clone() })
+    }
+
     /// Ends the connection's count and removes its file.
     pub fn end(self) {
         // Removed while it is still locked: nobody ever sees a stale file of an orderly end. The directory goes with the
@@ -57,9 +117,14 @@ impl Leases {
 
     /// Counts a connection to a session from now on, until the lease or the process ends.
     pub fn take(&self, session: &str) -> Result<Lease, LockError> {
+        self.take_as(session, &Holder::Alone)
+    }
+
+    /// As [`Leases::take`], for a holder of that kind. A connection that holds one for its forwarding already is an error.
+    pub fn take_as(&self, session: &str, holder: &Holder) -> Result<Lease, LockError> {
         let directory = self.directory.join(session);
         loop {
-            let path = directory.join(Uuid::new_v4().to_string());
+            let path = directory.join(holder.file_name());
             let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file = match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(descriptor) => File::from(descriptor),
@@ -74,7 +139,7 @@ impl Leases {
                 .map_err(|error| LockError::io(&path, error.into()))?;
             let links = file.metadata().map_err(|error| LockError::io(&path, error))?.nlink();
             if links > 0 {
-                return Ok(Lease { path, file });
+                return Ok(Lease { path, file: Some(file) });
             }
         }
     }
@@ -113,11 +178,23 @@ impl Leases {
         self.names(&self.directory)
     }
 
-    fn probe(&self, session: &str, remove_stale: bool) -> Result<usize, LockError> {
+    /// The leases of a session that somebody holds, so that their end can be waited for.
+    pub fn held(&self, session: &str) -> Result<Vec<HandedLease>, LockError> {
         let directory = self.directory.join(session);
-        let mut held = 0;
+        let names = self.probe_names(session, false)?;
+        Ok(names.into_iter().map(|name| HandedLease { path: directory.join(name) }).collect())
+    }
+
+    fn probe(&self, session: &str, remove_stale: bool) -> Result<usize, LockError> {
+        Ok(connections(&self.probe_names(session, remove_stale)?))
+    }
+
+    /// The names of the leases that are held.
+    fn probe_names(&self, session: &str, remove_stale: bool) -> Result<Vec<String>, LockError> {
+        let directory = self.directory.join(session);
+        let mut held = Vec::new();
         for name in self.names(&directory)? {
-            let path = directory.join(name);
+            let path = directory.join(&name);
             let file = match File::open(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -126,7 +203,7 @@ impl Leases {
             match flock(&file, FlockOperation::NonBlockingLockShared) {
                 Ok(()) if remove_stale => remove(&path)?,
                 Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => held += 1,
+                Err(Errno::WOULDBLOCK) => held.push(name),
                 Err(error) => return Err(LockError::io(path, error.into())),
             }
         }
@@ -144,6 +221,16 @@ impl Leases {
             .collect::<io::Result<_>>()
             .map_err(|error| LockError::io(directory, error))
     }
+}
+
+/// How many connections these leases are: a connection's own lease counts only where it has no process.
+fn connections(names: &[String]) -> usize {
+    let is_process_of = |name: &str, connection: &str| {
+        name.strip_prefix(connection).is_some_and(|rest| rest.starts_with('+'))
+    };
+    let counts =
+        |name: &&String| name.contains('+') || !names.iter().any(|other| is_process_of(other, name));
+    names.iter().filter(counts).count()
 }
 
 fn remove(path: &Path) -> Result<(), LockError> {
@@ -174,6 +261,36 @@ mod tests {
         assert_eq!(leases.count("s").unwrap(), 1);
         two.end();
         assert_eq!(leases.count("s").unwrap(), 0);
+    }
+
+    #[test]
+    fn a_connection_counts_once_for_each_process_and_once_without_any() {
+        let (_dir, leases) = leases();
+        let take = |holder| leases.take_as("s", &holder).unwrap();
+        let one = take(Holder::Connection("c1.5".into()));
+        assert_eq!(leases.count("s").unwrap(), 1);
+        let processes = [take(Holder::Process("c1.5".into())), take(Holder::Process("c1.5".into()))];
+        assert_eq!(leases.count("s").unwrap(), 2);
+        let other = take(Holder::Connection("c1.55".into()));
+        let alone = take(Holder::Alone);
+        assert_eq!(leases.count("s").unwrap(), 4, "another connection whose name begins alike");
+        drop(processes);
+        assert_eq!(leases.count("s").unwrap(), 3);
+        drop((one, other, alone));
+        assert_eq!(leases.count("s").unwrap(), 0);
+    }
+
+    #[test]
+    fn a_lease_that_was_handed_over_lives_as_long_as_its_descriptor() {
+        let (_dir, leases) = leases();
+        let (descriptor, handed) = leases.take("s").unwrap().hand_over();
+        assert_eq!(leases.count("s").unwrap(), 1);
+        assert_eq!(leases.held("s").unwrap(), [handed.clone()]);
+        let waiting = std::thread::spawn(move || handed.wait_for_end());
+        drop(descriptor);
+        waiting.join().unwrap();
+        assert_eq!(leases.count("s").unwrap(), 0);
+        assert_eq!(leases.sessions().unwrap(), Vec::<String>::new(), "nothing is left");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, oldest first. What was released is never changed: a correction is a further step.
-const STEPS: &[&str] = &[V1];
+const STEPS: &[&str] = &[V1, V2];
 
 /// The version that this program writes.
 pub(super) const CURRENT: i64 = STEPS.len() as i64;
@@ -58,6 +58,11 @@ CREATE TABLE objects (
 ) STRICT;
 ";
 
+/// Sessions that so far only lend their network to forwarding; nobody has attached to them.
+const V2: &str = "
+ALTER TABLE sessions ADD COLUMN attached INTEGER NOT NULL DEFAULT 1 CHECK (attached IN (0, 1));
+";
+
 /// The version of an open database; 0 for one that has no table yet.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     let exists: bool = connection.query_row(
@@ -107,14 +112,14 @@ mod tests {
         let mut db = Connection::open_in_memory().unwrap();
         migrate_with(&mut db, "one", STEPS).unwrap();
         // A step that fails half-way, as a full disk or a killed process would make it.
-        let broken = [V1, "CREATE TABLE extra (a INTEGER) STRICT; CREATE TABLE sessions (a INTEGER);"];
+        let broken = [V1, V2, "CREATE TABLE extra (a INTEGER) STRICT; CREATE TABLE sessions (a INTEGER);"];
         assert!(migrate_with(&mut db, "one", &broken).is_err());
-        assert_eq!(version(&db).unwrap(), 1);
-        let fixed = [V1, "CREATE TABLE extra (a INTEGER) STRICT;"];
+        assert_eq!(version(&db).unwrap(), CURRENT);
+        let fixed = [V1, V2, "CREATE TABLE extra (a INTEGER) STRICT;"];
         migrate_with(&mut db, "one", &fixed).unwrap();
-        assert_eq!(version(&db).unwrap(), 2);
+        assert_eq!(version(&db).unwrap(), CURRENT + 1);
         migrate_with(&mut db, "one", &fixed).unwrap();
-        assert_eq!(version(&db).unwrap(), 2);
+        assert_eq!(version(&db).unwrap(), CURRENT + 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod rows;
 mod store;
 
 pub use error::{LimitReached, LockError, StoreError};
-pub use lease::{Lease, Leases};
+pub use lease::{HandedLease, Holder, Lease, Leases};
 pub use lock::{LockWait, UserLock, UserLocks};
 pub use record::*;
 pub use store::Store;

@@ -106,6 +106,8 @@ pub struct SessionRecord {
     pub socket_dir: Option<String>,
     /// First process, where the engine is local.
     pub process: Option<FirstProcess>,
+    /// Somebody has attached to it; else it only lends its network to forwarding, and is in no count, table or limit.
+    pub attached: bool,
     /// Engine that made it: kind and endpoint, as `docker unix:///var/run/docker.sock`.
     pub engine: String,
 }

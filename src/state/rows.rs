@@ -59,21 +59,21 @@ impl FromSql for Time {
 /// All columns in the order in which [`read`] wants them.
 pub(super) const COLUMNS: &str = "id, user, project, kind, status, container_id, container_name, image, network_id, \
      service_ids, mode, grace_seconds, shell, account, created_at, last_activity, max_lifetime, grace_expiry, attach, \
-     socket_dir, process_pid, process_start, process_boot, engine";
+     socket_dir, process_pid, process_start, process_boot, engine, attached";
 
 /// Writes a whole row; the parameters are those of [`with_parameters`].
 pub(super) const INSERT: &str = "INSERT INTO sessions (id, user, project, kind, status, container_id, container_name, \
      image, network_id, service_ids, mode, grace_seconds, shell, account, created_at, last_activity, max_lifetime, \
-     grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, engine) \
+     grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, engine, attached) \
      VALUES (:id, :user, :project, :kind, :status, :container_id, :container_name, :image, :network_id, :service_ids, \
      :mode, :grace_seconds, :shell, :account, :created_at, :last_activity, :max_lifetime, :grace_expiry, :attach, \
-     :socket_dir, :process_pid, :process_start, :process_boot, :engine)";
+     :socket_dir, :process_pid, :process_start, :process_boot, :engine, :attached)";
 
 /// Writes all that may change in a row's life.
 pub(super) const UPDATE: &str = "UPDATE sessions SET (status, container_id, network_id, service_ids, shell, \
-     last_activity, grace_expiry, attach, socket_dir, process_pid, process_start, process_boot) = (:status, \
+     last_activity, grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, attached) = (:status, \
      :container_id, :network_id, :service_ids, :shell, :last_activity, :grace_expiry, :attach, :socket_dir, \
-     :process_pid, :process_start, :process_boot) WHERE id = :id";
+     :process_pid, :process_start, :process_boot, :attached) WHERE id = :id";
 
 /// Runs `statement` with the parameters of a whole row (or only those that may change, for [`UPDATE`]).
 pub(super) fn with_parameters(
@@ -102,6 +102,7 @@ pub(super) fn with_parameters(
         ":process_pid": pid,
         ":process_start": start,
         ":process_boot": boot,
+        ":attached": record.attached,
         ":user": record.key.user.as_str(),
         ":project": record.key.project(),
         ":kind": Word(record.kind),
@@ -150,6 +151,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
         attach: row.get::<_, Word<AttachWay>>("attach")?.0,
         socket_dir: row.get("socket_dir")?,
         process,
+        attached: row.get("attached")?,
         engine: row.get("engine")?,
     })
 }

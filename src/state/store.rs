@@ -219,6 +219,19 @@ impl Store {
         .map(drop)
     }
 
+    /// Remembers it no longer, and says what it was.
+    pub fn take_note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.run(|connection| {
+            connection
+                .query_row(
+                    "DELETE FROM meta WHERE key = ?1 RETURNING value",
+                    [format!("note:{name}")],
+                    |row| row.get(0),
+                )
+                .optional()
+        })
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere leaves no open transaction: rusqlite rolls it back when it is dropped.
         self.connection.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -238,7 +251,7 @@ fn check_counts(
         return Ok(Ok(()));
     }
     let (total, of_user): (u32, u32) = connection.query_row(
-        "SELECT count(*), count(*) FILTER (WHERE user = ?1) FROM sessions",
+        "SELECT count(*), count(*) FILTER (WHERE user = ?1) FROM sessions WHERE attached",
         [user.as_str()],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;

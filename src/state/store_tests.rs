@@ -33,6 +33,7 @@ fn record(user: &str, project: &str) -> SessionRecord {
         attach: AttachWay::Direct,
         socket_dir: Some("/somewhere".into()),
         process: Some(FirstProcess { pid: 7, start_time: u64::MAX / 2, boot_id: "boot".into() }),
+        attached: true,
         engine: "Docker /var/run/docker.sock".into(),
     }
 }

@@ -93,6 +93,11 @@ impl HostChannel {
         Self { socket, incoming: Decoder::new(), outgoing: Outgoing::default() }
     }
 
+    /// The socket, to be handed to another process. What came and was not looked at is lost.
+    pub fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
     /// Puts a message in the queue; its descriptors are closed here once they are sent.
     pub fn queue(&mut self, message: &ToGuest, descriptors: Vec<OwnedFd>) -> Result<(), WireError> {
         if descriptors.len() != message.descriptors() {

@@ -41,13 +41,84 @@ impl Caught {
     }
 }
 
+/// Somebody who may have a word for the person while their process runs.
+pub trait Aside {
+    /// What becomes readable when there is one; none if nothing more comes.
+    fn watched(&self) -> Option<BorrowedFd<'_>>;
+    /// Listens, and passes it on. `raw`: the person's terminal is in raw mode.
+    fn listen(&mut self, raw: bool);
+}
+
+/// This side of an attach, ready before the other side is: signals are caught, pipes are made.
+pub struct Prepared<'a> {
+    request: &'a AttachRequest<'a>,
+    plumbing: Plumbing,
+    agent: Option<AgentDoor>,
+    signals: Caught,
+    aside: Option<Box<dyn Aside + 'a>>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Gets ready. From here on this process's signals are caught.
+    pub fn new(request: &'a AttachRequest<'a>) -> Result<Self, AttachError> {
+        Self::with_signals(request, Caught::new(request)?)
+    }
+
+    pub(super) fn with_signals(request: &'a AttachRequest<'a>, signals: Caught) -> Result<Self, AttachError> {
+        let agent = match &request.agent {
+            Some(socket) => {
+                Some(AgentDoor::new(socket.clone()).map_err(AttachError::io("watch the key agent"))?)
+            }
+            None => None,
+        };
+        Ok(Self { request, plumbing: Plumbing::new(request)?, agent, signals, aside: None })
+    }
+
+    /// Lets somebody have a word meanwhile.
+    pub fn with_aside(self, aside: Box<dyn Aside + 'a>) -> Self {
+        Self { aside: Some(aside), ..self }
+    }
+
+    /// The start request.
+    pub fn request(&self) -> Start {
+        let request = self.request;
+        Start {
+            program: request.program.clone(),
+            run_as: request.run_as,
+            cwd: request.cwd.clone(),
+            env: request.env.clone(),
+            streams: self.plumbing.streams.clone(),
+            agent: self.agent.is_some(),
+            x11: request.x11.clone(),
+        }
+    }
+
+    /// The descriptors that go with the start request.
+    pub fn take_passed(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.plumbing.passed).into_iter().map(Passable::into_inner).collect()
+    }
+
+    /// Starts the process over a channel whose guest has been greeted, and sees it to its end.
+    pub(super) fn start(mut self, mut channel: HostChannel) -> Result<Exit, AttachError> {
+        let start = ToGuest::Start(Box::new(self.request()));
+        let passed = self.take_passed();
+        channel.queue(&start, passed).map_err(AttachError::Guest)?;
+        self.go_on(channel)
+    }
+
+    /// Sees a process to its end that somebody else has started, with the descriptors of this side.
+    pub fn go_on(self, channel: HostChannel) -> Result<Exit, AttachError> {
+        Conversation::new(channel, self).run()
+    }
+}
+
 /// Runs one process over a channel whose guest has been greeted.
 pub(super) fn run(
     channel: HostChannel,
     request: &AttachRequest<'_>,
     signals: Caught,
 ) -> Result<Exit, AttachError> {
-    Conversation::new(channel, request, signals)?.run()
+    Prepared::with_signals(request, signals)?.start(channel)
 }
 
 /// Where the conversation stands.
@@ -76,6 +147,9 @@ struct Conversation<'a> {
     window: Window,
     raw_mode: Option<RawMode>,
     agent: Option<AgentDoor>,
+    /// Pipes of this process that were passed inside as they are; when nobody reads any of them any more, the client is gone.
+    readers: Vec<OwnedFd>,
+    aside: Option<Box<dyn Aside + 'a>>,
 }
 
 /// What a poll entry is about.
@@ -85,6 +159,9 @@ enum Watched {
     Signals,
     Source(Stream),
     Sink(Stream),
+    /// The pipe of that place among those whose readers are watched.
+    Reader(usize),
+    Aside,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,30 +172,10 @@ enum Stream {
 }
 
 impl<'a> Conversation<'a> {
-    fn new(
-        mut channel: HostChannel,
-        request: &'a AttachRequest<'a>,
-        signals: Caught,
-    ) -> Result<Self, AttachError> {
-        let agent = match &request.agent {
-            Some(socket) => {
-                Some(AgentDoor::new(socket.clone()).map_err(AttachError::io("watch the key agent"))?)
-            }
-            None => None,
-        };
-        let Plumbing { streams, passed, stdin, stdout, stderr, terminal } = Plumbing::new(request)?;
-        let start = Start {
-            program: request.program.clone(),
-            run_as: request.run_as,
-            cwd: request.cwd.clone(),
-            env: request.env.clone(),
-            streams,
-            agent: agent.is_some(),
-            x11: None,
-        };
-        let passed = passed.into_iter().map(Passable::into_inner).collect();
-        channel.queue(&ToGuest::Start(Box::new(start)), passed).map_err(AttachError::Guest)?;
-        Ok(Self {
+    fn new(channel: HostChannel, prepared: Prepared<'a>) -> Self {
+        let Prepared { request, plumbing, agent, signals, aside } = prepared;
+        let Plumbing { streams: _, passed: _, stdin, stdout, stderr, terminal, watched } = plumbing;
+        Self {
             request,
             channel,
             channel_open: true,
@@ -127,13 +184,15 @@ impl<'a> Conversation<'a> {
             phase: Phase::Starting,
             deadline: Some(Instant::now() + START),
             stdin,
-            stdout: Some(stdout),
+            stdout,
             stderr,
             terminal,
+            readers: watched,
             window: plumbing::window(request),
             raw_mode: None,
             agent,
-        })
+            aside,
+        }
     }
 
     fn run(mut self) -> Result<Exit, AttachError> {
@@ -156,7 +215,8 @@ impl<'a> Conversation<'a> {
                     _ => return Err(AttachError::Guest(WireError::TimedOut)),
                 }
             }
-            for (watched, flags) in events {
+            // The last first, so that taking one of several out leaves the numbers of the others as they are.
+            for (watched, flags) in events.into_iter().rev() {
                 self.event(watched, flags)?;
             }
             self.pump(Stream::Stdout)?;
@@ -189,6 +249,13 @@ impl<'a> Conversation<'a> {
             }
             let (fd, flags) = pump.sink_interest();
             watched.push((Watched::Sink(stream), fd, flags));
+        }
+        for (index, pipe) in self.readers.iter().enumerate() {
+            // That nobody reads is told unasked.
+            watched.push((Watched::Reader(index), pipe.as_fd(), PollFlags::empty()));
+        }
+        if let Some(fd) = self.aside.as_ref().and_then(|aside| aside.watched()) {
+            watched.push((Watched::Aside, fd, PollFlags::IN));
         }
         let limit = if busy { Some(Duration::ZERO) } else { self.limit() };
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
@@ -235,6 +302,18 @@ impl<'a> Conversation<'a> {
             Watched::Signals => {
                 while let Some(signal) = self.signals.take() {
                     self.signal(signal)?;
+                }
+            }
+            Watched::Reader(index) => {
+                self.readers.remove(index);
+                if self.readers.is_empty() && !matches!(self.phase, Phase::Ending(_)) {
+                    return self.leave(Signal::Hangup);
+                }
+            }
+            Watched::Aside => {
+                let raw = self.raw_mode.is_some();
+                if let Some(aside) = &mut self.aside {
+                    aside.listen(raw);
                 }
             }
             Watched::Source(stream) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use podspawn_runtimes::{Engine, Runtime};
 use podspawn_wire::{
     Exit, Frame, FromGuest, GuestChannel, HostChannel, Program, Received, RunAs, StreamId, Streams, ToGuest,
-    WireError, encode,
+    WireError, X11, encode,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::io::Interest;
@@ -108,11 +108,24 @@ struct OwnedRequest {
     stdin: Option<OwnedFd>,
     stdout: OwnedFd,
     stderr: OwnedFd,
+    x11: Option<X11>,
 }
 
 impl OwnedRequest {
     fn new(request: &AttachRequest<'_>) -> io::Result<Self> {
-        let AttachRequest { program, run_as, cwd, env, terminal, agent, stdin, stdout, stderr } =
+        let AttachRequest {
+            program,
+            run_as,
+            cwd,
+            env,
+            terminal,
+            agent,
+            stdin,
+            stdout,
+            stderr,
+            own_pipes: _,
+            x11,
+        } =
             request.clone();
         Ok(Self {
             program,
@@ -124,6 +137,7 @@ impl OwnedRequest {
             stdin: stdin.map(|fd| fd.try_clone_to_owned()).transpose()?,
             stdout: stdout.try_clone_to_owned()?,
             stderr: stderr.try_clone_to_owned()?,
+            x11,
         })
     }
 
@@ -138,6 +152,9 @@ impl OwnedRequest {
             stdin: self.stdin.as_ref().map(AsFd::as_fd),
             stdout: self.stdout.as_fd(),
             stderr: self.stderr.as_fd(),
+            // Bytes travel in the engine's connection: no pipe is passed.
+            own_pipes: false,
+            x11: self.x11.clone(),
         }
     }
 }

@@ -20,10 +20,11 @@ mod stream;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
-use podspawn_wire::{Program, RunAs};
+use podspawn_wire::{Program, RunAs, X11};
 
 pub use crossing::{MustNotCross, Passable};
-pub use direct::attach_direct;
+pub use conversation::{Aside, Prepared};
+pub use direct::{attach_direct, open_direct};
 pub use engine::attach_engine;
 pub use error::AttachError;
 pub use guests::{GuestError, Guests};
@@ -49,4 +50,9 @@ pub struct AttachRequest<'a> {
     pub stdout: BorrowedFd<'a>,
     /// Error output goes here.
     pub stderr: BorrowedFd<'a>,
+    /// Anonymous pipes among the three are nobody's but this process's and its parent's (sshd's), and are passed into the
+    /// container as they are. Everything else is copied to and from pipes of podspawn's own.
+    pub own_pipes: bool,
+    /// The way to an X server, if it is to be offered inside.
+    pub x11: Option<X11>,
 }

@@ -28,10 +28,12 @@ pub(super) struct Plumbing {
     pub(super) streams: Streams,
     pub(super) passed: Vec<Passable>,
     pub(super) stdin: Option<Pump>,
-    pub(super) stdout: Pump,
+    pub(super) stdout: Option<Pump>,
     pub(super) stderr: Option<Pump>,
     /// This end of the terminal's socket pair, to be half-closed at the end of input.
     pub(super) terminal: Option<OwnedFd>,
+    /// This process's own output pipes that were passed as they are, if all of the output was.
+    pub(super) watched: Vec<OwnedFd>,
 }
 
 impl Plumbing {
@@ -43,25 +45,42 @@ impl Plumbing {
     }
 
     fn pipes(request: &AttachRequest<'_>) -> Result<Self, AttachError> {
-        let (inner_stdin, ours) = pipe()?;
-        let stdin = match request.stdin {
-            Some(source) => {
+        let share = |fd: BorrowedFd<'_>| if request.own_pipes { shared(fd) } else { None };
+        let (inner_stdin, stdin) = match (request.stdin.and_then(share), request.stdin) {
+            (Some(pipe), _) => (pipe, None),
+            (None, Some(source)) => {
+                let (inner, ours) = pipe()?;
                 widen(&ours);
-                Some(Pump::inward(source_of(source)?, own(ours)?))
+                (inner, Some(Pump::inward(source_of(source)?, own(ours)?)))
             }
             // Closed at once: the process reads the end of its input.
-            None => None,
+            (None, None) => (pipe()?.0, None),
         };
-        let (ours, inner_stdout) = pipe()?;
-        widen(&ours);
-        let stdout = Pump::outward(own(ours)?, sink_of(request.stdout)?);
-        let (ours, inner_stderr) = pipe()?;
-        let stderr = Some(Pump::outward(own(ours)?, sink_of(request.stderr)?));
+        let mut watched = Vec::new();
+        let mut outward = |sink: BorrowedFd<'_>, wide: bool| match share(sink) {
+            Some(pipe) => {
+                watched.push(pipe.try_clone().map_err(AttachError::io("copy a descriptor"))?);
+                Ok((pipe, None))
+            }
+            None => {
+                let (ours, inner) = pipe()?;
+                if wide {
+                    widen(&ours);
+                }
+                Ok::<_, AttachError>((inner, Some(Pump::outward(own(ours)?, sink_of(sink)?))))
+            }
+        };
+        let (inner_stdout, stdout) = outward(request.stdout, true)?;
+        let (inner_stderr, stderr) = outward(request.stderr, false)?;
+        if stdout.is_some() || stderr.is_some() {
+            // Who copies notices by itself that nobody reads.
+            watched.clear();
+        }
         let passed = [inner_stdin, inner_stdout, inner_stderr]
             .into_iter()
             .map(Passable::check)
             .collect::<Result<_, _>>()?;
-        Ok(Self { streams: Streams::Pipes, passed, stdin, stdout, stderr, terminal: None })
+        Ok(Self { streams: Streams::Pipes, passed, stdin, stdout, stderr, terminal: None, watched })
     }
 
     fn terminal(request: &AttachRequest<'_>, term: String) -> Result<Self, AttachError> {
@@ -73,7 +92,7 @@ impl Plumbing {
             Some(source) => Some(Pump::inward(source_of(source)?, own(clone()?)?)),
             None => None,
         };
-        let stdout = Pump::outward(own(clone()?)?, sink_of(request.stdout)?);
+        let stdout = Some(Pump::outward(own(clone()?)?, sink_of(request.stdout)?));
         Ok(Self {
             streams: Streams::Terminal { term, window: window(request) },
             passed: vec![Passable::check(inner)?],
@@ -81,6 +100,7 @@ impl Plumbing {
             stdout,
             stderr: None,
             terminal: Some(ours),
+            watched: Vec::new(),
         })
     }
 }
@@ -92,6 +112,19 @@ pub(super) fn window(request: &AttachRequest<'_>) -> Window {
         .flatten()
         .find_map(terminal::window_size)
         .map_or(USUAL_WINDOW, |(rows, cols)| Window { rows, cols })
+}
+
+/// A copy of a descriptor that may cross as it is: an anonymous pipe, opened up for the container's user.
+fn shared(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let fd = fd.try_clone_to_owned().ok()?;
+    let is_pipe = rustix::fs::fstat(&fd)
+        .is_ok_and(|facts| rustix::fs::FileType::from_raw_mode(facts.st_mode) == rustix::fs::FileType::Fifo);
+    if !is_pipe {
+        return None;
+    }
+    let fd = Passable::check(fd).ok()?.into_inner();
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o666)).ok()?;
+    Some(fd)
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), AttachError> {
