@@ -6,6 +6,7 @@ pub mod cli;
 pub mod command_error;
 pub mod commands;
 pub mod config;
+pub mod engine;
 pub mod exit;
 pub mod local;
 pub mod names;

@@ -71,7 +71,7 @@ pub(super) fn move_local_section(layer: &mut Layer) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn is_zero_or_empty(value: &Value) -> bool {
+pub(super) fn is_zero_or_empty(value: &Value) -> bool {
     match value {
         Value::String(_, text) => text.is_empty() || text == "0",
         Value::Num(_, number) => number.to_f64() == Some(0.0) || number.to_u128() == Some(0),
@@ -102,12 +102,12 @@ fn explain(layer: &Layer, path: &[String], wrong: &Wrong, deployment: Deployment
     problem(layer, path, reason)
 }
 
-fn problem(layer: &Layer, path: &[String], reason: String) -> ConfigError {
+pub(super) fn problem(layer: &Layer, path: &[String], reason: String) -> ConfigError {
     let (place, key) = locate(layer, path);
     ConfigError::Value { place, key, reason }
 }
 
-fn unknown_key(layer: &Layer, path: &[String], known: &[&str]) -> ConfigError {
+pub(super) fn unknown_key(layer: &Layer, path: &[String], known: &[&str]) -> ConfigError {
     let (place, key) = locate(layer, path);
     let (last, above) = path.split_last().map_or(("", &[][..]), |(last, above)| (last.as_str(), above));
     let whole = |name: &str| {

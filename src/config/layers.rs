@@ -62,8 +62,8 @@ pub struct Layers {
     pub config: Config,
     /// Servers that `.pod` names lead to.
     pub servers: Servers,
-    merged: Figment,
-    layers: Vec<Layer>,
+    pub(super) merged: Figment,
+    pub(super) layers: Vec<Layer>,
 }
 
 /// One layer.
@@ -211,12 +211,12 @@ pub(super) fn merge<'a>(layers: impl IntoIterator<Item = &'a Layer>) -> Figment 
 }
 
 /// Every layer was checked alone, so that merging them cannot fail for a reason that a user could act on.
-fn internal(error: figment::Error) -> ConfigError {
+pub(super) fn internal(error: figment::Error) -> ConfigError {
     let reason = error.kind.to_string();
     ConfigError::Value { place: "merged configuration".into(), key: error.path.join("."), reason }
 }
 
-fn document_layer(kind: Kind, document: Document) -> Layer {
+pub(super) fn document_layer(kind: Kind, document: Document) -> Layer {
     let places = document
         .lines
         .into_iter()

@@ -16,6 +16,7 @@ mod servers;
 mod text;
 mod tmpfs;
 mod units;
+mod user;
 mod words;
 pub mod yaml;
 

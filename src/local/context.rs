@@ -10,10 +10,10 @@ use std::sync::Arc;
 use podspawn_runtimes::EngineKind;
 use thiserror::Error;
 
-use super::engine::LazyEngine;
 use crate::config::{
     self, ConfigError, Deployment, EngineChoice, Flag, Layers, Reach, SERVER_CONFIG, Sources,
 };
+use crate::engine::LazyEngine;
 use crate::names::{ImageRef, MachineName, SessionKey, UserName};
 use crate::session::attach::Guests;
 use crate::session::{Core, Dirs};

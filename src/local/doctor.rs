@@ -11,8 +11,8 @@ use rustix::fs::Access;
 use serde::Serialize;
 
 use super::context::{LocalError, Overrides, load};
-use super::engine::LazyEngine;
 use crate::config::{Deployment, Layers, Reach};
+use crate::engine::{LazyEngine, label};
 use crate::state::Store;
 use crate::system::files::free_bytes;
 use crate::system::{Host, guest_program};
@@ -86,7 +86,7 @@ async fn checks(host: &Host, layers: &Layers) -> Vec<Check> {
             None
         }
         Ok(chosen) => {
-            let name = super::engine_label(chosen.kind);
+            let name = label(chosen.kind);
             let detail = format!("{name} at {}, because {}", chosen.endpoint, chosen.reason);
             checks.push(Check { always_shown: true, ..Check::pass("engine choice", detail) });
             let connected = tokio::time::timeout(ANSWER_LIMIT, lazy.connected()).await;

@@ -7,7 +7,6 @@
 mod attach;
 mod context;
 mod doctor;
-mod engine;
 mod interrupts;
 mod machine;
 mod verify_image;
@@ -15,7 +14,6 @@ mod verify_image;
 pub use attach::{EnterError, Streams};
 pub use context::{Context, LocalError, Overrides, Settings};
 pub use doctor::{Check, Outcome, examine};
-pub use engine::{LazyEngine, label as engine_label};
 pub use interrupts::{Interrupts, Stopped};
 pub use machine::{Machine, MachineError};
 pub use verify_image::ImageCheck;

@@ -39,6 +39,8 @@ pub struct CleanupReport {
     pub grace_started: usize,
     /// Containers, networks and volumes removed that belonged to no session.
     pub orphans_removed: usize,
+    /// What was done, one log line each.
+    pub done: Vec<String>,
     /// What could not be done; the next pass tries again.
     pub failures: Vec<String>,
 }
@@ -47,6 +49,18 @@ impl CleanupReport {
     /// Whether there was nothing to do.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The log lines of the pass, for whoever does not see the log.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = self.done.clone();
+        if !self.is_empty() {
+            lines.push(format!(
+                "INFO cleanup pass complete grace_expired={} lifetime_expired={} orphans_removed={}",
+                self.grace_expired, self.lifetime_expired, self.orphans_removed
+            ));
+        }
+        lines
     }
 
     fn count(&mut self, reason: Reason) {
@@ -118,7 +132,16 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// Looks at one session again under its user's lock and does what is to be done.
     async fn pass_over(&self, seen: &SessionRecord, expected: Option<Reason>, report: &mut CleanupReport) {
         match self.act(seen, expected).await {
-            Ok(Some(Done::Removed(reason))) => report.count(reason),
+            Ok(Some(Done::Removed(reason))) => {
+                report.count(reason);
+                report.done.push(format!(
+                    "INFO {} user={} project={} container={}",
+                    removal(reason),
+                    seen.key.user,
+                    seen.key.project(),
+                    seen.container_name
+                ));
+            }
             Ok(Some(Done::GraceStarted)) => report.grace_started += 1,
             Ok(None) => {}
             // Whoever cleans up with that engine in use gets at it.
@@ -212,7 +235,13 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 continue;
             }
             match self.remove_orphan(engine, &found).await {
-                Ok(removed) => report.orphans_removed += usize::from(removed),
+                Ok(false) => {}
+                Ok(true) => {
+                    report.orphans_removed += 1;
+                    let id: String = found.id.chars().take(12).collect();
+                    let line = format!("INFO removing orphaned {} name={} id={id}", found.kind, found.name);
+                    report.done.push(line);
+                }
                 Err(error) => {
                     tracing::warn!(kind = found.kind, name = found.name, "{error}");
                     report.failures.push(error.to_string());
@@ -270,15 +299,20 @@ enum Done {
     GraceStarted,
 }
 
-fn log_removal(record: &SessionRecord, reason: Reason) {
-    let what = match reason {
+/// What is done for a reason, in the log's words.
+fn removal(reason: Reason) -> &'static str {
+    match reason {
         Reason::GraceExpired => "grace period expired, destroying",
         Reason::LifetimeExpired => "max lifetime expired, destroying",
         Reason::Disconnect | Reason::Stop | Reason::Remove => "nobody is connected, destroying",
         Reason::Unfinished => "its maker is gone, destroying",
         Reason::RemovalUnfinished => "finishing the removal of",
         Reason::ContainerGone => "its container is gone, destroying",
-    };
+    }
+}
+
+fn log_removal(record: &SessionRecord, reason: Reason) {
+    let what = removal(reason);
     tracing::info!(
         user = %record.key.user, project = record.key.project(), container = record.container_name, "{what}"
     );

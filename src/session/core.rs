@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use podspawn_runtimes::{Engine, EngineError, Facts, Labels, Runtime};
 
+use super::decide::Reason;
 use super::error::SessionError;
 use super::report::{Cancel, Report, Step};
 use crate::names::UserName;
@@ -70,6 +71,17 @@ pub struct Core<S, G> {
     pub uid: u32,
     locks: UserLocks,
     leases: Leases,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+}
+
+/// Is told what becomes of sessions, whoever caused it. Must not block.
+pub trait Observer: Send + Sync {
+    /// A session has been made.
+    fn created(&self, record: &SessionRecord);
+    /// It is about to be removed: its connections are going to end.
+    fn removing(&self, record: &SessionRecord, reason: Reason);
+    /// It has been removed.
+    fn removed(&self, record: &SessionRecord, reason: Reason);
 }
 
 impl<S, G> Core<S, G> {
@@ -77,7 +89,12 @@ impl<S, G> Core<S, G> {
     pub fn new(store: Store, engines: S, guests: G, clock: Arc<dyn Clock>, dirs: Dirs, uid: u32) -> Self {
         let locks = UserLocks::new(&dirs.locks);
         let leases = Leases::new(dirs.locks.join("leases"));
-        Self { store, engines, guests, clock, dirs, uid, locks, leases }
+        Self { store, engines, guests, clock, dirs, uid, locks, leases, observer: None }
+    }
+
+    /// Tells somebody what becomes of sessions.
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// The connections to sessions.

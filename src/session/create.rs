@@ -45,7 +45,12 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         report.step(Step::Creating { container: &record.container_name, image: &record.image });
         match self.build(&mut record, spec, seccomp, engine, report, cancel).await {
-            Ok(()) => Ok(Session { record, lease }),
+            Ok(()) => {
+                if let Some(observer) = &self.observer {
+                    observer.created(&record);
+                }
+                Ok(Session { record, lease })
+            }
             Err(error) => {
                 lease.end();
                 // The first error is the one that tells what went wrong; what cannot be undone stays recorded.

@@ -43,6 +43,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         // The engine first: a session that lives in another one, or whose engine is away, stays what it is.
         let engine = self.engine_of(&record).await?;
         report.step(Step::Removing { container: &record.container_name });
+        if let Some(observer) = &self.observer {
+            observer.removing(&record, reason);
+        }
         if record.status != Status::Destroying {
             record.status = Status::Destroying;
             record.grace_expiry = None;
@@ -62,6 +65,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             user = %record.key.user, project = record.key.project(), container = record.container_name,
             reason = reason.as_str(), "session destroyed"
         );
+        if let Some(observer) = &self.observer {
+            observer.removed(&record, reason);
+        }
         Ok(())
     }
 

@@ -1,9 +1,13 @@
 //! What there is, from the store and the leases alone.
 
+use serde::{Deserialize, Serialize};
+
 use super::core::Core;
 use super::error::SessionError;
+use super::settle::is_alive;
 use crate::names::UserName;
-use crate::state::SessionRecord;
+use crate::spec::{Kind, Mode};
+use crate::state::{AttachWay, SessionRecord, Status, Timestamp};
 
 /// Which sessions are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +25,85 @@ pub struct SessionView {
     pub connections: usize,
 }
 
+/// A session for programs, and for whoever shows it to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// Its owner.
+    pub user: String,
+    /// Machine or project; none for the default session.
+    pub name: Option<String>,
+    /// What was made.
+    pub kind: Kind,
+    /// Status in the store's words.
+    pub status: String,
+    /// The container's first process is the recorded one; without a record of it nothing speaks against that.
+    pub alive: bool,
+    /// Held connections.
+    pub connections: usize,
+    /// Image reference.
+    pub image: String,
+    /// Container name.
+    pub container: String,
+    /// The engine's id of the container.
+    pub container_id: String,
+    /// Engine that made it.
+    pub engine: String,
+    /// `direct` or `engine`.
+    pub attach: String,
+    /// Mode in force.
+    pub mode: Mode,
+    /// Times, in UTC.
+    pub created_at: Timestamp,
+    /// Last connect or disconnect.
+    pub last_activity: Timestamp,
+    /// End of the maximum lifetime.
+    pub expires_at: Option<Timestamp>,
+    /// End of the grace period.
+    pub grace_expires_at: Option<Timestamp>,
+    /// Seconds since it was made.
+    pub age_seconds: u64,
+}
+
+impl Listed {
+    /// As of `now`.
+    pub fn new(view: &SessionView, now: Timestamp) -> Self {
+        let record = &view.record;
+        Self {
+            id: record.id.clone(),
+            user: record.key.user.to_string(),
+            name: record.key.name.as_ref().map(ToString::to_string),
+            kind: record.kind,
+            status: match record.status {
+                Status::Creating => "creating",
+                Status::Running => "running",
+                Status::GracePeriod => "grace_period",
+                Status::Destroying => "destroying",
+            }
+            .into(),
+            alive: record.process.as_ref().is_none_or(is_alive),
+            connections: view.connections,
+            image: record.image.clone(),
+            container: record.container_name.clone(),
+            container_id: record.container_id.clone(),
+            engine: record.engine.clone(),
+            attach: match record.attach {
+                AttachWay::Direct => "direct",
+                AttachWay::Engine => "engine",
+            }
+            .into(),
+            mode: record.mode,
+            created_at: record.created_at,
+            last_activity: record.last_activity,
+            expires_at: record.max_lifetime,
+            grace_expires_at: record.grace_expiry,
+            // A clock that was set back makes nothing younger than new.
+            age_seconds: u64::try_from(now.duration_since(record.created_at).as_secs()).unwrap_or(0),
+        }
+    }
+}
+
 impl<S, G> Core<S, G> {
     /// Sessions, ordered by user and project. Those in the states `creating` and `destroying` are among them.
     pub fn list(&self, filter: &Filter) -> Result<Vec<SessionView>, SessionError> {
@@ -30,6 +113,8 @@ impl<S, G> Core<S, G> {
         };
         records
             .into_iter()
+            // What only lends its network to forwarding is in no table and no count.
+            .filter(|record| record.attached)
             .map(|record| Ok(SessionView { connections: self.leases().count(&record.id)?, record }))
             .collect()
     }

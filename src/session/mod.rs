@@ -28,12 +28,12 @@ mod settle;
 
 pub use acquire::{Acquired, Caller, Exists};
 pub use cleanup::CleanupReport;
-pub use core::{Core, Dirs, EngineSource, Session};
+pub use core::{Core, Dirs, EngineSource, Observer, Session};
 pub use decide::Reason;
 pub use destroy::Destroyed;
 pub use error::SessionError;
 pub use guest_port::*;
-pub use list::{Filter, SessionView};
+pub use list::{Filter, Listed, SessionView};
 pub use release::Released;
 pub use report::{Cancel, CancelHandle, Report, Silent, Step};
 pub use settle::is_alive;

@@ -35,6 +35,8 @@ pub struct Request {
     pub timezone: Option<String>,
     /// Host directories to mount.
     pub mounts: Vec<MountRequest>,
+    /// Environment that the administrator decided for the owner.
+    pub user_env: BTreeMap<String, String>,
     /// Who owns the host directory of a persistent home, or will when it is made, as a container sees it; none if the
     /// container sees other ids (rootless engine): there the guest takes the directory over.
     pub home_owner: Option<Owner>,
@@ -43,7 +45,7 @@ pub struct Request {
 impl Request {
     /// A request for nothing but what configuration says.
     pub fn new(key: SessionKey, kind: Kind) -> Self {
-        Self { key, kind, image: None, timezone: None, mounts: Vec::new(), home_owner: None }
+        Self { key, kind, image: None, timezone: None, mounts: Vec::new(), user_env: BTreeMap::new(), home_owner: None }
     }
 }
 
@@ -331,7 +333,17 @@ impl Resolving<'_> {
         };
         let timezone = request.timezone.as_ref().filter(is_timezone).cloned();
         let timezone = timezone.map(|zone| self.from("env.TZ", Origin::Env("TZ".into()), zone));
-        timezone.map(|zone| ("TZ".to_owned(), zone)).into_iter().collect()
+        let mut env: BTreeMap<String, String> =
+            timezone.map(|zone| ("TZ".to_owned(), zone)).into_iter().collect();
+        for (name, value) in &request.user_env {
+            let value = value
+                .replace("${PODSPAWN_USER}", request.key.user.as_str())
+                .replace("${PODSPAWN_PROJECT}", request.key.project());
+            let key = format!("env.{name}");
+            let value = self.from(&key, Origin::Rule("decided for this user"), value);
+            env.insert(name.clone(), value);
+        }
+        env
     }
 
     fn mounts(&mut self, request: &Request) -> Vec<HostMount> {

@@ -66,6 +66,11 @@ pub struct HandedLease {
 }
 
 impl HandedLease {
+    /// The name of the lease, which tells its [`Holder`].
+    pub fn name(&self) -> String {
+        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// Waits until nobody holds the lock any more, and removes the file. Blocks.
     pub fn wait_for_end(self) {
         let Ok(file) = File::open(&self.path) else { return };

@@ -37,6 +37,18 @@ impl Host {
         Self { env, uid, gid: uid, pid: rustix::process::getpid().as_raw_pid(), cwd: Some(cwd.into()) }
     }
 
+    /// The facts of this process after it has become another account: of the environment only what the account itself says.
+    pub fn of_account(&self, uid: u32, gid: u32, name: &str, home: &Path) -> Self {
+        let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
+        let mut put = |name: &str, value: OsString| env.insert(name.into(), value);
+        put("HOME", home.into());
+        put("USER", name.into());
+        put("LOGNAME", name.into());
+        put("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+        put("XDG_RUNTIME_DIR", format!("/run/user/{uid}").into());
+        Self { env, uid, gid, pid: self.pid, cwd: self.cwd.clone() }
+    }
+
     /// A variable that is set and not empty.
     pub fn var_os(&self, name: &str) -> Option<&OsStr> {
         self.env.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())

@@ -119,6 +119,19 @@ pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
     }
 }
 
+/// The process that started another one, or took it over. None if there is no such process.
+pub fn parent(pid: i32) -> Option<i32> {
+    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    // After the name come the state and the parent.
+    text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// The pid of this process.
+pub fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_pid()
+}
+
 /// State and start time. The program's name, in parentheses, may hold anything, parentheses and blanks included.
 fn parse_stat(text: &str) -> Option<(char, u64)> {
     let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();

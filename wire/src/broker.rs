@@ -67,6 +67,11 @@ pub enum ToBroker {
         /// Login name.
         user: String,
     },
+    /// From a stub that was served, at the end.
+    Ended {
+        /// Status that it ends with.
+        status: u8,
+    },
     /// From an administrator's command, as root or the broker's own account.
     Admin {
         /// [`BROKER_PROTOCOL`].
@@ -132,7 +137,7 @@ impl Message for ToBroker {
                 Streams::Pipes => 3,
                 Streams::Terminal { .. } => 1,
             },
-            Self::Network { .. } | Self::Admin { .. } => 0,
+            Self::Network { .. } | Self::Ended { .. } | Self::Admin { .. } => 0,
         }
     }
 }

@@ -98,6 +98,35 @@ impl<'a> Prepared<'a> {
         std::mem::take(&mut self.plumbing.passed).into_iter().map(Passable::into_inner).collect()
     }
 
+    /// Waits until something can be read from `other`, as long as nobody asks this process to end and the client is there.
+    pub fn wait_for(&mut self, other: BorrowedFd<'_>) -> Result<(), AttachError> {
+        loop {
+            let mut fds = vec![
+                PollFd::from_borrowed_fd(other, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.signals.0.as_fd(), PollFlags::IN),
+            ];
+            let pipes = &self.plumbing.watched;
+            fds.extend(pipes.iter().map(|pipe| PollFd::new(pipe, PollFlags::empty())));
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(AttachError::io("wait for an answer")(errno)),
+            }
+            let readable = !fds[0].revents().is_empty();
+            if !pipes.is_empty() && fds[2..].iter().all(|fd| !fd.revents().is_empty()) {
+                return Err(AttachError::Interrupted(Signal::Hangup));
+            }
+            while let Some(signal) = self.signals.0.take() {
+                match signal {
+                    Signal::WindowChange | Signal::Suspend | Signal::Continue => {}
+                    signal => return Err(AttachError::Interrupted(signal)),
+                }
+            }
+            if readable {
+                return Ok(());
+            }
+        }
+    }
+
     /// Starts the process over a channel whose guest has been greeted, and sees it to its end.
     pub(super) fn start(mut self, mut channel: HostChannel) -> Result<Exit, AttachError> {
         let start = ToGuest::Start(Box::new(self.request()));

@@ -15,6 +15,7 @@ mod guests;
 mod plumbing;
 mod pump;
 mod relay;
+mod relayed;
 mod stream;
 
 use std::os::fd::BorrowedFd;
@@ -27,6 +28,7 @@ pub use conversation::{Aside, Prepared};
 pub use direct::{attach_direct, open_direct};
 pub use engine::attach_engine;
 pub use error::AttachError;
+pub use relayed::{attach_relay, open_relay};
 pub use guests::{GuestError, Guests};
 
 /// What to run and where its streams end on this side.

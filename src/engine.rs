@@ -1,7 +1,9 @@
-//! The invoking user's engine, looked for and connected when it is first needed.
+//! The engine of this process, looked for and connected when it is first needed.
+//!
+//! Calls `config`, `session`, `system` and the engines.
 
-use std::cell::RefCell;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use podspawn_runtimes::{Chosen, DiscoveryError, DiscoveryInput, EngineError, EngineKind, Runtime, discover};
 use tokio::sync::OnceCell;
@@ -14,7 +16,7 @@ use crate::system::Host;
 pub struct LazyEngine {
     input: DiscoveryInput,
     connected: OnceCell<(Chosen, Runtime)>,
-    failure: RefCell<Option<DiscoveryError>>,
+    failure: Mutex<Option<DiscoveryError>>,
 }
 
 impl LazyEngine {
@@ -36,7 +38,7 @@ impl LazyEngine {
             home: host.home().map(Path::to_owned),
             root: None,
         };
-        Self { input, connected: OnceCell::new(), failure: RefCell::new(None) }
+        Self { input, connected: OnceCell::new(), failure: Mutex::new(None) }
     }
 
     /// Chooses an engine without speaking to it.
@@ -54,7 +56,7 @@ impl LazyEngine {
                         endpoint: "any known place".into(),
                         reason: error.to_string(),
                     };
-                    self.failure.replace(Some(error));
+                    *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     unreachable
                 })?;
                 let runtime = Runtime::connect(&chosen).await?;
@@ -65,7 +67,7 @@ impl LazyEngine {
 
     /// Why no engine could be chosen, if that is what happened: it says more than the error of the call.
     pub fn failure(&self) -> Option<DiscoveryError> {
-        self.failure.borrow().clone()
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -1,0 +1,121 @@
+//! Answering administrators' commands.
+
+use std::sync::Arc;
+
+use podspawn_runtimes::{Engine, Labels};
+use serde_json::{Value, json};
+
+use super::Broker;
+use super::tell::{Refusal, chain};
+use crate::engine::label;
+use crate::names::{MachineName, SessionKey, UserName};
+use crate::server::admin::{AdminRequest, Cleaned, Numbers, Removed};
+use crate::session::{EngineSource, Filter, Listed, Reason, SessionError, Silent};
+use crate::state::Status;
+
+/// The answers, one JSON text each.
+pub(super) async fn answer(broker: &Arc<Broker>, request: &str) -> Result<Vec<String>, Refusal> {
+    let request: AdminRequest = serde_json::from_str(request)
+        .map_err(|_| Refusal::new("the broker is of another version of podspawn"))?;
+    let inner = broker.clone();
+    let answered = tokio::task::spawn_blocking(move || inner.handle.block_on(inner.admin(request))).await;
+    let answers = answered.map_err(|panic| Refusal::new(format!("the broker failed: {panic}")))??;
+    Ok(answers.iter().map(Value::to_string).collect())
+}
+
+/// Administrators are told everything.
+fn whole(error: &SessionError) -> Refusal {
+    Refusal::new(chain(error))
+}
+
+impl Broker {
+    async fn admin(&self, request: AdminRequest) -> Result<Vec<Value>, Refusal> {
+        let value = |value: Result<Value, serde_json::Error>| {
+            value.map_err(|error| Refusal::new(format!("the answer cannot be written: {error}")))
+        };
+        match request {
+            AdminRequest::List => {
+                let now = self.core.clock.now();
+                let views = self.core.list(&Filter::default()).map_err(|error| whole(&error))?;
+                views.iter().map(|view| value(serde_json::to_value(Listed::new(view, now)))).collect()
+            }
+            AdminRequest::Status { check } => {
+                Ok(vec![value(serde_json::to_value(self.numbers(check).await?))?])
+            }
+            AdminRequest::Stop { user, project } => {
+                let name = match project.as_str() {
+                    "" => None,
+                    name => Some(name.parse::<MachineName>().map_err(bad_name)?),
+                };
+                let key = SessionKey { user: user.parse().map_err(bad_name)?, name };
+                let destroyed = self
+                    .core
+                    .destroy(&key, Reason::Stop, &mut Silent)
+                    .await
+                    .map_err(|error| whole(&error))?;
+                self.changed.notify_one();
+                Ok(vec![json!(destroyed.map(|destroyed| destroyed.record.container_name))])
+            }
+            AdminRequest::Cleanup => {
+                let report = self.core.cleanup().await.map_err(|error| whole(&error))?;
+                self.changed.notify_one();
+                let cleaned = Cleaned { lines: report.lines(), failures: report.failures };
+                Ok(vec![value(serde_json::to_value(cleaned))?])
+            }
+            AdminRequest::Count { user } => {
+                let user: UserName = user.parse().map_err(bad_name)?;
+                let records = self.core.store.of_user(&user).map_err(|error| Refusal::new(error.to_string()))?;
+                Ok(vec![json!(records.len())])
+            }
+            AdminRequest::Remove { user } => {
+                let user: UserName = user.parse().map_err(bad_name)?;
+                let records = self.core.store.of_user(&user).map_err(|error| Refusal::new(error.to_string()))?;
+                let mut removed = Removed { containers: Vec::new(), failures: Vec::new() };
+                for record in records {
+                    tracing::info!(user = %user, container = record.container_name, "destroying session");
+                    match self.core.destroy(&record.key, Reason::Remove, &mut Silent).await {
+                        Ok(_) => removed.containers.push(record.container_name),
+                        Err(error) => removed.failures.push(chain(&error)),
+                    }
+                }
+                self.changed.notify_one();
+                Ok(vec![value(serde_json::to_value(removed))?])
+            }
+        }
+    }
+
+    async fn numbers(&self, check: bool) -> Result<Numbers, Refusal> {
+        let mut views = self.core.list(&Filter::default()).map_err(|error| whole(&error))?;
+        // Half-made sessions are in no count.
+        views.retain(|view| view.record.status != Status::Creating);
+        let now = self.core.clock.now();
+        let with = |status| views.iter().filter(|view| view.record.status == status).count();
+        let recorded = views
+            .iter()
+            .map(|view| usize::from(!view.record.container_id.is_empty()) + view.record.service_ids.len());
+        let containers = if check {
+            let engine = self.core.engines.engine().await.map_err(|error| Refusal::new(error.to_string()))?;
+            let labels = Labels::from([("managed-by".into(), "podspawn".into())]);
+            engine.containers(&labels).await.map_err(|error| Refusal::new(error.to_string()))?.len()
+        } else {
+            recorded.sum()
+        };
+        Ok(Numbers {
+            sessions: views.len(),
+            running: with(Status::Running),
+            grace: with(Status::GracePeriod),
+            connections: views.iter().map(|view| view.connections).sum(),
+            containers,
+            engine: self.core.engines.choose().map_or("Docker", |chosen| label(chosen.kind)).to_owned(),
+            oldest_seconds: views
+                .iter()
+                .map(|view| view.record.created_at)
+                .min()
+                .map(|oldest| u64::try_from(now.duration_since(oldest).as_secs()).unwrap_or(0)),
+        })
+    }
+}
+
+fn bad_name(error: crate::names::NameError) -> Refusal {
+    Refusal::new(error.to_string())
+}

@@ -1,0 +1,97 @@
+//! The audit log: who did what to which session, one JSON object a line. Written by the broker alone.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::state::{SessionRecord, Timestamp};
+
+/// Appends to the file that the configuration names.
+#[derive(Debug)]
+pub(super) struct Audit {
+    file: Option<PathBuf>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    /// Somebody connected.
+    Connect { connections: usize, forwarding_only: bool },
+    /// A connection ended.
+    Disconnect { remaining: usize },
+    /// A container was made.
+    Create,
+    /// A container was removed.
+    Destroy { reason: &'a str },
+    /// A command ended.
+    Command { command: &'a str, status: u8 },
+}
+
+impl Audit {
+    pub(super) fn new(file: Option<PathBuf>) -> Self {
+        Self { file }
+    }
+
+    /// Writes an event. An audit log that cannot be written stops nobody, and says so in the log.
+    pub(super) fn write(&self, event: &Event<'_>, record: &SessionRecord, actor: &str, now: Timestamp) {
+        let Some(file) = &self.file else { return };
+        let kind = if actor == record.key.user.as_str() { "human" } else { "operator" };
+        let mut line = Map::new();
+        let mut put = |key: &str, value: Value| line.insert(key.to_owned(), value);
+        put("time", now.to_string().into());
+        put("level", "INFO".into());
+        put("msg", "audit".into());
+        let name = match event {
+            Event::Connect { .. } => "connect",
+            Event::Disconnect { .. } => "disconnect",
+            Event::Create => "container_create",
+            Event::Destroy { .. } => "container_destroy",
+            Event::Command { .. } => "command",
+        };
+        put("event", name.into());
+        put("user", record.key.user.as_str().into());
+        put("timestamp", now.to_string().into());
+        put("actor", format!("{kind}:{actor}").into());
+        put("actor_kind", kind.into());
+        put("session_id", record.id.as_str().into());
+        if !record.container_id.is_empty() {
+            put("container_id", record.container_id.as_str().into());
+        }
+        put("project", record.key.project().into());
+        if !matches!(event, Event::Command { .. }) {
+            put("container", record.container_name.as_str().into());
+        }
+        match event {
+            Event::Connect { connections, forwarding_only } => {
+                put("connections", (*connections).into());
+                if *forwarding_only {
+                    put("forwarding_only", true.into());
+                }
+            }
+            Event::Disconnect { remaining } => {
+                put("remaining_connections", (*remaining).into());
+            }
+            Event::Create => {
+                put("image", record.image.as_str().into());
+            }
+            Event::Destroy { reason } => {
+                put("reason", json!(reason));
+            }
+            Event::Command { command, status } => {
+                put("command", json!(command));
+                put("exit_code", json!(status));
+                put("outcome", if *status == 0 { "success" } else { "failure" }.into());
+            }
+        }
+        let mut text = Value::Object(line).to_string();
+        text.push('\n');
+        let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(file);
+        // One write for each line: lines of several requests never mix.
+        if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+            tracing::error!(file = %file.display(), "the audit log cannot be written: {error}");
+        }
+    }
+}

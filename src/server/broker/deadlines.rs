@@ -1,0 +1,167 @@
+//! What happens without anybody asking: what is over goes, what was left is found, people are warned.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::oneshot;
+
+use super::tell::chain;
+use super::{Broker, Duty};
+use crate::state::{HandedLease, SessionRecord, Timestamp};
+
+/// Minutes before the end of a session's lifetime at which those who sit at it are warned.
+const WARNINGS: [i64; 3] = [15, 5, 1];
+
+/// How long after a deadline that could not be acted on the next try comes.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// A thread that only waits for a lock needs little.
+const SMALL_STACK: usize = 64 * 1024;
+
+/// Starts watching, first over what another broker left.
+pub(super) fn start(broker: &Arc<Broker>) {
+    let duty = Duty::new(broker);
+    let broker = broker.clone();
+    tokio::spawn(async move {
+        take_over(&broker).await;
+        drop(duty);
+        watch(broker).await;
+    });
+}
+
+/// Brings every session into order, and waits for connections that another broker gave out.
+async fn take_over(broker: &Arc<Broker>) {
+    let inner = broker.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let records = match inner.core.store.all() {
+            Ok(records) => records,
+            Err(error) => return tracing::error!("{error}"),
+        };
+        for record in &records {
+            match inner.core.leases().held(&record.id) {
+                Ok(held) => held.into_iter().for_each(|lease| adopt(&inner, lease, record.clone())),
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        let users: HashSet<_> = records.iter().map(|record| &record.key.user).collect();
+        for user in users {
+            if let Err(error) = inner.handle.block_on(inner.core.reconcile_user(user)) {
+                tracing::warn!(%user, "{}", chain(&error));
+            }
+        }
+    });
+    if let Err(panic) = done.await {
+        tracing::error!("taking over failed: {panic}");
+    }
+}
+
+/// Waits for the end of a connection that another broker gave out.
+fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
+    let name = lease.name();
+    if name.starts_with('c') && !name.contains('+') {
+        broker.connections().insert(name.clone());
+    }
+    let duty = Duty::new(broker);
+    let (ended, end) = oneshot::channel();
+    let waiting = std::thread::Builder::new().name("lease".into()).stack_size(SMALL_STACK).spawn(move || {
+        lease.wait_for_end();
+        let _ = ended.send(());
+    });
+    if let Err(error) = waiting {
+        // The next pass over everything finds its end.
+        return tracing::error!("a connection cannot be watched: {error}");
+    }
+    let broker = broker.clone();
+    broker.handle.clone().spawn(async move {
+        let _ = end.await;
+        broker.connections().remove(&name);
+        let inner = broker.clone();
+        let _ = tokio::task::spawn_blocking(move || inner.departed(&record)).await;
+        drop(duty);
+    });
+}
+
+/// Acts on deadlines as they come.
+async fn watch(broker: Arc<Broker>) {
+    let mut warned = HashSet::new();
+    let mut failed = false;
+    loop {
+        let now = broker.core.clock.now();
+        let next = match broker.core.next_deadline() {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!("{}", chain(&error));
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+        };
+        let warning = warn(&broker, now, &mut warned);
+        if next.is_some_and(|next| next <= now) && !failed {
+            failed = expire(&broker).await;
+            continue;
+        }
+        let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        let mut wait = [next, warning].into_iter().flatten().min().map(until);
+        if failed {
+            wait = Some(RETRY);
+        }
+        tokio::select! {
+            () = broker.changed.notified() => {}
+            () = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            } => failed = false,
+        }
+    }
+}
+
+/// Removes what is over. True if not everything could be.
+async fn expire(broker: &Arc<Broker>) -> bool {
+    let duty = Duty::new(broker);
+    let inner = broker.clone();
+    let outcome =
+        tokio::task::spawn_blocking(move || inner.handle.block_on(inner.core.expire())).await;
+    drop(duty);
+    match outcome {
+        Ok(Ok(report)) => !report.failures.is_empty(),
+        Ok(Err(error)) => {
+            tracing::warn!("{}", chain(&error));
+            true
+        }
+        Err(panic) => {
+            tracing::error!("a pass failed: {panic}");
+            true
+        }
+    }
+}
+
+/// Warns those whose session ends soon; says when the next warning is due.
+fn warn(broker: &Broker, now: Timestamp, warned: &mut HashSet<(String, i64)>) -> Option<Timestamp> {
+    let sessions = broker.attached.sessions_with_people();
+    warned.retain(|(id, _)| sessions.contains(id));
+    let mut next = None;
+    for id in sessions {
+        let Ok(Some(record)) = broker.core.store.get(&id) else { continue };
+        let Some(end) = record.max_lifetime else { continue };
+        let at = |minutes| end.checked_sub(SignedDuration::from_mins(minutes)).unwrap_or(end);
+        // Of several that are due, only the latest is said.
+        let due: Vec<i64> = WARNINGS.into_iter().filter(|minutes| at(*minutes) <= now).collect();
+        if let Some(latest) = due.last()
+            && due.iter().fold(false, |new, minutes| warned.insert((id.clone(), *minutes)) | new)
+            && end > now
+            && warned.contains(&(id.clone(), *latest))
+        {
+            let minutes = (end.duration_since(now).as_secs() + 59) / 60;
+            let unit = if minutes == 1 { "minute" } else { "minutes" };
+            let text = format!("this session ends in {minutes} {unit}: it reaches its maximum lifetime");
+            broker.attached.tell(&id, true, &text);
+        }
+        let coming = WARNINGS.into_iter().map(at).filter(|at| *at > now).min();
+        next = [next, coming].into_iter().flatten().min();
+    }
+    next
+}

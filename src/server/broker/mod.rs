@@ -1,0 +1,216 @@
+//! The broker: owns the engine and the state, and gives out connections to containers.
+//!
+//! It never touches a session's bytes. Who asks is told by the kernel, never by the asker. Each request is decided in a
+//! thread of its own, so that whoever waits (for an engine, for a container that does not answer) waits alone; what only
+//! has to be watched (the end of a connection, a deadline) costs a task.
+
+mod admin;
+mod audit;
+mod deadlines;
+mod identity;
+mod link;
+mod listen;
+mod limits;
+mod network;
+mod registry;
+mod serve;
+mod sessions;
+mod tell;
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use self::audit::{Audit, Event};
+use self::limits::OpenRequests;
+use self::registry::Registry;
+use super::Installation;
+use super::installation::state_dir;
+use crate::config::{ConfigError, Layers};
+use crate::engine::LazyEngine;
+use crate::session::attach::Guests;
+use crate::session::{Core, Dirs, Observer, Reason};
+use crate::state::{SessionRecord, Store, StoreError};
+use crate::system::{Clock, Host, SystemClock};
+
+pub use listen::start_detached;
+
+/// How the broker is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerOptions {
+    /// The server's configuration file, if it is not the usual one.
+    pub config_file: Option<PathBuf>,
+    /// End when nothing is left to do.
+    pub exit_when_idle: bool,
+    /// The socket and the lock were handed over by whoever started it.
+    pub inherited: bool,
+}
+
+/// Why the broker cannot work.
+#[derive(Debug, Error)]
+pub enum BrokerError {
+    /// Configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The group of container users is not known to the system.
+    #[error("there is no group `{0}`")]
+    NoGroup(String),
+    /// The account that it is to work as is not known to the system.
+    #[error("there is no account `{0}`")]
+    NoAccount(String),
+    /// Somebody else does this already.
+    #[error("a broker works on `{}` already", .0.display())]
+    Running(PathBuf),
+    /// It has to be root to begin with.
+    #[error("the broker must be started as root")]
+    NotRoot,
+    /// The system refused.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was being done.
+        action: String,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl BrokerError {
+    fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+}
+
+/// Everything that requests are served with.
+struct Broker {
+    installation: Installation,
+    core: Core<LazyEngine, Guests>,
+    /// Name of the group of container users.
+    group: String,
+    audit: Arc<Audit>,
+    attached: Arc<Registry>,
+    open: OpenRequests,
+    /// Names of the SSH connections whose PAM module holds a lease.
+    connections: Mutex<HashSet<String>>,
+    /// What keeps the broker alive besides deadlines: requests, connections, leases that are watched.
+    duties: Duties,
+    /// Something was made, joined, left or removed: deadlines are to be looked at anew.
+    changed: Notify,
+    handle: Handle,
+}
+
+impl Broker {
+    fn new(installation: Installation, layers: &Layers, host: &Host, handle: Handle) -> Result<Self, BrokerError> {
+        let config = &layers.config;
+        let state = state_dir(config);
+        let dirs = Dirs {
+            locks: config.state.lock_dir.clone(),
+            sessions: state.join("sessions"),
+            guest: state.join("guest"),
+        };
+        let store = Store::open(&config.state.db_path)?;
+        let engines = LazyEngine::new(host, config.engine());
+        let audit = Arc::new(Audit::new(config.log.audit_log.clone()));
+        let attached = Arc::new(Registry::default());
+        let observer = Watcher { audit: audit.clone(), attached: attached.clone() };
+        let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid());
+        Ok(Self {
+            installation,
+            core: core.observed_by(Arc::new(observer)),
+            group: config.server.group.as_str().to_owned(),
+            audit,
+            attached,
+            open: OpenRequests::default(),
+            connections: Mutex::default(),
+            duties: Duties::default(),
+            changed: Notify::new(),
+            handle,
+        })
+    }
+
+    fn connections(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the audit log and those who are connected what becomes of a session.
+struct Watcher {
+    audit: Arc<Audit>,
+    attached: Arc<Registry>,
+}
+
+impl Watcher {
+    fn write(&self, event: &Event<'_>, record: &SessionRecord) {
+        self.audit.write(event, record, record.key.user.as_str(), SystemClock.now());
+    }
+}
+
+impl Observer for Watcher {
+    fn created(&self, record: &SessionRecord) {
+        self.write(&Event::Create, record);
+    }
+
+    fn removing(&self, record: &SessionRecord, reason: Reason) {
+        if let Some(text) = tell::ending(reason) {
+            self.attached.tell(&record.id, false, text);
+        }
+    }
+
+    fn removed(&self, record: &SessionRecord, reason: Reason) {
+        if !record.container_id.is_empty() {
+            self.write(&Event::Destroy { reason: reason.as_str() }, record);
+        }
+    }
+}
+
+/// Counts what the broker must stay for.
+#[derive(Debug, Default)]
+struct Duties {
+    count: std::sync::atomic::AtomicUsize,
+    ended: Notify,
+}
+
+/// One thing that the broker must stay for, until it is dropped.
+struct Duty(Arc<Broker>);
+
+impl Duty {
+    fn new(broker: &Arc<Broker>) -> Self {
+        broker.duties.count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Self(broker.clone())
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        self.0.duties.count.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.duties.ended.notify_one();
+    }
+}
+
+/// Runs the broker until it is asked to end, or has nothing left to do.
+pub fn run(options: &BrokerOptions, host: &Host) -> Result<(), BrokerError> {
+    let installation = Installation::new(options.config_file.clone());
+    let layers = installation.load()?;
+    let (listening, host) = listen::begin(&layers.config, options, host)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        // Each waiting request has a thread; `limits` keeps one user from taking them all.
+        .max_blocking_threads(1024)
+        .enable_all()
+        .build()
+        .map_err(BrokerError::io("start the asynchronous runtime"))?;
+    let broker = Arc::new(Broker::new(installation, &layers, &host, runtime.handle().clone())?);
+    drop(layers);
+    runtime.block_on(serve::serve(broker, listening, options.exit_when_idle))?;
+    // Threads that wait for leases are not waited for: their sessions go on without a broker.
+    runtime.shutdown_background();
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Serving the PAM module: the network of a user's default session, for the forwarding of their SSH connection.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::sync::Arc;
+use std::time::Duration;
+
+use podspawn_wire::WireError;
+use podspawn_wire::broker::FromBroker;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::audit::Event;
+use super::identity::Identity;
+use super::limits::OpenRequest;
+use super::link::Link;
+use super::tell::Refusal;
+use super::{Broker, Duty};
+use crate::config::Forwarding;
+use crate::names::SessionKey;
+use crate::server::installation::account_home;
+use crate::session::{Caller, Cancel, Session};
+use crate::state::{HandedLease, Holder, SessionRecord};
+use crate::system::peer::Peer;
+use crate::system::process::{self, Pinned};
+
+/// The module waits 5 s in all; a login must not wait longer for its forwarding.
+const LIMIT: Duration = Duration::from_millis(4500);
+
+/// Processes above one that are looked at: sshd's are the next two or three.
+const ABOVE: usize = 8;
+
+struct Joined {
+    namespace: OwnedFd,
+    lease: OwnedFd,
+    handed: HandedLease,
+    record: SessionRecord,
+}
+
+pub(super) async fn serve(
+    broker: &Arc<Broker>,
+    peer: Peer,
+    mut link: Link,
+    user: String,
+    open: OpenRequest,
+) -> Result<(), WireError> {
+    if peer.uid != 0 {
+        tracing::warn!(uid = peer.uid, pid = peer.pid, "somebody who is not root asked for a network");
+        return link.send(&Refusal::new("only root may ask this").into_message(), Vec::new()).await;
+    }
+    let Some(connection) = name_of(peer.pid) else { return Ok(()) };
+    let (handle, cancel) = Cancel::new();
+    let mut work = {
+        let (broker, connection) = (broker.clone(), connection.clone());
+        let duty = Duty::new(&broker);
+        tokio::task::spawn_blocking(move || {
+            let joined = broker.join_network(&user, connection, &cancel);
+            drop(duty);
+            joined
+        })
+    };
+    let joined = match tokio::time::timeout(LIMIT, &mut work).await {
+        Ok(Ok(joined)) => joined,
+        Ok(Err(panic)) => Err(format!("the broker failed: {panic}")),
+        Err(_) => {
+            // What is under way undoes itself, or ends the connection that it has made.
+            handle.cancel();
+            let broker = broker.clone();
+            tokio::spawn(async move {
+                if let Ok(Ok(late)) = work.await {
+                    let Joined { namespace, lease, handed, record } = late;
+                    drop((namespace, lease));
+                    super::sessions::depart(&broker, handed, record).await;
+                }
+            });
+            Err("the container was not ready in time".to_owned())
+        }
+    };
+    drop(open);
+    let Joined { namespace, lease, handed, record } = match joined {
+        Ok(joined) => joined,
+        Err(reason) => return link.send(&FromBroker::NoNetwork { reason }, Vec::new()).await,
+    };
+    broker.connections().insert(connection.clone());
+    let connections = broker.core.leases().count(&record.id).unwrap_or_default();
+    let event = Event::Connect { connections, forwarding_only: true };
+    broker.audit.write(&event, &record, record.key.user.as_str(), broker.core.clock.now());
+    broker.changed.notify_one();
+    if link.send(&FromBroker::Network, vec![namespace, lease]).await.is_ok() {
+        // The module says nothing more: this is the end of the SSH connection.
+        let _ = link.receive().await;
+    }
+    broker.connections().remove(&connection);
+    super::sessions::depart(broker, handed, record).await;
+    Ok(())
+}
+
+impl Broker {
+    /// Joins the network of a user's default session, which is made if the configuration says so. Blocks.
+    fn join_network(&self, name: &str, connection: String, cancel: &Cancel) -> Result<Joined, String> {
+        let identity = self.named(name).map_err(|error| error.to_string())?;
+        let layers = self.installation.load().map_err(|error| {
+            tracing::error!("{error}");
+            "the configuration of this host is not valid".to_owned()
+        })?;
+        if self.core.uid == 0 {
+            let home = account_home(&layers.config, &identity.user);
+            make_home(&home, &identity)
+                .map_err(|error| format!("the account's home cannot be made: {error}"))?;
+        }
+        let key = SessionKey { user: identity.user.clone(), name: None };
+        let caller = Caller { holder: Holder::Connection(connection), network_only: true };
+        let session = match layers.config.server.forwarding {
+            Forwarding::Off => return Err("forwarding is switched off on this host".into()),
+            Forwarding::Running => self
+                .core
+                .try_join_as(&key, &caller)
+                .map_err(|error| error.to_string())?
+                .ok_or("the default session does not run")?,
+            Forwarding::OnDemand => {
+                let (lines, _) = unbounded_channel();
+                self.acquire(&identity, key, &caller, &lines, cancel).map_err(|refusal| refusal.text)?.0
+            }
+        };
+        match network_of(&session.record) {
+            Ok(namespace) => {
+                let (record, lease, handed) = session.hand_over();
+                Ok(Joined { namespace, lease, handed, record })
+            }
+            Err(reason) => {
+                self.give_back(session);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Why what a person forwards does not end in the session that they are in; none if it does.
+    pub(super) fn forwarding_trouble(&self, peer: Peer, session: &Session) -> Option<String> {
+        let process = session.record.process.as_ref()?;
+        let theirs = namespace(peer.pid).ok()?;
+        let inside = namespace(process.pid).ok()?;
+        let host = namespace(process::own_pid()).ok()?;
+        if theirs == inside {
+            return None;
+        }
+        let layers = self.installation.load().ok()?;
+        Some(if layers.config.server.forwarding == Forwarding::Off {
+            "port forwarding is switched off on this host".into()
+        } else if theirs == host {
+            "port forwarding is off on this connection: this host's PAM module is not in use".into()
+        } else if session.record.key.name.is_some() {
+            "port forwarding of this connection ends in your default session, not in this one".into()
+        } else {
+            "port forwarding works from your next connection on".into()
+        })
+    }
+}
+
+/// The network namespace of a session's container.
+fn network_of(record: &SessionRecord) -> Result<OwnedFd, String> {
+    let gone = "the container has just ended";
+    let process = record.process.as_ref().ok_or("the container's network cannot be joined from this host")?;
+    let pinned = Pinned::recorded(process.pid, process.start_time, &process.boot_id).map_err(|_| gone)?;
+    let file = File::open(format!("/proc/{}/ns/net", pinned.pid()))
+        .map_err(|error| format!("the container's network cannot be opened: {error}"))?;
+    if !pinned.is_alive() {
+        return Err(gone.into());
+    }
+    let facts = file.metadata().map_err(|error| error.to_string())?;
+    // A container that shares the host's network would open the host to whoever forwards.
+    if namespace(process::own_pid()).is_ok_and(|own| own == (facts.dev(), facts.ino())) {
+        return Err("the container uses the host's own network".into());
+    }
+    Ok(file.into())
+}
+
+fn namespace(pid: i32) -> std::io::Result<(u64, u64)> {
+    let facts = std::fs::metadata(format!("/proc/{pid}/ns/net"))?;
+    Ok((facts.dev(), facts.ino()))
+}
+
+/// The home of the account, empty, if a boot took it away.
+fn make_home(home: &std::path::Path, identity: &Identity) -> std::io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(home) {
+        Ok(()) => chown(home, Some(identity.account.uid), Some(identity.account.gid)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a lease of the SSH connection of a process is called: the process cannot be mistaken for a later one.
+pub(super) fn name_of(pid: i32) -> Option<String> {
+    let start = process::start_time(pid).ok()??;
+    Some(format!("c{pid}.{start}"))
+}
+
+/// The same for the processes above one, nearest first.
+pub(super) fn names_above(pid: i32) -> Vec<String> {
+    let above = std::iter::successors(process::parent(pid), |pid| process::parent(*pid));
+    above.take_while(|pid| *pid > 1).take(ABOVE).filter_map(name_of).collect()
+}

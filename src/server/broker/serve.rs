@@ -1,0 +1,160 @@
+//! Accepting connections, and reading the one request that each of them brings.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use podspawn_wire::broker::{BROKER_PROTOCOL, FromBroker, ToBroker};
+use tokio::io::Interest;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::limits::OpenRequest;
+use super::link::Link;
+use super::listen::Listening;
+use super::tell::Refusal;
+use super::{Broker, BrokerError, Duty};
+use crate::system::peer::{Peer, peer};
+use crate::system::readiness::watched;
+
+/// How long a client may take to say what it wants.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long an idle broker stays: the next connection of the same person is often not far.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Serves until a signal comes or nothing is left to do.
+pub(super) async fn serve(
+    broker: Arc<Broker>,
+    mut listening: Listening,
+    exit_when_idle: bool,
+) -> Result<(), BrokerError> {
+    let signals = |kind| signal(kind).map_err(BrokerError::io("catch signals"));
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    super::deadlines::start(&broker);
+    tracing::info!(socket = %listening.path().display(), "broker started");
+    loop {
+        let accepting = watched(
+            listening.descriptor().map_err(BrokerError::io("watch the socket"))?,
+            Interest::READABLE,
+        )
+        .map_err(BrokerError::io("watch the socket"))?;
+        loop {
+            tokio::select! {
+                ready = accepting.readable() => {
+                    let mut ready = ready.map_err(BrokerError::io("watch the socket"))?;
+                    match listening.accept() {
+                        Ok(Some(socket)) => begin(&broker, socket),
+                        Ok(None) => ready.clear_ready(),
+                        Err(error) => {
+                            // Out of descriptors, as a rule: those who are served go, and then there are some.
+                            tracing::error!("a connection could not be accepted: {error}");
+                            ready.clear_ready();
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                        }
+                    }
+                }
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = idle(&broker), if exit_when_idle => break,
+            }
+        }
+        // Whoever connected in this moment is still served.
+        listening.close_door();
+        let Ok(Some(socket)) = listening.accept() else { break };
+        begin(&broker, socket);
+        listening.open_door(&broker.group)?;
+    }
+    tracing::info!("nothing is left to do, broker ends");
+    Ok(())
+}
+
+/// Returns once nothing has been left to do for a while.
+async fn idle(broker: &Arc<Broker>) {
+    loop {
+        let quiet = |broker: &Broker| {
+            broker.duties.count.load(Ordering::SeqCst) == 0
+                && matches!(broker.core.next_deadline(), Ok(None))
+        };
+        if quiet(broker) {
+            tokio::time::sleep(IDLE).await;
+            if quiet(broker) {
+                return;
+            }
+        } else {
+            tokio::select! {
+                () = broker.duties.ended.notified() => {}
+                // What a deadline removed.
+                () = tokio::time::sleep(IDLE) => {}
+            }
+        }
+    }
+}
+
+fn begin(broker: &Arc<Broker>, socket: OwnedFd) {
+    let peer = match peer(socket.as_fd()) {
+        Ok(peer) => peer,
+        Err(error) => return tracing::warn!("a client without a name: {error}"),
+    };
+    let Some(open) = OpenRequest::begin(broker, peer.uid) else {
+        return tracing::warn!(uid = peer.uid, pid = peer.pid, "too many open requests, one was dropped");
+    };
+    let duty = Duty::new(broker);
+    let broker = broker.clone();
+    tokio::spawn(async move {
+        if let Err(error) = request(&broker, peer, socket, open).await {
+            tracing::warn!(uid = peer.uid, pid = peer.pid, "a request came to nothing: {error}");
+        }
+        broker.changed.notify_one();
+        drop(duty);
+    });
+}
+
+/// Reads the request and serves it.
+async fn request(
+    broker: &Arc<Broker>,
+    peer: Peer,
+    socket: OwnedFd,
+    open: OpenRequest,
+) -> Result<(), podspawn_wire::WireError> {
+    let mut link = Link::new(socket)?;
+    let received = tokio::time::timeout(SILENCE, link.receive()).await;
+    let Some((message, descriptors)) = received.map_err(|_| podspawn_wire::WireError::TimedOut)?? else {
+        return Ok(());
+    };
+    let protocol = match &message {
+        ToBroker::Spawn { protocol, .. }
+        | ToBroker::Network { protocol, .. }
+        | ToBroker::Admin { protocol, .. } => *protocol,
+        ToBroker::Ended { .. } => return Err(podspawn_wire::WireError::Malformed),
+    };
+    if protocol != BROKER_PROTOCOL {
+        let refusal = Refusal::new("the broker is of another version of podspawn")
+            .hint("the administrator has to start it again");
+        return link.send(&refusal.into_message(), Vec::new()).await;
+    }
+    match message {
+        ToBroker::Spawn { spawn, .. } => {
+            super::sessions::serve(broker, peer, link, *spawn, descriptors, open).await
+        }
+        ToBroker::Network { user, .. } => super::network::serve(broker, peer, link, user, open).await,
+        ToBroker::Admin { request, .. } => {
+            let own = broker.core.uid;
+            if peer.uid != 0 && peer.uid != own {
+                let refusal = Refusal::new("only root may ask the broker this").hint("sudo");
+                return link.send(&refusal.into_message(), Vec::new()).await;
+            }
+            match super::admin::answer(broker, &request).await {
+                Ok(answers) => {
+                    for answer in answers {
+                        link.send(&FromBroker::Answer(answer), Vec::new()).await?;
+                    }
+                    link.send(&FromBroker::Done, Vec::new()).await
+                }
+                Err(refusal) => link.send(&refusal.into_message(), Vec::new()).await,
+            }
+        }
+        ToBroker::Ended { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,292 @@
+//! Serving a stub: a process in the session of the user whose uid the kernel vouches for.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use podspawn_wire::broker::{FromBroker, Spawn, ToBroker, Way};
+use podspawn_wire::{RunAs, Start, WireError};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::audit::Event;
+use super::identity::Identity;
+use super::limits::OpenRequest;
+use super::link::Link;
+use super::tell::{self, Lines, Refusal};
+use super::{Broker, Duty, network};
+use crate::names::{MachineName, SessionKey};
+use crate::server::route;
+use crate::session::attach::{Passable, open_direct, open_relay};
+use crate::session::{Caller, Cancel, EngineSource, Exists, GuestAddress, Session};
+use crate::spec::{self, Kind, Request};
+use crate::state::{AttachWay, HandedLease, Holder, SessionRecord};
+use crate::system::peer::Peer;
+
+/// What a stub is given.
+struct Served {
+    way: Way,
+    connection: OwnedFd,
+    lease: OwnedFd,
+    handed: HandedLease,
+    record: SessionRecord,
+    notices: Vec<String>,
+}
+
+pub(super) async fn serve(
+    broker: &Arc<Broker>,
+    peer: Peer,
+    mut link: Link,
+    spawn: Spawn,
+    descriptors: Vec<OwnedFd>,
+    open: OpenRequest,
+) -> Result<(), WireError> {
+    let Some(turn) = open.turn().await else { return Ok(()) };
+    let (interactive, original) = (spawn.interactive, spawn.original.clone());
+    let (lines, mut progress) = unbounded_channel();
+    let (handle, cancel) = Cancel::new();
+    let mut work = {
+        let broker = broker.clone();
+        tokio::task::spawn_blocking(move || broker.open_session(peer, spawn, descriptors, &lines, &cancel))
+    };
+    let mut gone = false;
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            line = progress.recv(), if !progress.is_closed() => {
+                if let Some(line) = line.filter(|_| interactive && !gone) {
+                    link.send(&FromBroker::Progress(line), Vec::new()).await?;
+                }
+            }
+            outcome = &mut work => break outcome,
+            // A stub has nothing to say now: whatever comes is its end, or nonsense. What is being made is undone.
+            _ = link.receive(), if !gone => {
+                gone = true;
+                handle.cancel();
+            }
+        }
+    };
+    drop(turn);
+    let served = match outcome {
+        Ok(Ok(served)) => served,
+        Ok(Err(refusal)) if gone => {
+            tracing::debug!("a stub has gone: {}", refusal.text);
+            return Ok(());
+        }
+        Ok(Err(refusal)) => return link.send(&refusal.into_message(), Vec::new()).await,
+        Err(panic) => {
+            tracing::error!("a request failed: {panic}");
+            let refusal = Refusal::new("podspawn's broker failed");
+            return link.send(&refusal.into_message(), Vec::new()).await;
+        }
+    };
+    // Answered: the request is no longer open, the connection is.
+    drop(open);
+    let Served { way, connection, lease, handed, record, notices } = served;
+    let (number, mut told) = broker.attached.enter(&record.id, interactive);
+    let (now, actor) = (broker.core.clock.now(), record.key.user.as_str().to_owned());
+    let connections = broker.core.leases().count(&record.id).unwrap_or_default();
+    let event = Event::Connect { connections, forwarding_only: false };
+    broker.audit.write(&event, &record, &actor, now);
+    broker.changed.notify_one();
+    let answer = FromBroker::Attached { way, notices };
+    let sent = link.send(&answer, vec![connection, lease]).await;
+    let status = match sent {
+        Ok(()) => attend(&mut link, &mut told).await,
+        Err(_) => None,
+    };
+    broker.attached.leave(number);
+    depart(broker, handed, record.clone()).await;
+    if !original.is_empty()
+        && let Some(status) = status
+    {
+        let event = Event::Command { command: &original, status };
+        broker.audit.write(&event, &record, &actor, broker.core.clock.now());
+    }
+    Ok(())
+}
+
+/// Passes on what the stub is to be told, until it ends. The status that it ended with, if it said so.
+async fn attend(link: &mut Link, told: &mut tokio::sync::mpsc::UnboundedReceiver<String>) -> Option<u8> {
+    let mut status = None;
+    loop {
+        tokio::select! {
+            biased;
+            text = told.recv() => {
+                if let Some(text) = text {
+                    // One that does not listen any more is found out below.
+                    let _ = link.send(&FromBroker::Notice(text), Vec::new()).await;
+                }
+            }
+            message = link.receive() => match message {
+                Ok(Some((ToBroker::Ended { status: ended }, _))) => status = Some(ended),
+                Ok(Some(_)) | Ok(None) | Err(_) => return status,
+            },
+        }
+    }
+}
+
+/// After the end of a connection: waits until the kernel has ended its lease too, and does what the session's mode says.
+pub(super) async fn depart(broker: &Arc<Broker>, handed: HandedLease, record: SessionRecord) {
+    let duty = Duty::new(broker);
+    let inner = broker.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        handed.wait_for_end();
+        inner.departed(&record);
+    });
+    if let Err(panic) = done.await {
+        tracing::error!("the end of a connection failed: {panic}");
+    }
+    drop(duty);
+}
+
+impl Broker {
+    /// Does what a session's mode says after a connection to it has ended. Blocks.
+    pub(super) fn departed(&self, record: &SessionRecord) {
+        let remaining = self.core.leases().count(&record.id).unwrap_or_default();
+        let actor = record.key.user.as_str();
+        self.audit.write(&Event::Disconnect { remaining }, record, actor, self.core.clock.now());
+        if let Err(error) = self.handle.block_on(self.core.departed(record)) {
+            tracing::warn!(
+                user = actor, container = record.container_name,
+                "after a connection had ended: {}", tell::chain(&error)
+            );
+        }
+        self.changed.notify_one();
+    }
+
+    /// Joins or makes the session and starts the process in it. Blocks.
+    fn open_session(
+        &self,
+        peer: Peer,
+        spawn: Spawn,
+        descriptors: Vec<OwnedFd>,
+        lines: &UnboundedSender<String>,
+        cancel: &Cancel,
+    ) -> Result<Served, Refusal> {
+        let identity = self.identify(peer.uid, spawn.user.as_deref()).inspect_err(|error| {
+            tracing::warn!(uid = peer.uid, pid = peer.pid, "a stub is not served: {error}");
+        })?;
+        let name = match &spawn.project {
+            None => None,
+            Some(project) => Some(project.parse::<MachineName>().map_err(|error| {
+                Refusal::new(error.to_string().replace("machine name", "project name"))
+            })?),
+        };
+        let passed: Vec<Passable> = descriptors
+            .into_iter()
+            .map(Passable::check)
+            .collect::<Result<_, _>>()
+            .map_err(|error| Refusal::new(error.to_string()))?;
+        let start = Start {
+            program: spawn.program,
+            run_as: RunAs::User,
+            cwd: None,
+            env: spawn.env.into_iter().filter(|(name, value)| route::passes(name, value)).collect(),
+            streams: spawn.streams,
+            agent: spawn.agent,
+            x11: spawn.x11,
+        };
+        let key = SessionKey { user: identity.user.clone(), name };
+        let holder = match self.connection_of(peer.pid) {
+            Some(connection) => Holder::Process(connection),
+            None => Holder::Alone,
+        };
+        let caller = Caller { holder, network_only: false };
+        let (session, mut notices) = self.acquire(&identity, key, &caller, lines, cancel)?;
+        if spawn.interactive
+            && let Some(reason) = self.forwarding_trouble(peer, &session)
+        {
+            notices.push(reason);
+        }
+        match self.enter(&session, start, passed) {
+            Ok((way, connection)) => {
+                let (record, lease, handed) = session.hand_over();
+                Ok(Served { way, connection, lease, handed, record, notices })
+            }
+            Err(refusal) => {
+                self.give_back(session);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Joins the session, or makes it as the configuration says now.
+    pub(super) fn acquire(
+        &self,
+        identity: &Identity,
+        key: SessionKey,
+        caller: &Caller,
+        lines: &UnboundedSender<String>,
+        cancel: &Cancel,
+    ) -> Result<(Session, Vec<String>), Refusal> {
+        if let Some(session) = self.core.try_join_as(&key, caller).map_err(|error| self.log(identity, error))? {
+            return Ok((session, Vec::new()));
+        }
+        let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
+            tracing::error!(user = %identity.user, "{error}");
+        })?;
+        let request = Request { user_env: user, ..Request::new(key.clone(), Kind::Session) };
+        let spec = spec::resolve(&request, &layers)
+            .inspect_err(|error| tracing::error!(user = %identity.user, "{error}"))?
+            .spec;
+        let mut report = Lines(|line| {
+            // Nobody listens any more: then nobody has to be told.
+            let _ = lines.send(line);
+        });
+        let acquired = self
+            .handle
+            .block_on(self.core.acquire_as(&spec, Exists::Join, caller, &mut report, cancel))
+            .map_err(|error| self.log(identity, error))?;
+        let previous = if acquired.created && !caller.network_only {
+            self.core.previous_end(&key).map_err(|error| self.log(identity, error)).unwrap_or_default()
+        } else {
+            None
+        };
+        Ok((acquired.session, previous.as_deref().and_then(tell::replaced).into_iter().collect()))
+    }
+
+    /// Logs an error in full and gives what the user is told of it.
+    fn log(&self, identity: &Identity, error: crate::session::SessionError) -> Refusal {
+        tracing::warn!(user = %identity.user, "a session is not to be had: {}", tell::chain(&error));
+        error.into()
+    }
+
+    /// Starts the process, the way that leads into the session's container.
+    fn enter(
+        &self,
+        session: &Session,
+        start: Start,
+        passed: Vec<Passable>,
+    ) -> Result<(Way, OwnedFd), Refusal> {
+        let record = &session.record;
+        let opened = match record.attach {
+            AttachWay::Direct => {
+                open_direct(&GuestAddress::from(record), start, passed).map(|socket| (Way::Direct, socket))
+            }
+            AttachWay::Engine => self.handle.block_on(async {
+                let engine = self.core.engines.engine().await?;
+                open_relay(engine, &record.container_id).await.map(|socket| (Way::Relay, socket))
+            }),
+        };
+        opened.map_err(|error| {
+            tracing::warn!(
+                user = %record.key.user, container = record.container_name,
+                "no way into the container: {}", tell::chain(&error)
+            );
+            error.into()
+        })
+    }
+
+    /// Ends a connection that was never handed over. Blocks.
+    pub(super) fn give_back(&self, session: Session) {
+        let container = session.record.container_name.clone();
+        if let Err(error) = self.handle.block_on(self.core.release(session)) {
+            tracing::warn!(container, "{}", tell::chain(&error));
+        }
+    }
+
+    /// The SSH connection that a process belongs to: one of the processes above it is sshd's, whose PAM module holds a lease.
+    fn connection_of(&self, pid: i32) -> Option<String> {
+        let known = self.connections();
+        network::names_above(pid).into_iter().find(|name| known.contains(name))
+    }
+}

@@ -1,0 +1,169 @@
+//! What users are told. Short, without paths and addresses of this host: those stand in the administrator's log.
+
+use std::error::Error;
+
+use podspawn_runtimes::EngineError;
+use podspawn_wire::broker::FromBroker;
+
+use super::identity::StrangerError;
+use crate::config::ConfigError;
+use crate::session::attach::AttachError;
+use crate::session::{Reason, Report, SessionError, Step};
+use crate::spec::ResolveError;
+use crate::state::{LimitReached, StoreError};
+
+const ASK: &str = "ask the administrator of this host";
+
+/// A request that is not granted, in the user's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) text: String,
+    pub(super) hints: Vec<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), hints: Vec::new() }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Something that only the administrator can do anything about.
+    fn internal(text: &str) -> Self {
+        Self::new(text).hint(format!("{ASK}: `podspawn doctor` and the log say more"))
+    }
+
+    pub(super) fn into_message(self) -> FromBroker {
+        FromBroker::Failed { text: self.text, hints: self.hints }
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        match &error {
+            SessionError::Limit(LimitReached::PerUser { .. }) => Self::new(error.to_string())
+                .hint("disconnect from one and let its grace period end")
+                .hint("or ask the administrator to end one: `podspawn stop <user>@<project>`"),
+            SessionError::Limit(LimitReached::Total { .. }) => {
+                Self::new("this host has as many sessions as it may have").hint("try again later")
+            }
+            SessionError::Store(StoreError::Full { .. }) => Self::internal("the disk of this host is full"),
+            SessionError::Store(_) | SessionError::Lock(_) => {
+                Self::internal("the state of this host's sessions cannot be used")
+            }
+            SessionError::Engine(error) => engine(error),
+            SessionError::ImageMissing { .. } | SessionError::Impossible(_) => Self::new(error.to_string()),
+            SessionError::Cancelled => Self::new("given up"),
+            SessionError::OtherEngine { .. } => {
+                Self::internal("your session lives in another container engine than the one in use")
+            }
+            SessionError::Ended { .. } => Self::internal("the container ended as soon as it was started"),
+            SessionError::Guest { .. } => Self::internal("the container could not be set up"),
+            SessionError::InUse { .. }
+            | SessionError::Foreign { .. }
+            | SessionError::Prepare { .. }
+            | SessionError::NotRemoved { .. } => Self::internal("the container could not be made"),
+        }
+    }
+}
+
+fn engine(error: &EngineError) -> Refusal {
+    match error {
+        EngineError::Unreachable { .. } => Refusal::internal("the container engine does not answer"),
+        EngineError::Pull { .. } => Refusal::new(error.to_string()).hint(ASK),
+        _ => Refusal::internal("the container engine could not do it"),
+    }
+}
+
+impl From<AttachError> for Refusal {
+    fn from(error: AttachError) -> Self {
+        match &error {
+            AttachError::NotRunning(_) | AttachError::Stopped | AttachError::Lost => {
+                Self::new("the container has just ended").hint("connect again")
+            }
+            AttachError::Version { .. } => {
+                Self::new("your container was made by another version of podspawn")
+                    .hint("disconnect everywhere and let its grace period end, or ask the administrator to stop it")
+            }
+            AttachError::Refused { .. } => Self::new(error.to_string()),
+            AttachError::Crossing(_) => Self::new(error.to_string()),
+            _ => Self::new("the container does not answer as it should")
+                .hint("disconnect everywhere and let its grace period end, or ask the administrator to stop it"),
+        }
+    }
+}
+
+impl From<StrangerError> for Refusal {
+    fn from(error: StrangerError) -> Self {
+        match error {
+            StrangerError::System(_) => Self::internal("your account could not be looked up"),
+            error => Self::new(error.to_string()).hint(ASK),
+        }
+    }
+}
+
+impl From<ConfigError> for Refusal {
+    fn from(_: ConfigError) -> Self {
+        Self::internal("the configuration of this host is not valid")
+    }
+}
+
+impl From<ResolveError> for Refusal {
+    fn from(_: ResolveError) -> Self {
+        Self::internal("the configuration of this host is not valid")
+    }
+}
+
+/// An error and its causes on one line, for the log.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// What those who are connected are told when their session is removed.
+pub(super) fn ending(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::Stop | Reason::Remove => Some("the administrator has ended this session"),
+        Reason::LifetimeExpired => Some("this session has reached its maximum lifetime and ends now"),
+        Reason::ContainerGone => Some("the container of this session is gone"),
+        Reason::Disconnect | Reason::GraceExpired | Reason::Unfinished | Reason::RemovalUnfinished => None,
+    }
+}
+
+/// What a user is told who finds a new container where they had left another.
+pub(super) fn replaced(reason: &str) -> Option<String> {
+    let why = match reason {
+        "grace_expired" => "its grace period was over",
+        "lifetime_expired" => "it had reached its maximum lifetime",
+        "container_gone" => "it was gone",
+        _ => return None,
+    };
+    Some(format!("your previous container was replaced by a new one: {why}"))
+}
+
+/// Turns steps into lines.
+pub(super) struct Lines<F>(pub(super) F);
+
+impl<F: FnMut(String) + Send> Report for Lines<F> {
+    fn step(&mut self, step: Step<'_>) {
+        let line = match step {
+            Step::Waiting { .. } => "Waiting for another connection of yours...".into(),
+            Step::Pulling { image } => format!("Pulling base image {image}..."),
+            Step::Pulled { image } => format!("Pulling base image {image}... done"),
+            Step::Creating { container, image } => format!("Creating {container} ({image})..."),
+            Step::Restarting { container } => format!("Starting {container} again..."),
+            Step::Warning(text) => text.to_owned(),
+            Step::PullProgress(_) | Step::Provisioning | Step::Removing { .. } => return,
+        };
+        (self.0)(line);
+    }
+}

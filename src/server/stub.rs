@@ -1,0 +1,361 @@
+//! The stub: what a container user's login is on the host.
+//!
+//! It runs as the SSH user and holds no privilege. It hands its streams to the broker, is handed a connection to the
+//! container's guest and the lease that counts it, and waits for the end. It opens no database and no engine.
+
+use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use podspawn_wire::broker::{BROKER_PROTOCOL, BROKER_SOCKET, ClientChannel, FromBroker, RUN_DIR, Spawn, ToBroker, Way};
+use podspawn_wire::{Exit, HostChannel, Received, RunAs, WireError};
+use thiserror::Error;
+
+use super::{route, xauth};
+use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared};
+use crate::system::{Host, terminal};
+
+/// File name of the login shell of container users, a link to this program.
+pub const SHELL_NAME: &str = "podspawn-shell";
+
+/// How long the broker may take to take a request.
+const SEND: Duration = Duration::from_secs(10);
+
+/// Longest command line that fits into a request beside everything else, in bytes.
+const LONGEST_COMMAND: usize = 48 * 1024;
+
+/// What the forced command says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StubArgs {
+    /// `--user`.
+    pub user: Option<String>,
+    /// `--project`.
+    pub project: Option<String>,
+    /// `--socket`: where the broker listens.
+    pub socket: PathBuf,
+    /// A command line that came with the login shell's `-c` and is no forced command.
+    pub command: Option<String>,
+}
+
+impl Default for StubArgs {
+    fn default() -> Self {
+        Self { user: None, project: None, socket: Path::new(RUN_DIR).join(BROKER_SOCKET), command: None }
+    }
+}
+
+/// Recognises the stub from a process's arguments, before any parser is built: `podspawn spawn …`, or the login shell.
+/// An argument that is not known is an error.
+pub fn recognise(args: &[OsString]) -> Option<Result<StubArgs, StubError>> {
+    let program = Path::new(args.first()?).file_name()?.to_str()?;
+    if program.trim_start_matches('-') == SHELL_NAME {
+        return Some(shell(&args[1..]));
+    }
+    (args.get(1)? == OsStr::new("spawn")).then(|| spawn(args[2..].iter().map(|arg| arg.to_str())))
+}
+
+/// `[-l] [-c TEXT]`: the login shell runs the forced command of sshd, and of everything else makes what the user asks
+/// their container for, as `su -c` does.
+fn shell(args: &[OsString]) -> Result<StubArgs, StubError> {
+    let mut args = args.iter().map(|arg| arg.to_str());
+    match args.next() {
+        None | Some(Some("-l" | "-i" | "--login")) => Ok(StubArgs::default()),
+        Some(Some("-c")) => {
+            let text = args.next().flatten().ok_or(StubError::Usage)?;
+            let mut words = text.split_ascii_whitespace();
+            let program = words.next().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str);
+            if program == Some("podspawn") && words.next() == Some("spawn") {
+                return spawn(words.map(Some));
+            }
+            Ok(StubArgs { command: Some(text.to_owned()), ..StubArgs::default() })
+        }
+        Some(_) => Err(StubError::Usage),
+    }
+}
+
+fn spawn<'a>(mut args: impl Iterator<Item = Option<&'a str>>) -> Result<StubArgs, StubError> {
+    let mut stub = StubArgs::default();
+    while let Some(arg) = args.next() {
+        let arg = arg.ok_or(StubError::Usage)?;
+        let (flag, joined) = match arg.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (arg, None),
+        };
+        let value = joined.or_else(|| args.next().flatten()).ok_or(StubError::Usage)?.to_owned();
+        match flag {
+            "--user" => stub.user = Some(value),
+            "--project" => stub.project = Some(value),
+            "--socket" if value.starts_with('/') => stub.socket = value.into(),
+            _ => return Err(StubError::Usage),
+        }
+    }
+    Ok(stub)
+}
+
+/// Why a login came to nothing.
+#[derive(Debug, Error)]
+pub enum StubError {
+    /// The arguments are not those of a forced command.
+    #[error("usage: podspawn spawn --user <name> [--project <project>] [--socket <path>]")]
+    Usage,
+    /// A text that came from the client is not UTF-8.
+    #[error("the command is not UTF-8 text")]
+    NotText,
+    /// The command line does not fit into a request.
+    #[error("the command line has {0} bytes, at most {LONGEST_COMMAND} are possible")]
+    TooLong(usize),
+    /// Nobody listens at the broker's socket.
+    #[error("podspawn's broker cannot be reached: {0}")]
+    NoBroker(#[source] std::io::Error),
+    /// The connection to the broker.
+    #[error("podspawn's broker does not answer: {0}")]
+    Broker(#[source] WireError),
+    /// The broker said no.
+    #[error("{text}")]
+    Failed {
+        /// Why.
+        text: String,
+        /// What to do about it.
+        hints: Vec<String>,
+    },
+    /// Between here and the container.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+}
+
+/// Tells the person what the broker says.
+pub trait Tell {
+    /// Something takes time.
+    fn progress(&self, text: &str);
+    /// Something that the person should know. `raw`: their terminal is in raw mode.
+    fn notice(&self, text: &str, raw: bool);
+}
+
+/// Serves one channel of an SSH connection to its end.
+pub fn run(args: &StubArgs, host: &Host, tell: &dyn Tell) -> Result<Exit, StubError> {
+    let original = match &args.command {
+        Some(command) => Some(command.as_str()),
+        None => text_of(host, "SSH_ORIGINAL_COMMAND")?,
+    };
+    if let Some(length) = original.map(str::len).filter(|length| *length > LONGEST_COMMAND) {
+        return Err(StubError::TooLong(length));
+    }
+    let variable = || text_of(host, "PODSPAWN_PROJECT");
+    let project = match &args.project {
+        Some(project) => Some(project.clone()),
+        None => route::project(variable()?),
+    };
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let has_terminal = terminal::is_terminal(&stdin);
+    let passed_on = host.vars().filter(|(name, value)| route::passes(name, value));
+    let x11 = host.var("DISPLAY").and_then(|display| {
+        let usual = || host.home().map(|home| home.join(".Xauthority"));
+        xauth::take(&host.path_var("XAUTHORITY").map(Path::to_owned).or_else(usual)?, display)
+    });
+    let request = AttachRequest {
+        program: route::program(original),
+        run_as: RunAs::User,
+        cwd: None,
+        env: passed_on.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        terminal: has_terminal.then(|| host.var("TERM").unwrap_or("dumb").to_owned()),
+        agent: host.path_var("SSH_AUTH_SOCK").map(Path::to_owned),
+        stdin: Some(stdin.as_fd()),
+        stdout: stdout.as_fd(),
+        stderr: stderr.as_fd(),
+        own_pipes: true,
+        x11,
+    };
+    let mut prepared = Prepared::new(&request)?;
+    let start = prepared.request();
+    let spawn = Spawn {
+        user: args.user.clone(),
+        project,
+        program: start.program,
+        streams: start.streams,
+        env: start.env,
+        agent: start.agent,
+        x11: start.x11,
+        interactive: has_terminal && terminal::is_terminal(&stderr),
+        original: original.unwrap_or_default().to_owned(),
+    };
+    let mut broker = connect(&args.socket)?;
+    let message = ToBroker::Spawn { protocol: BROKER_PROTOCOL, spawn: Box::new(spawn) };
+    broker
+        .send(&message, prepared.take_passed(), Instant::now() + SEND)
+        .map_err(StubError::Broker)?;
+    let served = wait(&mut broker, &mut prepared, tell)?;
+    for notice in &served.notices {
+        tell.notice(notice, false);
+    }
+    // Held until this process ends, however it does.
+    let _lease = served.lease;
+    let broker = Rc::new(RefCell::new(broker));
+    let outcome = match served.way {
+        Way::Direct => {
+            let aside = Box::new(BrokersWord::new(broker.clone(), tell));
+            prepared.with_aside(aside).go_on(HostChannel::new(served.connection))
+        }
+        Way::Relay => {
+            drop(prepared);
+            crate::session::attach::attach_relay(served.connection, &request)
+        }
+    };
+    let status = match &outcome {
+        Ok(exit) => exit.status(),
+        Err(error) => error.status().unwrap_or(1),
+    };
+    // A broker that is gone meanwhile finds out by the lease.
+    let _ = broker.borrow_mut().send(&ToBroker::Ended { status }, Vec::new(), Instant::now() + SEND);
+    // What it said last may be why the container is gone.
+    BrokersWord::new(broker, tell).listen(false);
+    Ok(outcome?)
+}
+
+fn text_of<'a>(host: &'a Host, name: &str) -> Result<Option<&'a str>, StubError> {
+    host.var_os(name).map(|value| value.to_str().ok_or(StubError::NotText)).transpose()
+}
+
+fn connect(socket: &Path) -> Result<ClientChannel, StubError> {
+    let stream = UnixStream::connect(socket).map_err(StubError::NoBroker)?;
+    Ok(ClientChannel::new(stream.into()))
+}
+
+/// What the broker gave.
+struct Served {
+    way: Way,
+    connection: OwnedFd,
+    lease: OwnedFd,
+    notices: Vec<String>,
+}
+
+/// Waits for the broker's last answer.
+fn wait(
+    broker: &mut ClientChannel,
+    prepared: &mut Prepared<'_>,
+    tell: &dyn Tell,
+) -> Result<Served, StubError> {
+    loop {
+        while let Some((message, descriptors)) = broker.next().map_err(StubError::Broker)? {
+            match message {
+                FromBroker::Progress(text) => tell.progress(&text),
+                FromBroker::Notice(text) => tell.notice(&text, false),
+                FromBroker::Failed { text, hints } => return Err(StubError::Failed { text, hints }),
+                FromBroker::Attached { way, notices } => {
+                    let [connection, lease] = <[OwnedFd; 2]>::try_from(descriptors)
+                        .map_err(|_| StubError::Broker(WireError::Descriptors))?;
+                    return Ok(Served { way, connection, lease, notices });
+                }
+                FromBroker::Network
+                | FromBroker::NoNetwork { .. }
+                | FromBroker::Answer(_)
+                | FromBroker::Done => return Err(StubError::Broker(WireError::Malformed)),
+            }
+        }
+        prepared.wait_for(broker.as_fd())?;
+        if broker.read().map_err(StubError::Broker)? == Received::End {
+            return Err(StubError::Broker(WireError::Closed));
+        }
+    }
+}
+
+/// Passes on what the broker says while a process runs.
+struct BrokersWord<'a> {
+    broker: Rc<RefCell<ClientChannel>>,
+    /// The same connection, to be watched; none once it has ended.
+    watched: Option<OwnedFd>,
+    tell: &'a dyn Tell,
+}
+
+impl<'a> BrokersWord<'a> {
+    fn new(broker: Rc<RefCell<ClientChannel>>, tell: &'a dyn Tell) -> Self {
+        let watched = broker.borrow().as_fd().try_clone_to_owned().ok();
+        Self { broker, watched, tell }
+    }
+}
+
+impl Aside for BrokersWord<'_> {
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        self.watched.as_ref().map(AsFd::as_fd)
+    }
+
+    fn listen(&mut self, raw: bool) {
+        let mut broker = self.broker.borrow_mut();
+        loop {
+            match broker.read() {
+                Ok(Received::Some) => {}
+                Ok(Received::Nothing) => return,
+                Ok(Received::End) | Err(_) => break,
+            }
+            while let Ok(Some((message, _))) = broker.next() {
+                if let FromBroker::Notice(text) = message {
+                    self.tell.notice(&text, raw);
+                }
+            }
+        }
+        // It is gone, and the process goes on without it.
+        self.watched = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recognised(args: &[&str]) -> Option<StubArgs> {
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        recognise(&args).map(|stub| stub.unwrap())
+    }
+
+    #[test]
+    fn the_forced_command_is_recognised_by_itself_and_behind_the_login_shell() {
+        let expected = StubArgs { user: Some("ann".into()), ..StubArgs::default() };
+        for args in [
+            &["/usr/local/bin/podspawn", "spawn", "--user", "ann"][..],
+            &["podspawn", "spawn", "--user=ann"],
+            &["podspawn-shell", "-c", "/usr/local/bin/podspawn spawn --user ann"],
+            &["-podspawn-shell", "-c", "/x/podspawn spawn --user=ann"],
+        ] {
+            assert_eq!(recognised(args).as_ref(), Some(&expected), "{args:?}");
+        }
+        let elsewhere = recognised(&["podspawn", "spawn", "--socket", "/x/broker.sock"]).unwrap();
+        assert_eq!(elsewhere.socket, Path::new("/x/broker.sock"));
+    }
+
+    #[test]
+    fn the_login_shell_asks_the_container_whatever_it_is_given() {
+        for (args, command) in [
+            (&["-podspawn-shell"][..], None),
+            (&["/x/podspawn-shell", "-l"], None),
+            (&["podspawn-shell", "-c", "cat /etc/shadow"], Some("cat /etc/shadow")),
+            (&["podspawn-shell", "-c", "podspawn list"], Some("podspawn list")),
+        ] {
+            let stub = recognised(args).unwrap();
+            assert_eq!((stub.command.as_deref(), stub.user), (command, None), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn other_commands_are_none_of_the_stubs() {
+        for args in [&["podspawn"][..], &["podspawn", "list"], &["podspawn", "run", "spawn"], &[]] {
+            assert_eq!(recognised(args), None, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_forced_command_is_refused() {
+        for args in [
+            &["podspawn", "spawn", "--user"][..],
+            &["podspawn", "spawn", "--config", "/x"],
+            &["podspawn", "spawn", "ann"],
+            &["podspawn", "spawn", "--socket", "x"],
+            &["podspawn-shell", "/etc/passwd"],
+            &["podspawn-shell", "-c"],
+        ] {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            assert!(recognise(&args).unwrap().is_err(), "{args:?}");
+        }
+    }
+}
