@@ -3,6 +3,7 @@
 //! Owns the clap types, one file per command, and turns each `XArgs` (as typed) into an `XRequest` (valid). The turn
 //! destructures exhaustively, so that a flag that nothing reads does not compile. Calls `names`; does nothing else.
 
+mod broker;
 mod cleanup;
 mod create;
 mod doctor;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use podspawn_runtimes::EngineKind;
 
+pub use broker::*;
 pub use cleanup::*;
 pub use create::*;
 pub use doctor::*;
@@ -134,4 +136,6 @@ pub enum Command {
     Spec(SpecArgs),
     /// Show podspawn's version.
     Version(VersionArgs),
+    /// Serve the container users of this host (started by the init system or at a login).
+    Broker(BrokerArgs),
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use super::ask::ask_one;
 use super::{Logs, explain, open};
 use crate::cli::CleanupRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, Interrupts, MachineError, Overrides};
+use crate::local::{Context, Interrupts, MachineError, Overrides, Settings};
+use crate::server::admin::{AdminRequest, Cleaned};
 use crate::system::Host;
 use crate::ui::{self, Ui};
 
@@ -19,6 +21,14 @@ pub(super) fn run(
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let CleanupRequest { daemon } = request;
+    let settings = Settings::load(host, overrides, Reach::Either)?;
+    if settings.is_server() {
+        let pass = || ask_one::<Cleaned>(&settings, overrides, host, &AdminRequest::Cleanup);
+        return match daemon {
+            None => server_once(pass()?, ui),
+            Some(pause) => server_forever(pass, pause, ui),
+        };
+    }
     let context = open(host, overrides, Reach::Either, Logs::Shown, ui)?;
     match daemon {
         None => once(&context, ui),
@@ -26,11 +36,53 @@ pub(super) fn run(
     }
 }
 
+/// One pass of the broker's.
+fn server_once(cleaned: Cleaned, ui: Ui) -> Result<Exit, CommandError> {
+    cleaned.lines.iter().for_each(|line| ui.note(line));
+    complete(&cleaned.failures, ui)
+}
+
+/// Lets the broker pass again and again until a signal comes.
+fn server_forever(
+    pass: impl Fn() -> Result<Cleaned, CommandError>,
+    pause: Duration,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let failed =
+        |error: std::io::Error| CommandError::new(ErrorKind::Failure, format!("failed to wait: {error}"));
+    let mut interrupts = Interrupts::catch().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    ui.note(&format!("INFO cleanup daemon started interval={}", ui::interval(pause)));
+    runtime
+        .block_on(async {
+            loop {
+                match pass() {
+                    Ok(cleaned) => {
+                        cleaned.lines.iter().for_each(|line| ui.note(line));
+                        cleaned.failures.iter().for_each(|failure| ui.note(&format!("WARN {failure}")));
+                    }
+                    Err(error) => ui.note(&format!("ERROR cleanup pass failed: {}", error.text)),
+                }
+                tokio::select! {
+                    stop = interrupts.next() => return stop.map(drop),
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        })
+        .map_err(failed)?;
+    ui.report("cleanup daemon stopped\n")?;
+    Ok(Exit::Success)
+}
+
 fn once(context: &Context, ui: Ui) -> Result<Exit, CommandError> {
     let pass = context.block_on(context.core.cleanup())?;
     let report = pass.map_err(|error| explain(context, error.into()))?;
-    if !report.failures.is_empty() {
-        let text = format!("failed to clean up everything: {}", report.failures.join("; "));
+    complete(&report.failures, ui)
+}
+
+fn complete(failures: &[String], ui: Ui) -> Result<Exit, CommandError> {
+    if !failures.is_empty() {
+        let text = format!("failed to clean up everything: {}", failures.join("; "));
         return Err(CommandError::new(ErrorKind::Failure, text).hint("the next pass tries again"));
     }
     ui.report("Cleanup pass complete.\n")?;

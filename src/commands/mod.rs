@@ -2,6 +2,8 @@
 //!
 //! Calls `cli`, `local`, `session`, `config`, `spec`, `ui`.
 
+mod ask;
+mod broker;
 mod cleanup;
 mod create;
 mod doctor;
@@ -12,6 +14,7 @@ mod report;
 mod rm;
 mod run;
 mod shell;
+mod spawn;
 mod spec;
 mod status;
 mod stop;
@@ -28,6 +31,7 @@ use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
 use crate::local::{Context, MachineError, Overrides};
+use crate::server::stub;
 use crate::session::SessionError;
 use crate::system::Host;
 use crate::ui::{Ui, log};
@@ -35,7 +39,13 @@ use crate::ui::{Ui, log};
 /// Runs one command line. The one place that prints an error and picks the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> ExitCode {
     let ui = Ui::new(host.var_os("NO_COLOR").is_some(), host.var("TERM"));
-    match parse_and_run(args, host, ui) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // What sshd calls is recognised first: it has to be quick, and no flag of other commands belongs to it.
+    let outcome = match stub::recognise(&args) {
+        Some(stub) => spawn::run(stub, host, ui),
+        None => parse_and_run(args, host, ui),
+    };
+    match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
             if !error.text.is_empty() {
@@ -75,6 +85,7 @@ fn parse_and_run(
         Command::VerifyImage(args) => verify_image::run(args.try_into()?, &overrides, host, ui),
         Command::Spec(args) => spec::run(args.try_into()?, &overrides, host, ui),
         Command::Version(_) => version::run(&ui),
+        Command::Broker(args) => broker::run(args.into(), &overrides, host, ui),
     }
 }
 

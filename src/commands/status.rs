@@ -3,15 +3,15 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use serde::Serialize;
-
+use super::ask::ask_one;
 use super::{Logs, explain, open};
 use crate::cli::{StatusFormat, StatusRequest};
 use crate::command_error::CommandError;
 use crate::config::Reach;
-use crate::exit::Exit;
 use crate::engine::label as engine_label;
-use crate::local::{Context, MachineError, Overrides};
+use crate::exit::Exit;
+use crate::local::{Context, MachineError, Overrides, Settings};
+use crate::server::admin::{AdminRequest, Numbers};
 use crate::session::Filter;
 use crate::state::Status;
 use crate::system::Host;
@@ -25,28 +25,22 @@ pub(super) fn run(
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let StatusRequest { format, check } = request;
-    let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
-    let counts = count(&context, check).map_err(|error| explain(&context, error))?;
+    let settings = Settings::load(host, overrides, Reach::Either)?;
+    let counts = if settings.is_server() {
+        ask_one(&settings, overrides, host, &AdminRequest::Status { check })?
+    } else {
+        let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
+        count(&context, check).map_err(|error| explain(&context, error))?
+    };
     match format {
-        StatusFormat::Text => ui.report(&counts.text())?,
+        StatusFormat::Text => ui.report(&text(&counts))?,
         StatusFormat::Json => ui.json(&counts)?,
-        StatusFormat::Prometheus => ui.report(&counts.prometheus())?,
+        StatusFormat::Prometheus => ui.report(&prometheus(&counts))?,
     }
     Ok(Exit::Success)
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Counts {
-    sessions: usize,
-    running: usize,
-    grace: usize,
-    connections: usize,
-    containers: usize,
-    engine: &'static str,
-    oldest_seconds: Option<u64>,
-}
-
-fn count(context: &Context, check: bool) -> Result<Counts, MachineError> {
+fn count(context: &Context, check: bool) -> Result<Numbers, MachineError> {
     let mut views = context.core.list(&Filter::default())?;
     // Half-made sessions are in no count.
     views.retain(|view| view.record.status != Status::Creating);
@@ -56,67 +50,65 @@ fn count(context: &Context, check: bool) -> Result<Counts, MachineError> {
     let recorded = views
         .iter()
         .map(|view| usize::from(!view.record.container_id.is_empty()) + view.record.service_ids.len());
-    Ok(Counts {
+    Ok(Numbers {
         sessions: views.len(),
         running: with(Status::Running),
         grace: with(Status::GracePeriod),
         connections: views.iter().map(|view| view.connections).sum(),
         containers: if check { context.containers_in_engine()? } else { recorded.sum() },
-        engine: context.engine_kind().map_or("Docker", engine_label),
+        engine: context.engine_kind().map_or("Docker", engine_label).to_owned(),
         oldest_seconds: oldest.map(|oldest| u64::try_from(now.duration_since(oldest).as_secs()).unwrap_or(0)),
     })
 }
 
-impl Counts {
-    fn text(&self) -> String {
-        let mut text = format!(
-            "Sessions:    {} total ({} running, {} grace)\nConnections: {} active\nContainers:  {} in {}\n",
-            self.sessions, self.running, self.grace, self.connections, self.containers, self.engine
-        );
-        if let Some(seconds) = self.oldest_seconds {
-            text.push_str(&format!("Oldest:      {}\n", age(Duration::from_secs(seconds))));
-        }
-        text
+fn text(counts: &Numbers) -> String {
+    let mut text = format!(
+        "Sessions:    {} total ({} running, {} grace)\nConnections: {} active\nContainers:  {} in {}\n",
+        counts.sessions, counts.running, counts.grace, counts.connections, counts.containers, counts.engine
+    );
+    if let Some(seconds) = counts.oldest_seconds {
+        text.push_str(&format!("Oldest:      {}\n", age(Duration::from_secs(seconds))));
     }
+    text
+}
 
-    fn prometheus(&self) -> String {
-        let metrics: [(&str, &str, u64); 6] = [
-            ("podspawn_sessions_total", "Total tracked sessions", self.sessions as u64),
-            ("podspawn_sessions_running", "Sessions in running state", self.running as u64),
-            ("podspawn_sessions_grace", "Sessions in grace period", self.grace as u64),
-            ("podspawn_connections_total", "Total active SSH connections", self.connections as u64),
-            (
-                "podspawn_containers_docker",
-                "Docker containers with managed-by=podspawn",
-                self.containers as u64,
-            ),
-            (
-                "podspawn_oldest_session_seconds",
-                "Age of the oldest session in seconds",
-                self.oldest_seconds.unwrap_or(0),
-            ),
-        ];
-        let mut text = String::new();
-        for (name, help, value) in metrics {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
-        }
-        text
+fn prometheus(counts: &Numbers) -> String {
+    let metrics: [(&str, &str, u64); 6] = [
+        ("podspawn_sessions_total", "Total tracked sessions", counts.sessions as u64),
+        ("podspawn_sessions_running", "Sessions in running state", counts.running as u64),
+        ("podspawn_sessions_grace", "Sessions in grace period", counts.grace as u64),
+        ("podspawn_connections_total", "Total active SSH connections", counts.connections as u64),
+        (
+            "podspawn_containers_docker",
+            "Docker containers with managed-by=podspawn",
+            counts.containers as u64,
+        ),
+        (
+            "podspawn_oldest_session_seconds",
+            "Age of the oldest session in seconds",
+            counts.oldest_seconds.unwrap_or(0),
+        ),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in metrics {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn counts() -> Counts {
-        Counts {
+    fn counts() -> Numbers {
+        Numbers {
             sessions: 3,
             running: 2,
             grace: 1,
             connections: 4,
             containers: 3,
-            engine: "Docker",
+            engine: "Docker".into(),
             oldest_seconds: Some(9000),
         }
     }
@@ -124,17 +116,17 @@ mod tests {
     #[test]
     fn people_read_four_lines() {
         assert_eq!(
-            counts().text(),
+            text(&counts()),
             "Sessions:    3 total (2 running, 1 grace)\nConnections: 4 active\nContainers:  3 in Docker\n\
              Oldest:      2h30m\n"
         );
-        let none = Counts { sessions: 0, oldest_seconds: None, ..counts() };
-        assert!(!none.text().contains("Oldest"));
+        let none = Numbers { sessions: 0, oldest_seconds: None, ..counts() };
+        assert!(!text(&none).contains("Oldest"));
     }
 
     #[test]
     fn metrics_have_help_and_type() {
-        let text = counts().prometheus();
+        let text = prometheus(&counts());
         assert!(text.starts_with(
             "# HELP podspawn_sessions_total Total tracked sessions\n\
              # TYPE podspawn_sessions_total gauge\npodspawn_sessions_total 3\n"

@@ -26,7 +26,11 @@ const ENV: &str = "env";
 
 impl Layers {
     /// Lays a user's file over everything else, and gives the environment that it sets. Zero and empty values change nothing.
-    pub fn with_user(mut self, path: &Path, text: &str) -> Result<(Self, BTreeMap<String, String>), ConfigError> {
+    pub fn with_user(
+        mut self,
+        path: &Path,
+        text: &str,
+    ) -> Result<(Self, BTreeMap<String, String>), ConfigError> {
         let document = yaml::parse(text).map_err(|bad| {
             let line = bad.line.map_or(String::new(), |line| format!(":{line}"));
             ConfigError::Malformed { place: format!("{}{line}", path.display()), reason: bad.reason }
@@ -38,7 +42,8 @@ impl Layers {
         for (key, value) in std::mem::take(&mut layer.values) {
             match (key.as_str(), value) {
                 ("session", Value::Dict(_, section)) => {
-                    given.extend(section.into_iter().map(|(key, value)| (vec!["session".into(), key], value)));
+                    given
+                        .extend(section.into_iter().map(|(key, value)| (vec!["session".into(), key], value)));
                 }
                 (_, value) => given.push((vec![key], value)),
             }
@@ -51,7 +56,9 @@ impl Layers {
                     continue;
                 }
                 ["session", "mode"] => Some(("session", "mode")),
-                [key] => KEYS.iter().find(|(known, ..)| *known == key).map(|(_, section, key)| (*section, *key)),
+                [key] => {
+                    KEYS.iter().find(|(known, ..)| *known == key).map(|(_, section, key)| (*section, *key))
+                }
                 _ => None,
             };
             let Some((section, key)) = target else {
@@ -75,10 +82,7 @@ impl Layers {
     }
 }
 
-fn environment(
-    layer: &super::layers::Layer,
-    value: Value,
-) -> Result<BTreeMap<String, String>, ConfigError> {
+fn environment(layer: &super::layers::Layer, value: Value) -> Result<BTreeMap<String, String>, ConfigError> {
     let at = |key: &str| vec![ENV.to_owned(), key.to_owned()];
     let Value::Dict(_, entries) = value else {
         return match value {

@@ -46,8 +46,10 @@ impl Installation {
         let layers = self.load()?;
         let path = self.user_file(user);
         let text = match read_trusted(&path, 0, yaml::MAX_BYTES as u64) {
-            Ok(bytes) => String::from_utf8(bytes)
-                .map_err(|_| ConfigError::Read { path: path.clone(), reason: "it is not UTF-8 text".into() })?,
+            Ok(bytes) => String::from_utf8(bytes).map_err(|_| ConfigError::Read {
+                path: path.clone(),
+                reason: "it is not UTF-8 text".into(),
+            })?,
             Err(TrustError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 return Ok((layers, BTreeMap::new()));
             }

@@ -40,9 +40,9 @@ pub fn project(variable: Option<&str>) -> Option<String> {
 /// Whether a variable that a client sent is passed on.
 pub fn passes(name: &str, value: &str) -> bool {
     let known = PASSED_ON.contains(&name)
-        || name
-            .strip_prefix("LC_")
-            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
+        || name.strip_prefix("LC_").is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+        });
     known
         && name.len() <= 32
         && value.len() <= LONGEST_VALUE
@@ -70,7 +70,9 @@ mod tests {
         ] {
             assert_eq!(program(Some(text)), Program::Sftp, "{text}");
         }
-        for text in ["cat sftp-server", "sftp-server2", "/bin/internal-sftp", "scp -t .", "rsync --server . ."] {
+        for text in
+            ["cat sftp-server", "sftp-server2", "/bin/internal-sftp", "scp -t .", "rsync --server . ."]
+        {
             assert_eq!(program(Some(text)), Program::CommandLine(text.into()));
         }
     }

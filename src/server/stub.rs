@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use podspawn_wire::broker::{BROKER_PROTOCOL, BROKER_SOCKET, ClientChannel, FromBroker, RUN_DIR, Spawn, ToBroker, Way};
+use podspawn_wire::broker::{
+    BROKER_PROTOCOL, BROKER_SOCKET, ClientChannel, FromBroker, RUN_DIR, Spawn, ToBroker, Way,
+};
 use podspawn_wire::{Exit, HostChannel, Received, RunAs, WireError};
 use thiserror::Error;
 
@@ -183,9 +185,7 @@ pub fn run(args: &StubArgs, host: &Host, tell: &dyn Tell) -> Result<Exit, StubEr
     };
     let mut broker = connect(&args.socket)?;
     let message = ToBroker::Spawn { protocol: BROKER_PROTOCOL, spawn: Box::new(spawn) };
-    broker
-        .send(&message, prepared.take_passed(), Instant::now() + SEND)
-        .map_err(StubError::Broker)?;
+    broker.send(&message, prepared.take_passed(), Instant::now() + SEND).map_err(StubError::Broker)?;
     let served = wait(&mut broker, &mut prepared, tell)?;
     for notice in &served.notices {
         tell.notice(notice, false);

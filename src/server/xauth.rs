@@ -70,7 +70,8 @@ mod tests {
     fn the_key_of_the_display_is_found_and_its_file_goes() {
         let directory = tempfile::Builder::new().prefix("podspawn-xauth-").tempdir().unwrap();
         let file = directory.path().join("x");
-        let all = [entry("9", "MIT-MAGIC-COOKIE-1", b"no"), entry("10", "MIT-MAGIC-COOKIE-1", b"yes")].concat();
+        let all =
+            [entry("9", "MIT-MAGIC-COOKIE-1", b"no"), entry("10", "MIT-MAGIC-COOKIE-1", b"yes")].concat();
         fs::write(&file, all).unwrap();
         let x11 = take(&file, "localhost:10.0").unwrap();
         assert_eq!((x11.protocol.as_str(), x11.cookie.as_slice()), ("MIT-MAGIC-COOKIE-1", b"yes".as_slice()));

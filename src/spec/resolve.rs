@@ -45,7 +45,15 @@ pub struct Request {
 impl Request {
     /// A request for nothing but what configuration says.
     pub fn new(key: SessionKey, kind: Kind) -> Self {
-        Self { key, kind, image: None, timezone: None, mounts: Vec::new(), user_env: BTreeMap::new(), home_owner: None }
+        Self {
+            key,
+            kind,
+            image: None,
+            timezone: None,
+            mounts: Vec::new(),
+            user_env: BTreeMap::new(),
+            home_owner: None,
+        }
     }
 }
 

@@ -233,8 +233,7 @@ fn connections(names: &[String]) -> usize {
     let is_process_of = |name: &str, connection: &str| {
         name.strip_prefix(connection).is_some_and(|rest| rest.starts_with('+'))
     };
-    let counts =
-        |name: &&String| name.contains('+') || !names.iter().any(|other| is_process_of(other, name));
+    let counts = |name: &&String| name.contains('+') || !names.iter().any(|other| is_process_of(other, name));
     names.iter().filter(counts).count()
 }
 

@@ -87,5 +87,9 @@ pub fn start_detached(program: &Path, args: &[String], handed: &[(BorrowedFd<'_>
         });
     }
     let status = command.status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} ended with {status}", program.display()))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{} ended with {status}", program.display())))
+    }
 }

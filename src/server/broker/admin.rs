@@ -64,12 +64,14 @@ impl Broker {
             }
             AdminRequest::Count { user } => {
                 let user: UserName = user.parse().map_err(bad_name)?;
-                let records = self.core.store.of_user(&user).map_err(|error| Refusal::new(error.to_string()))?;
+                let records =
+                    self.core.store.of_user(&user).map_err(|error| Refusal::new(error.to_string()))?;
                 Ok(vec![json!(records.len())])
             }
             AdminRequest::Remove { user } => {
                 let user: UserName = user.parse().map_err(bad_name)?;
-                let records = self.core.store.of_user(&user).map_err(|error| Refusal::new(error.to_string()))?;
+                let records =
+                    self.core.store.of_user(&user).map_err(|error| Refusal::new(error.to_string()))?;
                 let mut removed = Removed { containers: Vec::new(), failures: Vec::new() };
                 for record in records {
                     tracing::info!(user = %user, container = record.container_name, "destroying session");

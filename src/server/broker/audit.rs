@@ -88,7 +88,12 @@ impl Audit {
         }
         let mut text = Value::Object(line).to_string();
         text.push('\n');
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(file);
+        let opened = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(file);
         // One write for each line: lines of several requests never mix.
         if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
             tracing::error!(file = %file.display(), "the audit log cannot be written: {error}");

@@ -123,8 +123,7 @@ async fn watch(broker: Arc<Broker>) {
 async fn expire(broker: &Arc<Broker>) -> bool {
     let duty = Duty::new(broker);
     let inner = broker.clone();
-    let outcome =
-        tokio::task::spawn_blocking(move || inner.handle.block_on(inner.core.expire())).await;
+    let outcome = tokio::task::spawn_blocking(move || inner.handle.block_on(inner.core.expire())).await;
     drop(duty);
     match outcome {
         Ok(Ok(report)) => !report.failures.is_empty(),

@@ -32,9 +32,8 @@ impl OpenRequest {
     /// None if the uid has too many open already.
     pub(super) fn begin(broker: &Arc<super::Broker>, uid: u32) -> Option<Self> {
         let mut all = broker.open.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = all
-            .entry(uid)
-            .or_insert_with(|| Of { open: 0, turns: Arc::new(Semaphore::new(MOST_AT_WORK)) });
+        let of =
+            all.entry(uid).or_insert_with(|| Of { open: 0, turns: Arc::new(Semaphore::new(MOST_AT_WORK)) });
         // root serves everybody: its PAM modules must not be counted as one user.
         if of.open >= MOST_OPEN && uid != 0 {
             return None;

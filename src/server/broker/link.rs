@@ -37,7 +37,11 @@ impl Link {
     }
 
     /// Sends a message; its descriptors are closed here.
-    pub(super) async fn send(&mut self, message: &FromBroker, descriptors: Vec<OwnedFd>) -> Result<(), WireError> {
+    pub(super) async fn send(
+        &mut self,
+        message: &FromBroker,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), WireError> {
         self.channel.queue(message, descriptors)?;
         while !self.channel.flush()? {
             self.ready.writable().await?.clear_ready();

@@ -82,7 +82,8 @@ pub(super) fn begin(
     let (listener, lock) = if options.inherited {
         (UnixListener::from(handover::inherited(SOCKET_FD)), File::from(handover::inherited(LOCK_FD)))
     } else {
-        let lock = lock(config, account.as_ref())?.ok_or_else(|| BrokerError::Running(state_dir(config).into()))?;
+        let lock =
+            lock(config, account.as_ref())?.ok_or_else(|| BrokerError::Running(state_dir(config).into()))?;
         let listener = match activated {
             Some(socket) => UnixListener::from(socket),
             None => open(config, &path)?,
@@ -180,7 +181,9 @@ fn bind(path: &Path, group: &str) -> Result<UnixListener, BrokerError> {
         .map_err(BrokerError::io("look a group up"))?
         .ok_or_else(|| BrokerError::NoGroup(group.into()))?;
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(BrokerError::io(action())(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(BrokerError::io(action())(error));
+        }
         _ => {}
     }
     let listener = UnixListener::bind(path).map_err(BrokerError::io(action()))?;

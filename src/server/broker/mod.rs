@@ -8,9 +8,9 @@ mod admin;
 mod audit;
 mod deadlines;
 mod identity;
+mod limits;
 mod link;
 mod listen;
-mod limits;
 mod network;
 mod registry;
 mod serve;
@@ -108,7 +108,12 @@ struct Broker {
 }
 
 impl Broker {
-    fn new(installation: Installation, layers: &Layers, host: &Host, handle: Handle) -> Result<Self, BrokerError> {
+    fn new(
+        installation: Installation,
+        layers: &Layers,
+        host: &Host,
+        handle: Handle,
+    ) -> Result<Self, BrokerError> {
         let config = &layers.config;
         let state = state_dir(config);
         let dirs = Dirs {

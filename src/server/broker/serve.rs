@@ -35,11 +35,9 @@ pub(super) async fn serve(
     super::deadlines::start(&broker);
     tracing::info!(socket = %listening.path().display(), "broker started");
     loop {
-        let accepting = watched(
-            listening.descriptor().map_err(BrokerError::io("watch the socket"))?,
-            Interest::READABLE,
-        )
-        .map_err(BrokerError::io("watch the socket"))?;
+        let accepting =
+            watched(listening.descriptor().map_err(BrokerError::io("watch the socket"))?, Interest::READABLE)
+                .map_err(BrokerError::io("watch the socket"))?;
         loop {
             tokio::select! {
                 ready = accepting.readable() => {
@@ -74,8 +72,7 @@ pub(super) async fn serve(
 async fn idle(broker: &Arc<Broker>) {
     loop {
         let quiet = |broker: &Broker| {
-            broker.duties.count.load(Ordering::SeqCst) == 0
-                && matches!(broker.core.next_deadline(), Ok(None))
+            broker.duties.count.load(Ordering::SeqCst) == 0 && matches!(broker.core.next_deadline(), Ok(None))
         };
         if quiet(broker) {
             tokio::time::sleep(IDLE).await;

@@ -146,8 +146,10 @@ impl Broker {
         self.audit.write(&Event::Disconnect { remaining }, record, actor, self.core.clock.now());
         if let Err(error) = self.handle.block_on(self.core.departed(record)) {
             tracing::warn!(
-                user = actor, container = record.container_name,
-                "after a connection had ended: {}", tell::chain(&error)
+                user = actor,
+                container = record.container_name,
+                "after a connection had ended: {}",
+                tell::chain(&error)
             );
         }
         self.changed.notify_one();
@@ -165,12 +167,13 @@ impl Broker {
         let identity = self.identify(peer.uid, spawn.user.as_deref()).inspect_err(|error| {
             tracing::warn!(uid = peer.uid, pid = peer.pid, "a stub is not served: {error}");
         })?;
-        let name = match &spawn.project {
-            None => None,
-            Some(project) => Some(project.parse::<MachineName>().map_err(|error| {
-                Refusal::new(error.to_string().replace("machine name", "project name"))
-            })?),
-        };
+        let name =
+            match &spawn.project {
+                None => None,
+                Some(project) => Some(project.parse::<MachineName>().map_err(|error| {
+                    Refusal::new(error.to_string().replace("machine name", "project name"))
+                })?),
+            };
         let passed: Vec<Passable> = descriptors
             .into_iter()
             .map(Passable::check)
@@ -218,7 +221,9 @@ impl Broker {
         lines: &UnboundedSender<String>,
         cancel: &Cancel,
     ) -> Result<(Session, Vec<String>), Refusal> {
-        if let Some(session) = self.core.try_join_as(&key, caller).map_err(|error| self.log(identity, error))? {
+        if let Some(session) =
+            self.core.try_join_as(&key, caller).map_err(|error| self.log(identity, error))?
+        {
             return Ok((session, Vec::new()));
         }
         let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {

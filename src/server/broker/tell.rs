@@ -84,14 +84,15 @@ impl From<AttachError> for Refusal {
             AttachError::NotRunning(_) | AttachError::Stopped | AttachError::Lost => {
                 Self::new("the container has just ended").hint("connect again")
             }
-            AttachError::Version { .. } => {
-                Self::new("your container was made by another version of podspawn")
-                    .hint("disconnect everywhere and let its grace period end, or ask the administrator to stop it")
-            }
+            AttachError::Version { .. } => Self::new(
+                "your container was made by another version of podspawn",
+            )
+            .hint("disconnect everywhere and let its grace period end, or ask the administrator to stop it"),
             AttachError::Refused { .. } => Self::new(error.to_string()),
             AttachError::Crossing(_) => Self::new(error.to_string()),
-            _ => Self::new("the container does not answer as it should")
-                .hint("disconnect everywhere and let its grace period end, or ask the administrator to stop it"),
+            _ => Self::new("the container does not answer as it should").hint(
+                "disconnect everywhere and let its grace period end, or ask the administrator to stop it",
+            ),
         }
     }
 }

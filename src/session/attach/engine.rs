@@ -125,8 +125,7 @@ impl OwnedRequest {
             stderr,
             own_pipes: _,
             x11,
-        } =
-            request.clone();
+        } = request.clone();
         Ok(Self {
             program,
             run_as,

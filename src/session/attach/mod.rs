@@ -23,13 +23,13 @@ use std::path::PathBuf;
 
 use podspawn_wire::{Program, RunAs, X11};
 
-pub use crossing::{MustNotCross, Passable};
 pub use conversation::{Aside, Prepared};
+pub use crossing::{MustNotCross, Passable};
 pub use direct::{attach_direct, open_direct};
 pub use engine::attach_engine;
 pub use error::AttachError;
-pub use relayed::{attach_relay, open_relay};
 pub use guests::{GuestError, Guests};
+pub use relayed::{attach_relay, open_relay};
 
 /// What to run and where its streams end on this side.
 #[derive(Debug, Clone)]

@@ -1,0 +1,62 @@
+//! Asking the broker, on a server.
+
+use serde::de::DeserializeOwned;
+
+use super::broker::program;
+use crate::command_error::{CommandError, ErrorKind};
+use crate::local::{Overrides, Settings};
+use crate::server::admin::{self, AdminRequest, AskError};
+use crate::server::broker::{self, BrokerOptions};
+use crate::server::installation::socket;
+use crate::system::Host;
+
+/// The broker's answers. Where nobody listens, root starts it.
+pub(super) fn ask<T: DeserializeOwned>(
+    settings: &Settings,
+    overrides: &Overrides,
+    host: &Host,
+    request: &AdminRequest,
+) -> Result<Vec<T>, CommandError> {
+    let socket = socket(&settings.layers.config);
+    match admin::ask(&socket, request) {
+        Err(AskError::NoBroker { .. }) if host.uid() == 0 => {
+            let options = BrokerOptions {
+                config_file: overrides.config.clone(),
+                exit_when_idle: true,
+                inherited: false,
+            };
+            broker::start_detached(&program()?, &options, host)?;
+            Ok(admin::ask(&socket, request)?)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+/// As [`ask`], where there is one answer.
+pub(super) fn ask_one<T: DeserializeOwned>(
+    settings: &Settings,
+    overrides: &Overrides,
+    host: &Host,
+    request: &AdminRequest,
+) -> Result<T, CommandError> {
+    let mut answers = ask(settings, overrides, host, request)?;
+    answers.pop().ok_or_else(|| AskError::Answer.into())
+}
+
+impl From<AskError> for CommandError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::NoBroker { ref source, .. } => {
+                let hint = match source.kind() {
+                    std::io::ErrorKind::PermissionDenied => "sudo",
+                    _ => "start it: `podspawn broker --detach`, or `systemctl start podspawn-broker.socket`",
+                };
+                Self::new(ErrorKind::State, error.to_string()).hint(hint)
+            }
+            AskError::Refused { text, hints } => Self { kind: ErrorKind::Failure, text, hints },
+            AskError::Wire(_) | AskError::Answer => {
+                Self::new(ErrorKind::Failure, error.to_string()).hint("the broker's log says more")
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `spawn`, the stub: what a container user's login is on the host. Recognised before the command line is parsed.
+
+use std::io::{self, Write};
+
+use podspawn_wire::Exit as Ended;
+
+use crate::command_error::{CommandError, ErrorKind};
+use crate::exit::{self, Exit};
+use crate::server::stub::{self, StubArgs, StubError, Tell};
+use crate::session::attach::AttachError;
+use crate::system::{Host, hygiene};
+use crate::ui::{Ui, clean};
+
+/// Serves one channel of an SSH connection.
+pub(super) fn run(args: Result<StubArgs, StubError>, host: &Host, ui: Ui) -> Result<Exit, CommandError> {
+    // Nothing that sshd may have left open reaches further than this.
+    let _ = hygiene::close_inherited();
+    match args.and_then(|args| stub::run(&args, host, &Shown(ui))) {
+        Ok(ended) => Ok(Exit::Session(Ended::status(ended))),
+        // Whoever hung up or pressed Ctrl-C knows.
+        Err(StubError::Attach(error @ AttachError::Interrupted(_))) => {
+            Ok(Exit::Session(error.status().unwrap_or(exit::FAILURE)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+struct Shown(Ui);
+
+impl Tell for Shown {
+    fn progress(&self, text: &str) {
+        self.0.note(text);
+    }
+
+    fn notice(&self, text: &str, raw: bool) {
+        if raw {
+            // In raw mode a line feed alone does not go back to the first column.
+            let _ = write!(io::stderr().lock(), "\r\n*** {} ***\r\n", clean(text));
+        } else {
+            self.0.note(&format!("podspawn: {text}"));
+        }
+    }
+}
+
+impl From<StubError> for CommandError {
+    fn from(error: StubError) -> Self {
+        match error {
+            StubError::Failed { text, hints } => Self { kind: ErrorKind::State, text, hints },
+            StubError::NoBroker(_) => Self::new(ErrorKind::Failure, error.to_string())
+                .hint("ask the administrator of this host: `podspawn doctor` says more"),
+            StubError::Broker(_) => Self::new(ErrorKind::Failure, error.to_string()).hint("connect again"),
+            StubError::Attach(AttachError::Stopped | AttachError::Lost | AttachError::NotRunning(_)) => {
+                Self::new(ErrorKind::State, "the container of this session has ended")
+            }
+            StubError::Attach(error) => error.into(),
+            StubError::Usage | StubError::NotText | StubError::TooLong(_) => {
+                Self::new(ErrorKind::Usage, error.to_string())
+            }
+        }
+    }
+}
