@@ -206,6 +206,9 @@ impl From<SessionError> for CommandError {
             SessionError::Ended { .. } => {
                 told(ErrorKind::Engine).hint("`podspawn verify-image` shows what the image offers")
             }
+            SessionError::DiskNearlyFull { .. } => {
+                told(ErrorKind::Engine).hint("remove images and containers that nobody needs any more")
+            }
             SessionError::Impossible(_) | SessionError::ImageMissing { .. } => told(ErrorKind::Engine),
             SessionError::NotRemoved { .. } => {
                 Self::failed_to(ErrorKind::Engine, &error).hint("`podspawn cleanup` tries again")

@@ -78,7 +78,12 @@ impl Settings {
     /// Reads configuration.
     pub fn load(host: &Host, overrides: &Overrides, reach: Reach) -> Result<Self, LocalError> {
         let layers = load(host, overrides, reach)?;
-        let owner = host.var("USER").map(UserName::derive).ok_or(LocalError::NoUser)?;
+        let owner = match (host.var("USER"), layers.deployment) {
+            (Some(user), _) => UserName::derive(user),
+            // Nothing on a server belongs to whoever asks.
+            (None, Deployment::Server) => UserName::derive("root"),
+            (None, Deployment::Local) => return Err(LocalError::NoUser),
+        };
         Ok(Self { host: host.clone(), owner, layers })
     }
 

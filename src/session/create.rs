@@ -17,9 +17,13 @@ use super::report::{Cancel, Report, Silent, Step};
 use crate::spec::{Kind, Limits, Mode, SessionSpec};
 use crate::state::{AttachWay, Object, ObjectKind, SessionRecord, Status};
 use crate::system::cpus;
+use crate::system::files::free_bytes;
 
 /// How long an engine may take to finish making a container whose caller died meanwhile.
 const LATE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Free bytes of the engine's disk below which a server makes no further session: those that run need them.
+const LEAST_FREE: u64 = 256 << 20;
 
 impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// Makes a session, whose image is present. The caller holds the user's lock.
@@ -32,6 +36,13 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         cancel: &Cancel,
     ) -> Result<Session, SessionError> {
         // Whatever can be refused is refused before anything exists.
+        if spec.kind == Kind::Session
+            && let Some(root) = &engine.facts().data_root
+            && let Ok(free) = free_bytes(root)
+            && free < LEAST_FREE
+        {
+            return Err(SessionError::DiskNearlyFull { free_mb: free >> 20 });
+        }
         let seccomp = prepare::seccomp(&spec.security.seccomp)?;
         let (mut record, objects) = self.plan(spec, engine);
         record.attached = !caller.network_only;

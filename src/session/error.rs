@@ -78,6 +78,12 @@ pub enum SessionError {
         /// Its reference.
         image: String,
     },
+    /// The engine's disk is nearly full: what is there is kept, nothing is added.
+    #[error("the disk of the container engine is nearly full ({free_mb} MB are free)")]
+    DiskNearlyFull {
+        /// Free megabytes.
+        free_mb: u64,
+    },
     /// The image or the engine does not have what the spec asks for.
     #[error("{0}")]
     Impossible(String),

@@ -95,6 +95,13 @@ impl Host {
     }
 }
 
+/// The time zone of this host by its name, such as `Europe/Berlin`; none if it has none or does not say.
+pub fn timezone() -> Option<String> {
+    let link = std::fs::read_link("/etc/localtime").ok()?;
+    let (_, zone) = link.to_str()?.split_once("/zoneinfo/")?;
+    (!matches!(zone, "" | "UTC" | "Etc/UTC")).then(|| zone.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@ use crate::session::attach::{Passable, open_direct, open_relay};
 use crate::session::{Caller, Cancel, EngineSource, Exists, GuestAddress, Session};
 use crate::spec::{self, Kind, Request};
 use crate::state::{AttachWay, HandedLease, Holder, SessionRecord};
+use crate::system::host::timezone;
 use crate::system::peer::Peer;
 
 /// What a stub is given.
@@ -194,11 +195,17 @@ impl Broker {
             None => Holder::Alone,
         };
         let caller = Caller { holder, network_only: false };
-        let (session, mut notices) = self.acquire(&identity, key, &caller, lines, cancel)?;
-        if spawn.interactive
-            && let Some(reason) = self.forwarding_trouble(peer, &session)
-        {
-            notices.push(reason);
+        let (session, created) = self.acquire(&identity, key.clone(), &caller, lines, cancel)?;
+        let mut notices = Vec::new();
+        if spawn.interactive {
+            if created {
+                let previous = self.core.previous_end(&key).unwrap_or_else(|error| {
+                    tracing::warn!("{}", tell::chain(&error));
+                    None
+                });
+                notices.extend(previous.as_deref().and_then(tell::replaced));
+            }
+            notices.extend(self.forwarding_trouble(peer, &session));
         }
         match self.enter(&session, start, passed) {
             Ok((way, connection)) => {
@@ -212,7 +219,7 @@ impl Broker {
         }
     }
 
-    /// Joins the session, or makes it as the configuration says now.
+    /// Joins the session, or makes it as the configuration says now. True if it is new. Blocks.
     pub(super) fn acquire(
         &self,
         identity: &Identity,
@@ -220,16 +227,16 @@ impl Broker {
         caller: &Caller,
         lines: &UnboundedSender<String>,
         cancel: &Cancel,
-    ) -> Result<(Session, Vec<String>), Refusal> {
+    ) -> Result<(Session, bool), Refusal> {
         if let Some(session) =
             self.core.try_join_as(&key, caller).map_err(|error| self.log(identity, error))?
         {
-            return Ok((session, Vec::new()));
+            return Ok((session, false));
         }
         let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
             tracing::error!(user = %identity.user, "{error}");
         })?;
-        let request = Request { user_env: user, ..Request::new(key.clone(), Kind::Session) };
+        let request = Request { user_env: user, timezone: timezone(), ..Request::new(key, Kind::Session) };
         let spec = spec::resolve(&request, &layers)
             .inspect_err(|error| tracing::error!(user = %identity.user, "{error}"))?
             .spec;
@@ -241,12 +248,7 @@ impl Broker {
             .handle
             .block_on(self.core.acquire_as(&spec, Exists::Join, caller, &mut report, cancel))
             .map_err(|error| self.log(identity, error))?;
-        let previous = if acquired.created && !caller.network_only {
-            self.core.previous_end(&key).map_err(|error| self.log(identity, error)).unwrap_or_default()
-        } else {
-            None
-        };
-        Ok((acquired.session, previous.as_deref().and_then(tell::replaced).into_iter().collect()))
+        Ok((acquired.session, acquired.created))
     }
 
     /// Logs an error in full and gives what the user is told of it.

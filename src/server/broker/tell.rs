@@ -55,6 +55,9 @@ impl From<SessionError> for Refusal {
                 Self::internal("the state of this host's sessions cannot be used")
             }
             SessionError::Engine(error) => engine(error),
+            SessionError::DiskNearlyFull { .. } => {
+                Self::new("this host has no room for another container: its disk is nearly full").hint(ASK)
+            }
             SessionError::ImageMissing { .. } | SessionError::Impossible(_) => Self::new(error.to_string()),
             SessionError::Cancelled => Self::new("given up"),
             SessionError::OtherEngine { .. } => {
