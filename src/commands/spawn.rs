@@ -1,21 +1,21 @@
 //! `spawn`, the stub: what a container user's login is on the host. Recognised before the command line is parsed.
 
-use std::io::{self, Write};
-
 use podspawn_wire::Exit as Ended;
 
 use crate::command_error::{CommandError, ErrorKind};
 use crate::exit::{self, Exit};
-use crate::server::stub::{self, StubArgs, StubError, Tell};
+use crate::server::stub::{self, Streams, StubArgs, StubError, Tell};
 use crate::session::attach::AttachError;
 use crate::system::{Host, hygiene};
-use crate::ui::{Ui, clean};
+use crate::ui::{Stdio, Ui};
 
 /// Serves one channel of an SSH connection.
 pub(super) fn run(args: Result<StubArgs, StubError>, host: &Host, ui: Ui) -> Result<Exit, CommandError> {
     // Nothing that sshd may have left open reaches further than this.
     let _ = hygiene::close_inherited();
-    match args.and_then(|args| stub::run(&args, host, &Shown(ui))) {
+    let stdio = Stdio::own();
+    let streams = Streams { stdin: stdio.stdin(), stdout: stdio.stdout(), stderr: stdio.stderr() };
+    match args.and_then(|args| stub::run(&args, host, streams, &Shown(ui))) {
         Ok(ended) => Ok(Exit::Session(Ended::status(ended))),
         // Whoever hung up or pressed Ctrl-C knows.
         Err(StubError::Attach(error @ AttachError::Interrupted(_))) => {
@@ -34,8 +34,7 @@ impl Tell for Shown {
 
     fn notice(&self, text: &str, raw: bool) {
         if raw {
-            // In raw mode a line feed alone does not go back to the first column.
-            let _ = write!(io::stderr().lock(), "\r\n*** {} ***\r\n", clean(text));
+            self.0.interject(&format!("podspawn: {text}"));
         } else {
             self.0.note(&format!("podspawn: {text}"));
         }

@@ -136,8 +136,24 @@ pub trait Tell {
     fn notice(&self, text: &str, raw: bool);
 }
 
+/// The three streams that sshd started this process with.
+#[derive(Debug, Clone, Copy)]
+pub struct Streams<'a> {
+    /// Standard input.
+    pub stdin: BorrowedFd<'a>,
+    /// Standard output.
+    pub stdout: BorrowedFd<'a>,
+    /// Standard error.
+    pub stderr: BorrowedFd<'a>,
+}
+
 /// Serves one channel of an SSH connection to its end.
-pub fn run(args: &StubArgs, host: &Host, tell: &dyn Tell) -> Result<Exit, StubError> {
+pub fn run(
+    args: &StubArgs,
+    host: &Host,
+    streams: Streams<'_>,
+    tell: &dyn Tell,
+) -> Result<Exit, StubError> {
     let original = match &args.command {
         Some(command) => Some(command.as_str()),
         None => text_of(host, "SSH_ORIGINAL_COMMAND")?,
@@ -150,8 +166,8 @@ pub fn run(args: &StubArgs, host: &Host, tell: &dyn Tell) -> Result<Exit, StubEr
         Some(project) => Some(project.clone()),
         None => route::project(variable()?),
     };
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let has_terminal = terminal::is_terminal(&stdin);
+    let Streams { stdin, stdout, stderr } = streams;
+    let has_terminal = terminal::is_terminal(stdin);
     let passed_on = host.vars().filter(|(name, value)| route::passes(name, value));
     let x11 = host.var("DISPLAY").and_then(|display| {
         let usual = || host.home().map(|home| home.join(".Xauthority"));
@@ -164,9 +180,9 @@ pub fn run(args: &StubArgs, host: &Host, tell: &dyn Tell) -> Result<Exit, StubEr
         env: passed_on.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         terminal: has_terminal.then(|| host.var("TERM").unwrap_or("dumb").to_owned()),
         agent: host.path_var("SSH_AUTH_SOCK").map(Path::to_owned),
-        stdin: Some(stdin.as_fd()),
-        stdout: stdout.as_fd(),
-        stderr: stderr.as_fd(),
+        stdin: Some(stdin),
+        stdout,
+        stderr,
         own_pipes: true,
         x11,
     };
@@ -180,7 +196,7 @@ pub fn run(args: &StubArgs, host: &Host, tell: &dyn Tell) -> Result<Exit, StubEr
         env: start.env,
         agent: start.agent,
         x11: start.x11,
-        interactive: has_terminal && terminal::is_terminal(&stderr),
+        interactive: has_terminal && terminal::is_terminal(stderr),
         original: original.unwrap_or_default().to_owned(),
     };
     let mut broker = connect(&args.socket)?;

@@ -81,6 +81,12 @@ impl Ui {
         self.line(&clean(text));
     }
 
+    /// A line between what a program on a terminal in raw mode writes, where a line feed alone does not go back to the first
+    /// column.
+    pub fn interject(&self, text: &str) {
+        let _ = write!(io::stderr().lock(), "\r\n*** {} ***\r\n", clean(text));
+    }
+
     /// The one error of a command: `Error: …`, then its hints.
     pub fn error(&self, text: &str, hints: &[String]) {
         self.line(&format!("{} {}", self.err_style.paint(Colour::Red, "Error:"), clean(text)));

@@ -197,6 +197,8 @@ pub fn request<'a>(
         stdin: None,
         stdout,
         stderr,
+        own_pipes: false,
+        x11: None,
     }
 }
 

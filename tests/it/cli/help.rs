@@ -3,6 +3,9 @@
 use crate::harness::engines::fact;
 use crate::harness::{EngineName, Env};
 
+/// Commands that change a server.
+const SERVER_COMMANDS: [&str; 5] = ["add-user", "broker", "list-users", "remove-user", "server-setup"];
+
 /// Words behind which clap lists the commands.
 fn commands(env: &Env) -> Vec<String> {
     let help = env.podspawn(["--help"]).run().ok().out();
@@ -62,6 +65,10 @@ on_engines! {
         let order = ["create", "stop", "rm"];
         all.sort_by_key(|(command, _)| order.iter().position(|name| name == command).unwrap_or(0));
         for (command, example) in all {
+            // Those of a server need one: its own stories run them.
+            if SERVER_COMMANDS.contains(&command.as_str()) {
+                continue;
+            }
             if matches!(command.as_str(), "exec" | "shell" | "stop" | "rm") {
                 let _ = env.podspawn(["create", "dev"]).run().ok();
             }

@@ -65,23 +65,6 @@ fn a_list_on_a_terminal_has_colours_unless_they_are_unwanted() {
 }
 
 #[test]
-fn a_server_lists_sessions_by_user_and_project() {
-    let env = Env::without_engine();
-    let state = env.directory().join("state");
-    std::fs::create_dir(&state).expect("mkdir");
-    let config = env.directory().join("server.yaml");
-    let text = format!(
-        "state:\n  db_path: {0}/state.db\n  lock_dir: {0}/locks\n  homes_dir: {0}/homes\n",
-        state.display()
-    );
-    std::fs::write(&config, text).expect("write");
-    let config = config.to_str().expect("a path");
-    assert_eq!(env.podspawn(["--config", config, "list"]).run().ok().out(), "No active sessions.\n");
-    let run = env.podspawn(["--config", config, "stop", "alice@backend"]).run().status(1);
-    assert!(run.stderr.starts_with("Error: no active session for alice@backend\n"), "{}", run.stderr);
-}
-
-#[test]
 fn a_report_that_nobody_reads_is_no_error() {
     let env = Env::without_engine();
     let program = crate::harness::system::podspawn();

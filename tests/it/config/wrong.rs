@@ -27,10 +27,10 @@ fn an_unknown_key_is_answered_with_the_nearest_one() {
     );
     says("local:\n  imagee: x\n", ":2: unknown key `local.imagee`; did you mean `local.image`?");
     says("locale:\n  image: x\n", ":1: unknown key `locale`; did you mean `local`?");
-    says("log:\n  zzz: 1\n", ":2: unknown key `log.zzz` (known here: file)");
+    says("log:\n  zzz: 1\n", ":2: unknown key `log.zzz` (known here: file, audit_log)");
     says(
         "\"a\\e[2Jb\": 1\n",
-        ":1: unknown key `a\\u{1b}[2Jb` (known here: profile, runtime, defaults, session, state, log, security, resources, local, servers)",
+        ":1: unknown key `a\\u{1b}[2Jb` (known here: profile, runtime, accounts, github_url, auth, server, defaults, session, state, log, security, resources, local, servers)",
     );
 }
 
