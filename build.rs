@@ -1,8 +1,10 @@
-//! Builds the guest and embeds it: one file to install and to update.
+//! Builds the guest and the PAM module and embeds them: one file to install and to update.
 //!
-//! The guest runs in images that have no C library at all, so it is linked statically whatever this build is asked for: a
-//! cargo run of its own, with flags of its own, in a folder of its own below `OUT_DIR` (sharing the outer cargo's
-//! folder would wait for the outer cargo's lock for ever). Also tells the program which commit it was built from.
+//! The guest runs in images that have no C library at all, so it is linked statically whatever this build is asked for; the
+//! module runs in the host's sshd, so it takes the host's C library and must unwind. Each is a cargo run of its own, with
+//! flags of its own, in a folder of its own below `OUT_DIR` (sharing the outer cargo's folder would wait for the outer
+//! cargo's lock for ever), where cargo sees by itself whether it is stale. Also tells the program which commit it was built
+//! from.
 
 #![allow(clippy::disallowed_methods, reason = "a build script's arguments are its environment")]
 
@@ -13,9 +15,59 @@ use std::process::{Command, ExitCode, Stdio};
 
 use sha2::{Digest, Sha256};
 
-/// What goes into the guest. Nothing else makes it stale.
-const GUEST_SOURCES: [&str; 6] =
-    ["guest/src", "guest/Cargo.toml", "wire/src", "wire/Cargo.toml", "Cargo.toml", "Cargo.lock"];
+/// What goes into the embedded programs. Nothing else makes them stale.
+const SOURCES: [&str; 8] = [
+    "guest/src",
+    "guest/Cargo.toml",
+    "pam/src",
+    "pam/Cargo.toml",
+    "wire/src",
+    "wire/Cargo.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+];
+
+/// A program that is embedded.
+struct Part {
+    /// What it is called in messages.
+    name: &'static str,
+    /// Its package.
+    package: &'static str,
+    /// What of the package: arguments for cargo.
+    target: &'static [&'static str],
+    /// The profile, which is also the folder that cargo puts it into.
+    profile: &'static str,
+    /// How the C library is linked.
+    library: &'static str,
+    /// The file that cargo makes.
+    file: &'static str,
+    /// The file's name among those of this build.
+    embedded: &'static str,
+    /// Begin of the names of the variables that tell the sources where it is and what its hash is.
+    variable: &'static str,
+}
+
+const GUEST: Part = Part {
+    name: "guest",
+    package: "podspawn-guest",
+    target: &["--bin", "podspawn-guest"],
+    profile: "guest",
+    library: "-Ctarget-feature=+crt-static",
+    file: "podspawn-guest",
+    embedded: "podspawn-guest",
+    variable: "PODSPAWN_GUEST",
+};
+
+const MODULE: Part = Part {
+    name: "PAM module",
+    package: "pam_podspawn",
+    target: &["--lib"],
+    profile: "pam",
+    library: "-Ctarget-feature=-crt-static",
+    file: "libpam_podspawn.so",
+    embedded: "pam_podspawn.so",
+    variable: "PODSPAWN_PAM",
+};
 
 fn main() -> ExitCode {
     match run() {
@@ -30,25 +82,34 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(variable("OUT_DIR")?);
-    for source in GUEST_SOURCES {
+    for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
     }
     println!("cargo::rerun-if-changed=build.rs");
 
-    let program = build_guest(&root, &out.join("guest"))?;
-    let bytes = fs::read(&program).map_err(|e| format!("read {}: {e}", program.display()))?;
-    let embedded = out.join("podspawn-guest");
-    fs::write(&embedded, &bytes).map_err(|e| format!("write {}: {e}", embedded.display()))?;
-    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("cargo::rustc-env=PODSPAWN_GUEST={}", embedded.display());
-    println!("cargo::rustc-env=PODSPAWN_GUEST_SHA256={hash}");
+    embed(&GUEST, &root, &out, &guest_triple()?)?;
+    embed(&MODULE, &root, &out, &variable("TARGET")?)?;
 
     println!("cargo::rustc-env=PODSPAWN_COMMIT={}", commit(&root).unwrap_or_else(|| "none".into()));
     Ok(())
 }
 
-fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, String> {
-    let triple = guest_triple()?;
+/// Builds a part and tells the sources where it is and what its SHA-256 is.
+fn embed(part: &Part, root: &Path, out: &Path, triple: &str) -> Result<(), String> {
+    let program = build(part, root, &out.join(part.profile), triple)?;
+    let bytes = fs::read(&program).map_err(|e| format!("read {}: {e}", program.display()))?;
+    let embedded = out.join(part.embedded);
+    // A file that is written anew makes everything that includes it stale.
+    if fs::read(&embedded).ok().as_ref() != Some(&bytes) {
+        fs::write(&embedded, &bytes).map_err(|e| format!("write {}: {e}", embedded.display()))?;
+    }
+    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("cargo::rustc-env={}={}", part.variable, embedded.display());
+    println!("cargo::rustc-env={}_SHA256={hash}", part.variable);
+    Ok(())
+}
+
+fn build(part: &Part, root: &Path, target_dir: &Path, triple: &str) -> Result<PathBuf, String> {
     let mut cargo = Command::new(variable("CARGO")?);
     cargo.current_dir(root);
     // What the outer cargo tells this script is about another package, and its flags (a sanitizer, a linter as compiler,
@@ -59,7 +120,7 @@ fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, String> {
             cargo.env_remove(&name);
         }
     }
-    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    let mut flags = vec![part.library.to_owned()];
     flags.push(format!("--remap-path-prefix={}=podspawn", root.display()));
     // The program must not tell where it was built.
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
@@ -71,22 +132,23 @@ fn build_guest(root: &Path, target_dir: &Path) -> Result<PathBuf, String> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // A build folder set in a configuration file would be the outer cargo's, and locked.
         .env("CARGO_BUILD_BUILD_DIR", target_dir)
-        .args(["build", "--locked", "--package", "podspawn-guest", "--bin", "podspawn-guest"])
-        .args(["--profile", "guest", "--target", &triple])
+        .args(["build", "--locked", "--package", part.package])
+        .args(part.target)
+        .args(["--profile", part.profile, "--target", triple])
         .arg("--manifest-path")
         .arg(root.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(target_dir)
         .stdin(Stdio::null());
-    let output = cargo.output().map_err(|e| format!("start cargo for the guest: {e}"))?;
+    let output = cargo.output().map_err(|e| format!("start cargo for the {}: {e}", part.name))?;
     if !output.status.success() {
         // One directive is one line: cargo shows each as an error of this build.
         for line in String::from_utf8_lossy(&output.stderr).lines() {
             println!("cargo::error={line}");
         }
-        return Err(format!("the guest does not build ({})", output.status));
+        return Err(format!("the {} does not build ({})", part.name, output.status));
     }
-    Ok(target_dir.join(&triple).join("guest").join("podspawn-guest"))
+    Ok(target_dir.join(triple).join(part.profile).join(part.file))
 }
 
 /// The target of this build with musl where its library is installed (a smaller program), else as it is.
