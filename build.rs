@@ -43,6 +43,8 @@ struct Part {
     file: &'static str,
     /// The file's name among those of this build.
     embedded: &'static str,
+    /// It is loaded into a process that must survive a damaged file.
+    loaded_by_others: bool,
     /// Begin of the names of the variables that tell the sources where it is and what its hash is.
     variable: &'static str,
 }
@@ -55,6 +57,7 @@ const GUEST: Part = Part {
     library: "-Ctarget-feature=+crt-static",
     file: "podspawn-guest",
     embedded: "podspawn-guest",
+    loaded_by_others: false,
     variable: "PODSPAWN_GUEST",
 };
 
@@ -66,6 +69,7 @@ const MODULE: Part = Part {
     library: "-Ctarget-feature=-crt-static",
     file: "libpam_podspawn.so",
     embedded: "pam_podspawn.so",
+    loaded_by_others: true,
     variable: "PODSPAWN_PAM",
 };
 
@@ -97,7 +101,10 @@ fn run() -> Result<(), String> {
 /// Builds a part and tells the sources where it is and what its SHA-256 is.
 fn embed(part: &Part, root: &Path, out: &Path, triple: &str) -> Result<(), String> {
     let program = build(part, root, &out.join(part.profile), triple)?;
-    let bytes = fs::read(&program).map_err(|e| format!("read {}: {e}", program.display()))?;
+    let mut bytes = fs::read(&program).map_err(|e| format!("read {}: {e}", program.display()))?;
+    if part.loaded_by_others {
+        move_program_headers_to_the_end(&mut bytes)?;
+    }
     let embedded = out.join(part.embedded);
     // A file that is written anew makes everything that includes it stale.
     if fs::read(&embedded).ok().as_ref() != Some(&bytes) {
@@ -149,6 +156,40 @@ fn build(part: &Part, root: &Path, target_dir: &Path, triple: &str) -> Result<Pa
         return Err(format!("the {} does not build ({})", part.name, output.status));
     }
     Ok(target_dir.join(triple).join(part.profile).join(part.file))
+}
+
+/// A loader maps a shared object's segments without a look at the length of the file, and the process that loads a truncated
+/// one dies of SIGBUS: of an sshd nobody could log in any more. The program headers however are read, not mapped, and a loader
+/// reports an error when they are not there. So they are put where any truncation takes them away: at the very end, in a page
+/// that belongs to no segment. The copy inside the first segment, which the running program uses, stays.
+fn move_program_headers_to_the_end(file: &mut Vec<u8>) -> Result<(), String> {
+    const BAD: &str = "the PAM module is no ELF file";
+    let (wide, little) = match file.get(..6) {
+        Some(&[0x7f, b'E', b'L', b'F', class @ 1..=2, order @ 1..=2]) => (class == 2, order == 1),
+        _ => return Err(BAD.into()),
+    };
+    let number = |file: &[u8], at: usize, size: usize| {
+        let bytes = file.get(at..at + size).ok_or(BAD)?;
+        let add = |sum: usize, byte: &u8| sum << 8 | usize::from(*byte);
+        Ok::<_, String>(if little { bytes.iter().rev().fold(0, add) } else { bytes.iter().fold(0, add) })
+    };
+    // Places in the file's header, and of the alignment in a program header, by the width of addresses.
+    let (offset_at, size_at, count_at, align_at, width) =
+        if wide { (32, 54, 56, 48, 8) } else { (28, 42, 44, 28, 4) };
+    let offset = number(file, offset_at, width)?;
+    let (size, count) = (number(file, size_at, 2)?, number(file, count_at, 2)?);
+    let headers = file.get(offset..offset + size * count).ok_or(BAD)?.to_vec();
+    let mut alignment = 1;
+    for header in headers.chunks(size) {
+        alignment = alignment.max(number(header, align_at, width)?);
+    }
+    let end = file.len().next_multiple_of(alignment);
+    file.resize(end, 0);
+    file.extend_from_slice(&headers);
+    let bytes: Vec<u8> = (0..width).map(|byte| (end >> (8 * byte)) as u8).collect();
+    let bytes = if little { bytes } else { bytes.into_iter().rev().collect() };
+    file[offset_at..offset_at + width].copy_from_slice(&bytes);
+    Ok(())
 }
 
 /// The target of this build with musl where its library is installed (a smaller program), else as it is.

@@ -26,8 +26,12 @@ fn logins_work_without_a_usable_module_and_forwarding_is_not_ready() {
     let whole = fs::read(&module).expect("read");
     let mut foreign = whole.clone();
     foreign[MACHINE] = ANOTHER;
-    let truncated = whole[..whole.len() / 3].to_vec();
-    for content in [None, Some(Vec::new()), Some(truncated), Some(foreign)] {
+    let mut contents = vec![None, Some(foreign)];
+    // Wherever the end is, down to the last byte.
+    let lengths =
+        [0, 1, 64, 1000, 4096, whole.len() / 3, whole.len() / 2, whole.len() - 4096, whole.len() - 1];
+    contents.extend(lengths.map(|length| Some(whole[..length].to_vec())));
+    for content in contents {
         // A new file each time: the old one may be loaded.
         fs::remove_file(&module).expect("remove");
         if let Some(content) = &content {

@@ -30,6 +30,8 @@ fn the_lease_ends_with_sshds_processes_however_they_end() {
     let control = lab.path("control").display().to_string();
     let _ = lab.ssh(&lab.member, &["-f", "-N", "-M", "-S", &control], &[]).run().ok();
     let connection = broker.connection();
+    // The process that serves the client is there once it has done so.
+    assert_eq!(lab.ssh(&lab.member, &["-S", &control], &["echo in"]).run().ok().out(), "in\n");
     let serving = lab.serving();
     assert_eq!(serving.len(), 2, "the privileged one and the one that serves the client");
     assert!(connection.is_held());
