@@ -37,13 +37,8 @@ struct Held {
     _connection: OwnedFd,
 }
 
-/// What was done for a session.
-enum Session {
-    /// In the container's network.
-    Joined(#[allow(dead_code, reason = "held, not read")] Held),
-    /// In an empty network.
-    Empty,
-}
+/// What is kept for a session that was opened here; none in an empty network.
+type Session = Option<Held>;
 
 fn open(pam: &Handle, arguments: &Arguments<'_>) -> Answer {
     let Some(group) = arguments.group else {
@@ -54,27 +49,28 @@ fn open(pam: &Handle, arguments: &Arguments<'_>) -> Answer {
         Ok(Some(user)) => user,
         Ok(None) => return Answer::Ignore,
         Err(code) => {
-            pam.log(&format!("PAM does not tell the user (error {code}): forwarding is refused"));
+            pam.log(&format!("PAM does not tell the user (error {code}): the session is refused"));
             return Answer::SessionError;
         }
     };
     match member::look_up(user, group) {
         Ok(Membership::Member) => {}
         Ok(Membership::Stranger) => return Answer::Ignore,
-        // sshd answers an error with a login that may forward nothing, which is right for both kinds of users.
+        // Which kind of user it is cannot be known, and sshd answers an error with no session and no forwarding, as it
+        // does itself when it cannot read the accounts.
         Err(reason) => {
-            pam.log(&format!("{reason}: forwarding is refused"));
+            pam.log(&format!("{reason}: the session is refused"));
             return Answer::SessionError;
         }
     }
     let Err(reason) = join(pam, user, arguments) else { return Answer::Success };
     pam.log(&format!("no network for this connection, so that forwarding leads nowhere: {reason}"));
     if let Err(error) = network::leave() {
-        pam.log(&format!("no empty network either: {error}: forwarding is refused"));
+        pam.log(&format!("no empty network either, so that the session is refused: {error}"));
         return Answer::SessionError;
     }
     // Without the mark, only the rest of the stack is closed at the end although it was not opened.
-    let _ = pam.keep(Session::Empty);
+    let _ = pam.keep::<Session>(None);
     Answer::Success
 }
 
@@ -86,7 +82,7 @@ fn join(pam: &Handle, user: &CStr, arguments: &Arguments<'_>) -> Result<(), Reas
     network::check(&granted.namespace)?;
     let held = Held { _lease: granted.lease, _connection: granted.connection };
     // Kept before the step that cannot be undone.
-    pam.keep(Session::Joined(held)).map_err(Reason::Keep)?;
+    pam.keep::<Session>(Some(held)).map_err(Reason::Keep)?;
     network::enter(&granted.namespace)
 }
 
@@ -95,7 +91,7 @@ fn close(pam: &Handle) -> Answer {
     if pam.release::<Session>() { Answer::Success } else { Answer::Ignore }
 }
 
-/// Runs an entry point. A panic becomes an error, which sshd answers with a login that may forward nothing.
+/// Runs an entry point. A panic becomes an error, which sshd answers with no session and no forwarding.
 fn guarded(work: impl FnOnce() -> Answer) -> c_int {
     static QUIET: Once = Once::new();
     // sshd's standard error may lead to the client.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use podspawn_wire::broker::FromBroker;
 
-use super::lab::{Lab, host_network};
+use super::lab::{Lab, Network, host_network};
 use super::player::{Answer, Player};
 
 #[test]
@@ -65,7 +65,7 @@ fn a_broker_that_says_nothing_delays_a_login_by_five_seconds() {
     let forwarded = lab.forward(&lab.member, lab.host.port);
     assert_eq!((forwarded.status, forwarded.out().as_str()), (255, ""));
     let run = lab.ssh(&lab.stranger, &[], &["echo in"]).run().ok();
-    assert!(run.took < Duration::from_secs(4), "{:?}", run.took);
+    assert!(run.took < Duration::from_secs(5), "{:?}", run.took);
     lab.assert_ordinary();
 }
 
@@ -119,5 +119,19 @@ fn a_socket_that_others_than_root_could_have_put_there_is_not_asked() {
     std::os::unix::fs::symlink("other.sock", lab.socket()).expect("link");
     lab.assert_cut_off();
     lab.logged("not a socket");
+    lab.assert_ordinary();
+}
+
+#[test]
+fn an_sshd_that_may_not_enter_any_network_refuses_container_users() {
+    let lab = Lab::powerless();
+    let network = Network::with_server(lab.host.port);
+    let _broker = Player::listen(&lab.socket(), Answer::Network(network.file()));
+    let run = lab.forward(&lab.member, lab.host.port);
+    assert_eq!((run.status, run.out().as_str()), (255, ""), "{}", run.stderr);
+    let run = lab.ssh(&lab.member, &[], &["echo in"]).run();
+    assert_eq!((run.status, run.out().as_str()), (254, ""), "{}", run.stderr);
+    lab.logged("enter the network: Operation not permitted");
+    lab.logged("no empty network either, so that the session is refused: Operation not permitted");
     lab.assert_ordinary();
 }

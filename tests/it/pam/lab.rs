@@ -37,6 +37,13 @@ session optional pam_exec.so quiet WITNESS
 session required pam_permit.so
 ";
 
+/// What sshd may do.
+#[derive(Clone, Copy)]
+enum Powers {
+    All,
+    NoNamespaces,
+}
+
 /// What PAM modules log, collected as a log daemon would.
 #[derive(Clone, Default)]
 struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
@@ -62,11 +69,20 @@ pub struct Lab {
 impl Lab {
     /// With the module in place and wired, and no broker.
     pub fn new() -> Self {
-        Self::with_broker(None)
+        Self::make(None, Powers::All)
     }
 
     /// With a program that the module starts where no broker answers: a shell script with this text.
-    pub fn with_broker(script: Option<&str>) -> Self {
+    pub fn with_broker(script: &str) -> Self {
+        Self::make(Some(script), Powers::All)
+    }
+
+    /// With an sshd that cannot make or enter namespaces.
+    pub fn powerless() -> Self {
+        Self::make(None, Powers::NoNamespaces)
+    }
+
+    fn make(script: Option<&str>, powers: Powers) -> Self {
         let dir = tempfile::Builder::new().prefix("podspawn-pam-").tempdir().expect("a temporary directory");
         let at = |name: &str| dir.path().join(name);
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
@@ -122,7 +138,7 @@ impl Lab {
             fs::copy(at("key.pub"), at("keys").join(user)).expect("copy the key");
         }
         let log = Log::collect(&at("log.sock"));
-        let (daemon, port) = start_sshd(dir.path(), &id);
+        let (daemon, port) = start_sshd(dir.path(), &id, powers);
         let host = Server::listen(0, HOST);
         let env = Env::without_engine();
         Self { config, member, stranger, host, env, group, service, port, daemon, log, dir }
@@ -255,7 +271,7 @@ impl Log {
 }
 
 /// Starts a daemon on a free port, with a `/dev` of its own, in which `/dev/log` is ours.
-fn start_sshd(dir: &Path, id: &str) -> (Child, u16) {
+fn start_sshd(dir: &Path, id: &str, powers: Powers) -> (Child, u16) {
     fs::create_dir_all("/run/sshd").expect("sshd's directory");
     let program = dir.join(format!("podspawn-{id}"));
     symlink("/usr/sbin/sshd", &program).expect("link");
@@ -269,7 +285,7 @@ fn start_sshd(dir: &Path, id: &str) -> (Child, u16) {
     let script = "set -e; cd \"$1\"; mount -t tmpfs none dev\n\
          cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/fd dev\n\
          mkdir dev/pts dev/shm; mount --bind /dev/pts dev/pts; ln -s \"$1/log.sock\" dev/log\n\
-         mount --rbind dev /dev; cd /; exec \"$2\" -D -e -f \"$1/sshd_config\" -p \"$3\"";
+         mount --rbind dev /dev; cd /; exec setpriv $4 \"$2\" -D -e -f \"$1/sshd_config\" -p \"$3\"";
     // Another program may take a port between any look at it and its use, so it is sshd that tries.
     for attempt in 0..20u16 {
         let seed = u16::from_str_radix(&id[..4], 16).expect("hex");
@@ -277,6 +293,10 @@ fn start_sshd(dir: &Path, id: &str) -> (Child, u16) {
         let mut daemon = Command::new("unshare")
             .args(["--mount", "sh", "-c", script, "sh"])
             .args([dir.as_os_str(), program.as_os_str(), port.to_string().as_ref()])
+            .arg(match powers {
+                Powers::All => "--reset-env",
+                Powers::NoNamespaces => "--bounding-set=-sys_admin",
+            })
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

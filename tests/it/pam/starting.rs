@@ -35,7 +35,7 @@ fn play(lab: &Lab, then: impl FnOnce() + Send + 'static) -> std::thread::JoinHan
 
 #[test]
 fn a_missing_broker_is_started_in_the_hosts_network_and_then_asked() {
-    let lab = Lab::with_broker(Some(STARTER));
+    let lab = Lab::with_broker(STARTER);
     let network = Network::with_server(lab.host.port);
     // A socket that nobody listens on any more, as after a crash.
     drop(UnixListener::bind(lab.socket()).expect("bind"));
@@ -59,7 +59,7 @@ fn a_missing_broker_is_started_in_the_hosts_network_and_then_asked() {
 
 #[test]
 fn ordinary_users_start_nothing() {
-    let lab = Lab::with_broker(Some("touch ${0%/*}/was-started\n"));
+    let lab = Lab::with_broker("touch ${0%/*}/was-started\n");
     lab.assert_ordinary();
     assert!(!lab.path("was-started").exists());
     lab.assert_cut_off();
@@ -68,7 +68,7 @@ fn ordinary_users_start_nothing() {
 
 #[test]
 fn a_broker_that_does_not_start_costs_forwarding_and_nothing_else() {
-    let lab = Lab::with_broker(Some("exit 3\n"));
+    let lab = Lab::with_broker("exit 3\n");
     lab.assert_cut_off();
     lab.logged("did not start a broker: exit status: 3");
     lab.assert_ordinary();
@@ -76,7 +76,7 @@ fn a_broker_that_does_not_start_costs_forwarding_and_nothing_else() {
 
 #[test]
 fn a_broker_that_hangs_while_it_starts_is_killed_after_five_seconds() {
-    let lab = Lab::with_broker(Some("echo $$ >${0%/*}/pid\nexec sleep 60\n"));
+    let lab = Lab::with_broker("echo $$ >${0%/*}/pid\nexec sleep 60\n");
     let run = lab.ssh(&lab.member, &[], &["echo in"]).run().ok();
     assert!((Duration::from_secs(5)..Duration::from_secs(9)).contains(&run.took), "{:?}", run.took);
     lab.logged("it takes too long");
