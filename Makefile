@@ -46,6 +46,7 @@ install: ## puts the built files where a package would [PREFIX= DESTDIR=]
 	@test -x $(RELEASE)/podspawn || $(MAKE) --no-print-directory build
 	$(INSTALL) -D -m 0755 $(RELEASE)/podspawn $(BIN)/podspawn
 	$(INSTALL) -D -m 0755 $(RELEASE)/podspawn-guest $(LIB)/podspawn-guest
+	$(INSTALL) -D -m 0644 $(RELEASE)/pam_podspawn.so $(LIB)/pam_podspawn.so
 	$(INSTALL) -D -m 0644 config.example.yaml $(SHARE)/config.example.yaml
 	set -e; for file in $$(find profiles examples -type f 2>/dev/null); do $(INSTALL) -D -m 0644 $$file $(SHARE)/$$file; done
 	set -e; for file in $$(find README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md docs -type f); do $(INSTALL) -D -m 0644 $$file $(DOC)/$$file; done

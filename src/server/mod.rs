@@ -13,3 +13,5 @@ pub mod stub;
 pub mod xauth;
 
 pub use installation::Installation;
+pub mod forwarding;
+pub mod pam;

@@ -1,4 +1,4 @@
-//! The system as podspawn meets it: captured facts, clock, processes, trusted files, terminals, signals, the guest's program.
+//! The system as podspawn meets it: captured facts, clock, processes, trusted files, terminals, signals, embedded programs.
 //!
 //! The only place that reads the clock, the environment and the uid, and, with `wire`, `guest` and `pam`, the only one
 //! that may hold `unsafe` code. Calls nothing else of podspawn.
@@ -11,6 +11,7 @@ pub mod guest_program;
 pub mod handover;
 pub mod host;
 pub mod hygiene;
+pub mod pam_module;
 pub mod peer;
 pub mod process;
 pub mod readiness;

@@ -10,4 +10,5 @@ mod cli;
 mod config;
 mod guest;
 mod lifecycle;
+mod pam;
 mod tidy;

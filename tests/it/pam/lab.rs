@@ -1,0 +1,423 @@
+//! An sshd of the test's own: PAM service, users, log and run directory; and a network that is not the host's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use podspawn::config::{Config, Deployment, Sources, load};
+use podspawn::server::pam::{self, Outcome, PamLine};
+use rustix::process::{Pid, Signal};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tempfile::TempDir;
+
+use crate::harness::command::Invocation;
+use crate::harness::{Env, Run, system};
+
+/// Longer than anything that is waited for takes, unless it fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What answers on the host's loopback.
+pub const HOST: &str = "this is the host\n";
+/// What answers on the loopback of a [`Network`].
+pub const INSIDE: &str = "this is the container\n";
+
+/// The service file before it is wired. What comes after our line writes down for whom and when it ran.
+const SERVICE: &str = "\
+account required pam_permit.so
+# The first line of the session stack.
+session optional pam_exec.so quiet WITNESS
+session required pam_permit.so
+";
+
+/// What sshd may do.
+#[derive(Clone, Copy)]
+enum Powers {
+    All,
+    NoNamespaces,
+}
+
+/// What PAM modules log, collected as a log daemon would.
+#[derive(Clone, Default)]
+struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+/// See the module. Everything goes when it is dropped.
+pub struct Lab {
+    pub config: Config,
+    /// Of the container users' group.
+    pub member: String,
+    /// An ordinary user.
+    pub stranger: String,
+    /// Something that listens on the host's loopback.
+    pub host: Server,
+    env: Env,
+    group: String,
+    service: PathBuf,
+    port: u16,
+    daemon: Child,
+    log: Log,
+    dir: TempDir,
+}
+
+impl Lab {
+    /// With the module in place and wired, and no broker.
+    pub fn new() -> Self {
+        Self::make(None, Powers::All)
+    }
+
+    /// With a program that the module starts where no broker answers: a shell script with this text.
+    pub fn with_broker(script: &str) -> Self {
+        Self::make(Some(script), Powers::All)
+    }
+
+    /// With an sshd that cannot make or enter namespaces.
+    pub fn powerless() -> Self {
+        Self::make(None, Powers::NoNamespaces)
+    }
+
+    fn make(script: Option<&str>, powers: Powers) -> Self {
+        let dir = tempfile::Builder::new().prefix("podspawn-pam-").tempdir().expect("a temporary directory");
+        let at = |name: &str| dir.path().join(name);
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        for name in ["run", "home", "keys", "dev", "etc"] {
+            fs::create_dir(at(name)).expect("mkdir");
+        }
+        fs::write(at("witnessed"), "").expect("write");
+        write_script(&at("witness"), &format!("echo $PAM_USER $PAM_TYPE >>{}\n", at("witnessed").display()));
+
+        let id = system::random_hex()[..8].to_owned();
+        let (member, stranger, group) = (format!("pm{id}"), format!("po{id}"), format!("pg{id}"));
+        run(Command::new("groupadd").arg(&group));
+        for (user, groups) in [(&member, group.as_str()), (&stranger, "")] {
+            run(Command::new("useradd")
+                .args(["-M", "-N", "-g", "nogroup", "-G", groups, "-s", "/bin/sh", "-p", "*", "-d"])
+                .args([at("home").as_os_str(), user.as_ref()]));
+        }
+
+        let text = format!(
+            "server:\n  group: {group}\n  run_dir: {}\n  lib_dir: {}\n",
+            at("run").display(),
+            at("lib").display()
+        );
+        fs::write(at("etc/config.yaml"), text).expect("write");
+        let sources = Sources {
+            deployment: Deployment::Server,
+            local_root: "/".into(),
+            home: None,
+            file: Some(at("etc/config.yaml")),
+            env: BTreeMap::new(),
+            flags: Vec::new(),
+        };
+        let config = load(&sources).expect("a configuration").config;
+
+        // sshd's own name is the name of its PAM service.
+        let service = PathBuf::from(format!("/etc/pam.d/podspawn-{id}"));
+        fs::write(&service, SERVICE.replace("WITNESS", at("witness").to_str().expect("text")))
+            .expect("write");
+        pam::install_module(&config.server.lib_dir).expect("install the module");
+        let config_file = at("etc/config.yaml");
+        let broker = at("broker");
+        if let Some(script) = script {
+            write_script(&broker, script);
+        }
+        let line = PamLine::new(&config, &broker, Some(&config_file)).expect("a line");
+        assert_eq!(pam::wire(&service, &line).expect("wire"), Outcome::Changed);
+        pam::record_service_file(&at("etc"), &service).expect("record");
+
+        for key in ["host_key", "key"] {
+            run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(at(key)));
+        }
+        for user in [&member, &stranger] {
+            fs::copy(at("key.pub"), at("keys").join(user)).expect("copy the key");
+        }
+        let log = Log::collect(&at("log.sock"));
+        let (daemon, port) = start_sshd(dir.path(), &id, powers);
+        let host = Server::listen(0, HOST);
+        let env = Env::without_engine();
+        Self { config, member, stranger, host, env, group, service, port, daemon, log, dir }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The directory of the configuration file.
+    pub fn config_dir(&self) -> PathBuf {
+        self.path("etc")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/broker.sock")
+    }
+
+    pub fn module(&self) -> PathBuf {
+        pam::module(&self.config)
+    }
+
+    /// An `ssh` as this user with these arguments before the destination and these after it.
+    pub fn ssh(&self, user: &str, before: &[&str], after: &[&str]) -> Invocation {
+        let mut args: Vec<String> = ["-F", "none", "-p", &self.port.to_string()].map(String::from).into();
+        args.extend(["-i".into(), self.path("key").display().to_string()]);
+        for option in [
+            "BatchMode=yes",
+            "IdentitiesOnly=yes",
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "LogLevel=ERROR",
+            "ExitOnForwardFailure=yes",
+        ] {
+            args.extend(["-o".into(), option.into()]);
+        }
+        args.extend(before.iter().map(|arg| (*arg).to_owned()));
+        args.push(format!("{user}@127.0.0.1"));
+        args.extend(after.iter().map(|arg| (*arg).to_owned()));
+        self.env.program("ssh", args).limit(PATIENCE)
+    }
+
+    /// Runs a command as this user, which must succeed; its output.
+    #[track_caller]
+    pub fn login(&self, user: &str, command: &str) -> String {
+        self.ssh(user, &[], &[command]).run().ok().out()
+    }
+
+    /// What a connection through sshd to a port of its loopback brings, as `-L` would.
+    pub fn forward(&self, user: &str, port: u16) -> Run {
+        self.ssh(user, &["-W", &format!("127.0.0.1:{port}")], &[]).run()
+    }
+
+    /// A container user's forwarding to the host's loopback fails, and their login works.
+    #[track_caller]
+    pub fn assert_cut_off(&self) {
+        let run = self.forward(&self.member, self.host.port);
+        assert_eq!((run.status, run.out().as_str()), (255, ""), "{}", run.stderr);
+        assert_eq!(self.login(&self.member, "echo in"), "in\n");
+    }
+
+    /// An ordinary user logs in and forwards as ever.
+    #[track_caller]
+    pub fn assert_ordinary(&self) {
+        assert_eq!(self.forward(&self.stranger, self.host.port).ok().out(), HOST);
+        let network = self.login(&self.stranger, "readlink /proc/self/ns/net");
+        assert_eq!(network.trim_end(), host_network());
+    }
+
+    /// Waits until a PAM module has logged a line that contains this.
+    #[track_caller]
+    pub fn logged(&self, part: &str) {
+        let (lines, more) = &*self.log.0;
+        let lines = lines.lock().expect("the log");
+        let absent = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(part));
+        let (lines, late) = more.wait_timeout_while(lines, PATIENCE, absent).expect("the log");
+        assert!(!late.timed_out(), "{part:?} is not in the log:\n{}", lines.join("\n"));
+    }
+
+    /// What PAM modules have logged so far.
+    pub fn log(&self) -> String {
+        self.log.0.0.lock().expect("the log").join("\n")
+    }
+
+    /// For whom and when the rest of the session stack ran.
+    pub fn witnessed(&self) -> String {
+        fs::read_to_string(self.path("witnessed")).expect("read")
+    }
+
+    /// The processes of sshd that serve connections, the privileged ones first.
+    pub fn serving(&self) -> Vec<i32> {
+        let privileged = children(self.daemon.id() as i32);
+        let others: Vec<i32> = privileged.iter().flat_map(|pid| children(*pid)).collect();
+        [privileged, others].concat()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // The daemon first, so that no connection is begun any more.
+        let mut pids = vec![self.daemon.id() as i32];
+        pids.extend(self.serving());
+        for pid in pids {
+            let _ = rustix::process::kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL);
+        }
+        let _ = self.daemon.wait();
+        let _ = fs::remove_file(&self.service);
+        for user in [&self.member, &self.stranger] {
+            let _ = Command::new("userdel").arg("-f").arg(user).stderr(Stdio::null()).status();
+        }
+        let _ = Command::new("groupdel").arg(&self.group).status();
+    }
+}
+
+impl Log {
+    /// Collects what is sent to a socket like the log daemon's.
+    fn collect(path: &Path) -> Self {
+        let log = Self::default();
+        let socket = UnixDatagram::bind(path).expect("bind");
+        let (lines, mut buffer) = (log.clone(), vec![0; 64 * 1024]);
+        std::thread::spawn(move || {
+            while let Ok(length) = socket.recv(&mut buffer) {
+                let (list, more) = &*lines.0;
+                list.lock().expect("the log").push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+                more.notify_all();
+            }
+        });
+        log
+    }
+}
+
+/// Starts a daemon on a free port, with a `/dev` of its own, in which `/dev/log` is ours.
+fn start_sshd(dir: &Path, id: &str, powers: Powers) -> (Child, u16) {
+    fs::create_dir_all("/run/sshd").expect("sshd's directory");
+    let program = dir.join(format!("podspawn-{id}"));
+    symlink("/usr/sbin/sshd", &program).expect("link");
+    let config = format!(
+        "ListenAddress 127.0.0.1\nHostKey {0}/host_key\nPidFile none\nUsePAM yes\nStrictModes no\nUseDNS no\n\
+         AuthorizedKeysFile {0}/keys/%u\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+         AllowTcpForwarding yes\nPrintMotd no\nMaxStartups 100\n",
+        dir.display()
+    );
+    fs::write(dir.join("sshd_config"), config).expect("write");
+    let script = "set -e; cd \"$1\"; mount -t tmpfs none dev\n\
+         cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/fd dev\n\
+         mkdir dev/pts dev/shm; mount --bind /dev/pts dev/pts; ln -s \"$1/log.sock\" dev/log\n\
+         mount --rbind dev /dev; cd /; exec setpriv $4 \"$2\" -D -e -f \"$1/sshd_config\" -p \"$3\"";
+    // Another program may take a port between any look at it and its use, so it is sshd that tries.
+    for attempt in 0..20u16 {
+        let seed = u16::from_str_radix(&id[..4], 16).expect("hex");
+        let port = 20_001 + (seed.wrapping_add(attempt * 997)) % 11_000;
+        let mut daemon = Command::new("unshare")
+            .args(["--mount", "sh", "-c", script, "sh"])
+            .args([dir.as_os_str(), program.as_os_str(), port.to_string().as_ref()])
+            .arg(match powers {
+                Powers::All => "--reset-env",
+                Powers::NoNamespaces => "--bounding-set=-sys_admin",
+            })
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start sshd");
+        let mut lines = BufReader::new(daemon.stderr.take().expect("a pipe")).lines();
+        let mut said = Vec::new();
+        let listens = lines.by_ref().map_while(Result::ok).any(|line| {
+            said.push(line.clone());
+            line.starts_with("Server listening")
+        });
+        if listens {
+            // What it says later must have somewhere to go.
+            std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+            return (daemon, port);
+        }
+        let status = daemon.wait().expect("wait for sshd");
+        assert!(said.iter().any(|line| line.contains("already in use")), "{status}: {}", said.join("\n"));
+    }
+    panic!("no free port for sshd");
+}
+
+fn write_script(path: &Path, text: &str) {
+    fs::write(path, format!("#!/bin/sh\n{text}")).expect("write");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().expect("start a program");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The children of a process; none if it is gone.
+pub fn children(pid: i32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+}
+
+/// The host's network namespace as `/proc` names it.
+pub fn host_network() -> String {
+    fs::read_link("/proc/self/ns/net").expect("readlink").display().to_string()
+}
+
+/// Greets everybody on a port of the loopback, in the network of the thread that listens.
+pub struct Server {
+    pub port: u16,
+}
+
+impl Server {
+    /// Port 0 is any.
+    pub fn listen(port: u16, greeting: &'static str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("listen");
+        let port = listener.local_addr().expect("an address").port();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                // A client that is gone already is none of our business.
+                let _ = client.and_then(|mut client| client.write_all(greeting.as_bytes()));
+            }
+        });
+        Self { port }
+    }
+}
+
+/// A network of a container: a namespace with its loopback up. It lives as long as anything in it.
+pub struct Network {
+    file: fs::File,
+}
+
+impl Network {
+    pub fn new() -> Self {
+        let mut child = Command::new("unshare")
+            .args(["--net", "sh", "-c", "ip link set lo up && echo up && read end"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start unshare");
+        let mut up = [0; 3];
+        child.stdout.take().expect("a pipe").read_exact(&mut up).expect("a network");
+        let file = fs::File::open(format!("/proc/{}/ns/net", child.id())).expect("open the namespace");
+        drop(child.stdin.take());
+        child.wait().expect("wait for a child");
+        Self { file }
+    }
+
+    /// With [`INSIDE`] on a port of its loopback.
+    pub fn with_server(port: u16) -> Self {
+        let network = Self::new();
+        network.inside(move || Server::listen(port, INSIDE));
+        network
+    }
+
+    pub fn file(&self) -> fs::File {
+        self.file.try_clone().expect("dup")
+    }
+
+    /// As `/proc` names it.
+    pub fn name(&self) -> String {
+        format!("net:[{}]", self.file.metadata().expect("metadata").ino())
+    }
+
+    /// Does something in it, in a thread of its own.
+    pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let file = self.file();
+        let (done, result) = mpsc::channel();
+        std::thread::spawn(move || {
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+            done.send(work()).expect("send");
+        });
+        result.recv_timeout(PATIENCE).expect("a result")
+    }
+}
+
+/// Everything that a connection brings until its end.
+pub fn greeting(mut client: TcpStream) -> String {
+    client.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    let mut text = String::new();
+    client.read_to_string(&mut text).expect("a greeting");
+    text
+}
+
+/// A moment far enough away.
+pub fn later() -> Instant {
+    Instant::now() + PATIENCE
+}
