@@ -2,6 +2,7 @@
 //!
 //! Calls `cli`, `local`, `session`, `config`, `spec`, `ui`.
 
+mod auth_keys;
 mod cleanup;
 mod create;
 mod doctor;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, GlobalRequest, Refusal};
+use crate::cli::{AuthKeysRequest, Cli, Command, GlobalRequest, Refusal};
 use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
@@ -35,6 +36,11 @@ use crate::ui::{Ui, log};
 /// Runs one command line. The one place that prints an error and picks the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> ExitCode {
     let ui = Ui::new(host.var_os("NO_COLOR").is_some(), host.var("TERM"));
+    let args: Vec<OsString> = args.into_iter().collect();
+    // sshd waits for it: before the command-line parser is built.
+    if let Some(request) = AuthKeysRequest::recognise(&args) {
+        return auth_keys::run(request, ui).into();
+    }
     match parse_and_run(args, host, ui) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -62,6 +68,7 @@ fn parse_and_run(
     let GlobalRequest { config, log_file, runtime } = global.into();
     let overrides = Overrides { config, log_file, runtime };
     match command {
+        Command::AuthKeys(args) => Ok(auth_keys::run(args.into(), ui)),
         Command::Run(args) => run::run(args.try_into()?, &overrides, host, ui),
         Command::Create(args) => create::run(args.try_into()?, &overrides, host, ui),
         Command::Shell(args) => shell::run(args.try_into()?, &overrides, host, ui),

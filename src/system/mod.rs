@@ -8,6 +8,7 @@ pub mod cpus;
 pub mod files;
 pub mod guest_program;
 pub mod host;
+pub mod hygiene;
 pub mod peer;
 pub mod process;
 pub mod readiness;
