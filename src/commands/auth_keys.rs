@@ -21,7 +21,7 @@ pub(super) fn run(request: AuthKeysRequest, ui: Ui) -> Exit {
     // First, while this process has opened nothing itself.
     let closed = hygiene::close_inherited();
     hygiene::plain_umask();
-    let answer = panic::catch_unwind(|| {
+    let answer = panic::catch_unwind(panic::AssertUnwindSafe(|| {
         let (config, wrong) = read_config(request.config.as_deref());
         start_log(&request, &config);
         if let Err(error) = closed {
@@ -31,7 +31,7 @@ pub(super) fn run(request: AuthKeysRequest, ui: Ui) -> Exit {
             tracing::error!(reason, "the configuration cannot be used; the defaults are");
         }
         answer(&request, &config)
-    });
+    }));
     // The whole answer at once, or none of it.
     if let Ok(answer) = answer
         && !answer.is_empty()
