@@ -3,12 +3,11 @@
 //! Always succeeds: sshd throws away everything that a failing command printed, and would tell known users from unknown
 //! ones. What goes wrong goes to the log.
 
-use std::collections::BTreeMap;
 use std::panic;
 use std::path::{Path, PathBuf};
 
 use crate::cli::AuthKeysRequest;
-use crate::config::{self, Config, Deployment, SERVER_CONFIG, Sources};
+use crate::config::{self, Config, SERVER_CONFIG};
 use crate::exit::Exit;
 use crate::sandbox::Force;
 use crate::server::auth_keys::Places;
@@ -73,16 +72,8 @@ fn answer(request: &AuthKeysRequest, config: &Config) -> String {
 /// The configuration in force, and why it is only the defaults where it cannot be read. The environment is not asked:
 /// sshd's client has a hand in it.
 fn read_config(file: Option<&Path>) -> (Config, Option<String>) {
-    let sources = Sources {
-        deployment: Deployment::Server,
-        local_root: PathBuf::new(),
-        home: None,
-        file: file.map(Path::to_owned),
-        env: BTreeMap::new(),
-        flags: Vec::new(),
-    };
-    match config::load(&sources) {
-        Ok(layers) => (layers.config, None),
+    match config::load_server(file) {
+        Ok(config) => (config, None),
         Err(error) => (Config::default(), Some(crate::command_error::chain(&error))),
     }
 }

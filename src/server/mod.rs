@@ -5,6 +5,7 @@
 //! Administrators' commands make accounts, wire sshd, and ask the broker for the rest. Calls `session`, `spec`, `state`,
 //! `config`, `names`, `system`, `sandbox`, `wire`; prints nothing.
 
+pub mod accounts;
 pub mod auth_keys;
 pub mod forwarding;
 pub mod keys;

@@ -3,6 +3,7 @@
 //! The only place that reads the clock, the environment and the uid, and, with `wire`, `guest` and `pam`, the only one
 //! that may hold `unsafe` code. Calls nothing else of podspawn.
 
+pub mod accounts;
 pub mod clock;
 pub mod cpus;
 pub mod files;
