@@ -3,6 +3,7 @@
 //! Owns the clap types, one file per command, and turns each `XArgs` (as typed) into an `XRequest` (valid). The turn
 //! destructures exhaustively, so that a flag that nothing reads does not compile. Calls `names`; does nothing else.
 
+mod auth_keys;
 mod broker;
 mod cleanup;
 mod create;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use podspawn_runtimes::EngineKind;
 
+pub use auth_keys::*;
 pub use broker::*;
 pub use cleanup::*;
 pub use create::*;
@@ -110,6 +112,8 @@ impl From<GlobalArgs> for GlobalRequest {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print the key lines of a container user; sshd calls this.
+    AuthKeys(AuthKeysArgs),
     /// Open a shell in a throwaway machine that goes when the shell ends.
     Run(RunArgs),
     /// Create a machine and keep it running.

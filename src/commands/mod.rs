@@ -3,6 +3,7 @@
 //! Calls `cli`, `local`, `session`, `config`, `spec`, `ui`.
 
 mod ask;
+mod auth_keys;
 mod broker;
 mod cleanup;
 mod create;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, GlobalRequest, Refusal};
+use crate::cli::{AuthKeysRequest, Cli, Command, GlobalRequest, Refusal};
 use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
@@ -41,6 +42,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>, host: &Host) -> ExitCode {
     let ui = Ui::new(host.var_os("NO_COLOR").is_some(), host.var("TERM"));
     let args: Vec<OsString> = args.into_iter().collect();
     // What sshd calls is recognised first: it has to be quick, and no flag of other commands belongs to it.
+    if let Some(request) = AuthKeysRequest::recognise(&args) {
+        return auth_keys::run(request, ui).into();
+    }
     let outcome = match stub::recognise(&args) {
         Some(stub) => spawn::run(stub, host, ui),
         None => parse_and_run(args, host, ui),
@@ -72,6 +76,7 @@ fn parse_and_run(
     let GlobalRequest { config, log_file, runtime } = global.into();
     let overrides = Overrides { config, log_file, runtime };
     match command {
+        Command::AuthKeys(args) => Ok(auth_keys::run(args.into(), ui)),
         Command::Run(args) => run::run(args.try_into()?, &overrides, host, ui),
         Command::Create(args) => create::run(args.try_into()?, &overrides, host, ui),
         Command::Shell(args) => shell::run(args.try_into()?, &overrides, host, ui),

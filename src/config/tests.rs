@@ -52,7 +52,7 @@ fn answers_well(result: &Result<Layers, ConfigError>) -> Result<(), TestCaseErro
 
 /// Keys that exist, keys that nearly exist, and others.
 fn key() -> impl Strategy<Value = String> {
-    let known = "profile|runtime|defaults|session|state|log|security|resources|local|servers|image|shell|cpus|memory|\
+    let known = "auth|server|key_dir|forwarding|run_dir|first_uid|accounts|github_url|profile|runtime|defaults|session|state|log|security|resources|local|servers|image|shell|cpus|memory|\
                  grace_period|max_lifetime|mode|db_path|file|cap_add|tmpfs|pids_limit|seccomp_profile|mappings|default";
     prop_oneof![
         4 => proptest::sample::select(known.split('|').map(str::to_owned).collect::<Vec<_>>()),
@@ -81,6 +81,42 @@ fn document() -> impl Strategy<Value = String> {
     proptest::collection::btree_map(key(), tree, 0..6).prop_map(|map| serde_json::json!(map).to_string())
 }
 
+/// The quick way answers as the whole one does.
+fn is_equal(text: &str) -> Result<(), TestCaseError> {
+    let sources = Sources { home: Some("/root".into()), ..sources(Deployment::Server, BTreeMap::new()) };
+    let whole = load_text(&sources, Some((Path::new("config.yaml"), text)));
+    let quick = quick::load_server_text(Path::new("config.yaml"), text);
+    prop_assert_eq!(
+        quick.map_err(|error| error.to_string()),
+        whole.map(|layers| layers.config).map_err(|error| error.to_string())
+    );
+    Ok(())
+}
+
+#[test]
+fn the_quick_way_reads_what_the_whole_way_reads() {
+    let mut texts = vec![
+        DEFAULTS.to_owned(),
+        String::new(),
+        "# nothing\n".into(),
+        "auth:\n  key_dir: /k\nserver:\n  forwarding: running\n  account: engine\nlog:\n  file: /l\n".into(),
+        "auth:\n  key_dir:\nserver:\n".into(),
+        "auth: [".into(),
+        "auth:\n  key_dirs: /k\n".into(),
+        "defaults:\n  cpus: many\n".into(),
+        "local:\n  image: debian:12\n".into(),
+        "security:\n  tmpfs:\n    /a: size=1m\n  cap_add: [ALL]\n  seccomp_profile: ~/p\n".into(),
+    ];
+    for name in ProfileName::all() {
+        texts.push(format!("profile: {name}\nsession:\n  mode: persistent\nresources:\n  max_cpus: 1\n"));
+    }
+    for text in texts {
+        if let Err(error) = is_equal(&text) {
+            panic!("{text}\n{error}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -93,6 +129,7 @@ proptest! {
     fn any_tree_of_values_is_a_configuration_or_one_clear_line(text in document()) {
         answers_well(&load_file(Deployment::Local, &text))?;
         answers_well(&load_file(Deployment::Server, &text))?;
+        is_equal(&text)?;
     }
 
     #[test]

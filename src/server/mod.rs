@@ -5,13 +5,16 @@
 //! Administrators' commands make accounts, wire sshd, and ask the broker for the rest. Calls `session`, `spec`, `state`,
 //! `config`, `names`, `system`, `sandbox`, `wire`; prints nothing.
 
+pub mod accounts;
 pub mod admin;
+pub mod auth_keys;
 pub mod broker;
+pub mod forwarding;
 pub mod installation;
+pub mod keys;
+pub mod pam;
 pub mod route;
 pub mod stub;
 pub mod xauth;
 
 pub use installation::Installation;
-pub mod forwarding;
-pub mod pam;

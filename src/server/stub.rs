@@ -148,12 +148,7 @@ pub struct Streams<'a> {
 }
 
 /// Serves one channel of an SSH connection to its end.
-pub fn run(
-    args: &StubArgs,
-    host: &Host,
-    streams: Streams<'_>,
-    tell: &dyn Tell,
-) -> Result<Exit, StubError> {
+pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) -> Result<Exit, StubError> {
     let original = match &args.command {
         Some(command) => Some(command.as_str()),
         None => text_of(host, "SSH_ORIGINAL_COMMAND")?,

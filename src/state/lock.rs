@@ -1,8 +1,9 @@
 //! One exclusive lock per user, around decide-and-create and around destroy.
 //!
 //! The lock is a `flock` on `<directory>/<user>.lock`: it ends with the process that holds it, whatever happens to that.
-//! The file itself stays for ever (removing it would let two processes lock two files of one name) and holds the pid of
-//! the last holder, for the message that a waiting process shows.
+//! The file itself stays until its user is removed: who gets the lock of a file that is gone by then takes the lock of the
+//! new one instead, so that two processes never hold two files of one name. It holds the pid of the last holder, for the
+//! message that a waiting process shows.
 //!
 //! Waiting neither polls nor blocks the caller: a thread of its own blocks in `flock`, and the caller waits for that thread
 //! with a deadline. A caller that gives up leaves the thread behind; as soon as that gets the lock it lets it go again.
@@ -19,6 +20,9 @@ use rustix::io::Errno;
 
 use super::error::LockError;
 use crate::names::UserName;
+
+/// Longest that a command is waited for whose user is being removed.
+const FORGET_LIMIT: Duration = Duration::from_secs(60);
 
 /// The directory of the locks.
 #[derive(Debug, Clone)]
@@ -68,12 +72,25 @@ impl UserLocks {
     /// Takes the lock if nobody holds it.
     pub fn try_lock(&self, user: &UserName) -> Result<Option<UserLock>, LockError> {
         let path = self.path(user);
-        let file = self.open(&path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(taken(user, file))),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(LockError::io(path, error.into())),
+        loop {
+            let file = self.open(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_gone(&file) => {}
+                Ok(()) => return Ok(Some(taken(user, file))),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(LockError::io(path, error.into())),
+            }
         }
+    }
+
+    /// Removes the file of a user who is no more, waiting at most as long as one command may take for who holds its lock.
+    pub fn forget(&self, user: &UserName) -> Result<(), LockError> {
+        let path = self.path(user);
+        if !path.exists() {
+            return Ok(());
+        }
+        let _held = self.lock_blocking(user, FORGET_LIMIT)?;
+        std::fs::remove_file(&path).map_err(|error| LockError::io(path, error))
     }
 
     /// Takes the lock, waiting at most `limit`. Blocks the calling thread.
@@ -116,20 +133,21 @@ impl UserLocks {
         done: impl FnOnce(Result<UserLock, LockError>) + Send + 'static,
     ) -> Result<(), LockError> {
         let path = self.path(user);
-        let file = self.open(&path)?;
-        let user = user.clone();
+        let mut file = self.open(&path)?;
+        let (locks, user) = (self.clone(), user.clone());
         let body = {
             let path = path.clone();
             move || {
-                let outcome = loop {
+                done(loop {
                     match flock(&file, FlockOperation::LockExclusive) {
                         Err(Errno::INTR) => {}
-                        other => break other,
+                        Ok(()) if is_gone(&file) => match locks.open(&path) {
+                            Ok(new) => file = new,
+                            Err(error) => break Err(error),
+                        },
+                        Ok(()) => break Ok(taken(&user, file)),
+                        Err(error) => break Err(LockError::io(path, error.into())),
                     }
-                };
-                done(match outcome {
-                    Ok(()) => Ok(taken(&user, file)),
-                    Err(error) => Err(LockError::io(path, error.into())),
                 });
             }
         };
@@ -158,6 +176,11 @@ impl UserLocks {
         }
         .map_err(|error| LockError::io(path, error))
     }
+}
+
+/// Whether the file was removed: its lock is worth nothing then.
+fn is_gone(file: &File) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 /// The lock, with this process named as its holder. What is written is for a message only: that it cannot be is no error.
@@ -232,6 +255,27 @@ mod tests {
             assert_eq!(taken.unwrap().user(), &ann);
         });
         assert_eq!(told, Some(LockWait { pid: Some(std::process::id()) }));
+    }
+
+    #[test]
+    fn who_waits_for_a_file_that_is_removed_gets_the_lock_of_the_next_one() {
+        let (_dir, locks) = locks();
+        let ann = user("ann");
+        locks.forget(&ann).unwrap();
+        let held = locks.try_lock(&ann).unwrap().unwrap();
+        let (sender, receiver) = mpsc::sync_channel(1);
+        locks.wait_in_thread(&ann, move |taken| drop(sender.try_send(taken))).unwrap();
+        std::fs::remove_file(locks.path(&ann)).unwrap();
+        let new = locks.try_lock(&ann).unwrap().unwrap();
+        drop(held);
+        // The waiting thread must not have it while somebody holds the new file's.
+        assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err());
+        drop(new);
+        let got = receiver.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+        assert!(locks.try_lock(&ann).unwrap().is_none());
+        drop(got);
+        locks.forget(&ann).unwrap();
+        assert!(!locks.path(&ann).exists());
     }
 
     #[test]

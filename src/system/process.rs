@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use thiserror::Error;
 
 /// Why a process could not be pinned.
@@ -91,6 +91,62 @@ impl Pinned {
     }
 }
 
+/// How long processes are given to end by themselves, and after that to be ended.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Ends every process of a uid: first asked to, then killed. Fails if one is still there after several rounds, which a
+/// process that starts others faster than they are killed can bring about.
+pub fn end_all_of(uid: u32) -> io::Result<()> {
+    if uid == 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for round in 0..10 {
+        let found = all_of(uid)?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let signal = if round == 0 { Signal::TERM } else { Signal::KILL };
+        for process in &found {
+            match pidfd_send_signal(&process.pidfd, signal) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let deadline = std::time::Instant::now() + PATIENCE;
+        for process in &found {
+            process.ends_within(deadline.saturating_duration_since(std::time::Instant::now()));
+        }
+    }
+    let left = all_of(uid)?;
+    match left.first() {
+        None => Ok(()),
+        Some(process) => Err(io::Error::other(format!("process {} does not end", process.pid))),
+    }
+}
+
+/// The processes that have a uid as one of theirs.
+fn all_of(uid: u32) -> io::Result<Vec<Pinned>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        // The descriptor first: what is read after it is about the process that it holds, if that still lives then. One that
+        // has ended meanwhile cannot be read, or cannot be pinned.
+        let Ok(pinned) = Pinned::any(pid) else { continue };
+        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
+        if has_uid(&status, uid) && pinned.is_alive() {
+            found.push(pinned);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a process is about to have, has, or had that uid: `Uid:` names the real, effective, saved and file system's.
+fn has_uid(status: &str, uid: u32) -> bool {
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    uids.is_some_and(|uids| uids.split_ascii_whitespace().any(|text| text.parse() == Ok(uid)))
+}
+
 impl AsFd for Pinned {
     /// Becomes readable when the process ends.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -164,6 +220,38 @@ mod tests {
     #[test]
     fn the_boot_has_an_id() {
         assert_eq!(boot_id().unwrap().len(), 36);
+    }
+
+    #[test]
+    fn every_process_of_a_uid_is_ended_and_no_other() {
+        use std::os::unix::process::CommandExt;
+        assert!(end_all_of(0).is_err());
+        assert!(has_uid("Name:\tx\nUid:\t0\t7\t0\t0\n", 7));
+        assert!(!has_uid("Name:\tx\nUid:\t70\t0\t0\t0\nGid:\t7\t7\t7\t7\n", 7));
+        let uid = 3_000_000_000 + std::process::id();
+        let sleeper = || std::process::Command::new("sleep").arg("60").uid(uid).spawn().unwrap();
+        // One that does not listen when it is asked to end.
+        let mut deaf = std::process::Command::new("sh")
+            .args(["-c", "trap '' TERM; echo; while :; do read x; done"])
+            .uid(uid)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = deaf.stdin.take();
+        let mut ready = [0];
+        io::Read::read_exact(deaf.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        let mut ended = [sleeper(), sleeper()];
+        let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        end_all_of(uid).unwrap();
+        for child in ended.iter_mut().chain([&mut deaf]) {
+            assert!(child.try_wait().unwrap().is_some());
+        }
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        end_all_of(uid).unwrap();
+        drop(input);
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! Accounts, and groups, by the system's own programs.
+
+use std::path::Path;
+
+use super::error::AccountError;
+use super::lock::Lock;
+use super::place::Place;
+use super::record::Record;
+use super::tools::run;
+use crate::names::UserName;
+use crate::system::accounts::{self, Passwd};
+
+/// What accounts say about themselves.
+pub(super) const COMMENT: &str = "podspawn container user";
+
+/// Makes the account of a record: no password, no home, no group but its primary one, no ranges of subordinate ids.
+pub(super) fn create(
+    lock: &Lock,
+    place: &Place,
+    user: &UserName,
+    record: &Record,
+) -> Result<(), AccountError> {
+    let (uid, gid) = (record.uid.to_string(), record.gid.to_string());
+    let (home, shell) = (place.run_home(user), place.shell());
+    let mut args: Vec<&std::ffi::OsStr> = Vec::new();
+    for text in ["--no-create-home", "--no-user-group", "--no-log-init", "--password", "*"] {
+        args.push(text.as_ref());
+    }
+    for text in ["-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", "--comment", COMMENT] {
+        args.push(text.as_ref());
+    }
+    args.extend(["--uid".as_ref(), uid.as_ref(), "--gid".as_ref(), gid.as_ref()] as [&std::ffi::OsStr; 4]);
+    args.extend(["--home-dir".as_ref(), home.as_os_str(), "--shell".as_ref(), shell.as_os_str()]);
+    args.push(user.as_str().as_ref());
+    run(lock, "useradd", args)
+}
+
+/// Removes the account of a record, if the system has this very one.
+pub(super) fn remove(lock: &Lock, user: &UserName, record: &Record) -> Result<(), AccountError> {
+    if record.is_intact()? { run(lock, "userdel", [user.as_str()]) } else { Ok(()) }
+}
+
+/// The gid of a group, which is made if there is none.
+pub(super) fn ensure_group(lock: &Lock, name: &str) -> Result<u32, AccountError> {
+    let look = || accounts::group_id(name).map_err(AccountError::look_up(name));
+    if let Some(gid) = look()? {
+        return Ok(gid);
+    }
+    let made = run(lock, "groupadd", ["--system", name]);
+    // Another installation may have made it meanwhile.
+    match look()? {
+        Some(gid) => Ok(gid),
+        None => made.and(Err(AccountError::LookUp {
+            name: name.to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })),
+    }
+}
+
+/// The account that sshd asks for keys as, which is made if there is none.
+pub(super) fn ensure_auth_account(lock: &Lock, name: &str) -> Result<Passwd, AccountError> {
+    let look = || accounts::user_by_name(name).map_err(AccountError::look_up(name));
+    if let Some(account) = look()? {
+        return Ok(account);
+    }
+    let nologin = ["/usr/sbin/nologin", "/sbin/nologin"].into_iter().find(|path| Path::new(path).exists());
+    let shell = nologin.unwrap_or("/bin/false");
+    let made = run(
+        lock,
+        "useradd",
+        [
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir",
+            "/nonexistent",
+            "--shell",
+            shell,
+            name,
+        ],
+    );
+    match look()? {
+        Some(account) => Ok(account),
+        None => made.and(Err(AccountError::LookUp {
+            name: name.to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })),
+    }
+}
