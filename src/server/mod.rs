@@ -4,3 +4,5 @@
 //! module of the crate `pam_podspawn`. Stub and module ask the broker, which alone owns the engine and the state.
 //! Administrators' commands make accounts, wire sshd, and ask the broker for the rest. Calls `session`, `spec`, `state`,
 //! `config`, `names`, `system`, `sandbox`, `wire`; prints nothing.
+
+pub mod firewall;
