@@ -221,7 +221,8 @@ pub(super) fn removal(firewall: &Firewall, found: &str) -> Option<String> {
 fn remove_jumps(firewall: &Firewall, found: &str, script: &mut String) {
     let targets = [&firewall.input_chain, &firewall.forward_chain].map(|name| format!(" -j {name}"));
     for chain in all_chains(found) {
-        for rule in rules_of(found, chain).filter(|rule| targets.iter().any(|target| rule.ends_with(target))) {
+        for rule in rules_of(found, chain).filter(|rule| targets.iter().any(|target| rule.ends_with(target)))
+        {
             line(script, format_args!("-D {chain} {rule}"));
         }
     }

@@ -75,12 +75,16 @@ fn a_script_fills_chains_before_anything_jumps_to_them() {
 #[test]
 fn every_change_of_a_chain_is_found() {
     let table = installed(Family::V4);
-    let drop = table.lines().find(|line| line.starts_with("-A TEST-INPUT") && line.ends_with("DROP")).unwrap();
+    let drop =
+        table.lines().find(|line| line.starts_with("-A TEST-INPUT") && line.ends_with("DROP")).unwrap();
     let returned = table.lines().find(|line| line.starts_with("-A TEST-INPUT") && *line != drop).unwrap();
     for (change, changed) in [
         ("a rule is missing", table.replace(&format!("{drop}\n"), "")),
         ("a rule was added", table.replace(returned, &format!("-A TEST-INPUT -j ACCEPT\n{returned}"))),
-        ("rules changed places", table.replace(&format!("{returned}\n{drop}"), &format!("{drop}\n{returned}"))),
+        (
+            "rules changed places",
+            table.replace(&format!("{returned}\n{drop}"), &format!("{drop}\n{returned}")),
+        ),
         ("another target", table.replace(drop, &drop.replace("-j DROP", "-j ACCEPT"))),
         ("another version", table.replace(drop, &drop.replace("podspawn:2/2:", "podspawn:2/2:0"))),
     ] {
@@ -130,7 +134,8 @@ fn a_jump_that_is_not_the_first_rule_is_found_and_moved() {
 #[test]
 fn the_jump_follows_docker_when_its_chain_appears() {
     let before = after(EMPTY, &install(&firewall(), Family::V4, EMPTY));
-    let docker = after(&before, ":DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN\n-I FORWARD 1 -j DOCKER-USER\n");
+    let docker =
+        after(&before, ":DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN\n-I FORWARD 1 -j DOCKER-USER\n");
     let flaw = Flaw::Jump { from: "DOCKER-USER", to: "TEST-FORWARD".into() };
     assert_eq!(check(&firewall(), Family::V4, &docker), Err(flaw));
     let mended = after(&docker, &install(&firewall(), Family::V4, &docker));

@@ -142,7 +142,9 @@ impl World {
 
     /// Who answers a container at `host:port`; nobody if that takes longer than two seconds.
     pub fn ask(&self, container: &str, host: impl std::fmt::Display, port: u16) -> Option<String> {
-        self.sh(container, &format!("wget -q -T 2 -O - http://{host}:{port}/"))
+        let script =
+            format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 10 nc -w 2 {host} {port} | tail -n 1");
+        self.sh(container, &script).filter(|answer| !answer.is_empty())
     }
 }
 
