@@ -18,3 +18,4 @@ pub mod stub;
 pub mod xauth;
 
 pub use installation::Installation;
+pub mod firewall;

@@ -12,8 +12,12 @@ use crate::state::SessionRecord;
 /// Directory that every session's user has, whatever the image.
 const WORKSPACE: &str = "/workspace";
 
-/// Prefix of the names of podspawn's bridges on the engine's host: firewall rules can name them all.
+/// Prefix of the names of podspawn's bridges on the engine's host.
 const BRIDGE_PREFIX: &str = "pspn-";
+
+/// The same where the host's packet filter keeps containers away from the host. Neither prefix starts with the other:
+/// rules for the bridges of a server leave the machines of local users alone.
+pub const GUARDED_BRIDGE_PREFIX: &str = "pspg-";
 
 /// Longest host name that the kernel takes.
 const HOSTNAME_MAX: usize = 63;
@@ -91,13 +95,14 @@ pub(super) fn container(
 }
 
 /// The network of a session.
-pub(super) fn network(record: &SessionRecord, labels: Labels) -> NetworkSpec {
+pub(super) fn network(spec: &SessionSpec, record: &SessionRecord, labels: Labels) -> NetworkSpec {
     // The end of a time-ordered id is its random part.
-    let tail = &record.id[record.id.len().saturating_sub(8)..];
+    let tail = &record.id[record.id.len().saturating_sub(10)..];
+    let prefix = if spec.guarded_network { GUARDED_BRIDGE_PREFIX } else { BRIDGE_PREFIX };
     NetworkSpec {
         name: record.key.network_name(),
         labels,
-        bridge_name: Some(format!("{BRIDGE_PREFIX}{tail}")),
+        bridge_name: Some(format!("{prefix}{tail}")),
         internal: false,
     }
 }

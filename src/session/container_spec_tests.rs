@@ -38,6 +38,7 @@ fn spec() -> SessionSpec {
         mounts: Vec::new(),
         persistent_home: None,
         limits: Limits::default(),
+        guarded_network: false,
     }
 }
 
@@ -216,8 +217,17 @@ fn host_directories_are_mounted_as_asked() {
 #[test]
 fn bridges_share_a_prefix_and_fit_the_kernels_limit() {
     let spec = spec();
-    let network = network(&record(&spec), Labels::new());
+    let network = network(&spec, &record(&spec), Labels::new());
     assert_eq!(network.name, "podspawn-ann--lee-web-net");
-    assert_eq!(network.bridge_name.as_deref(), Some("pspn-456789ab"));
+    assert_eq!(network.bridge_name.as_deref(), Some("pspn-23456789ab"));
     assert!(network.bridge_name.is_some_and(|name| name.len() <= 15) && !network.internal);
+}
+
+#[test]
+fn guarded_bridges_have_a_prefix_of_their_own() {
+    let spec = SessionSpec { guarded_network: true, ..spec() };
+    let network = network(&spec, &record(&spec), Labels::new());
+    assert_eq!(network.bridge_name.as_deref(), Some("pspg-23456789ab"));
+    assert!(!BRIDGE_PREFIX.starts_with(GUARDED_BRIDGE_PREFIX));
+    assert!(!GUARDED_BRIDGE_PREFIX.starts_with(BRIDGE_PREFIX));
 }

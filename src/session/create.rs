@@ -132,11 +132,12 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         cancel: &Cancel,
     ) -> Result<(), SessionError> {
         check(cancel)?;
+        let network = container_spec::network(spec, record, self.labels(record));
         // Side by side, and neither is dropped when the other fails.
         let (network, files) = {
             let record = &*record;
             tokio::join!(
-                self.make_network(record, engine, container_spec::network(record, self.labels(record))),
+                self.make_network(record, engine, network),
                 self.prepare_files(record, spec, engine, seccomp)
             )
         };

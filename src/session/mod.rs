@@ -28,6 +28,7 @@ mod settle;
 
 pub use acquire::{Acquired, Caller, Exists};
 pub use cleanup::CleanupReport;
+pub use container_spec::GUARDED_BRIDGE_PREFIX;
 pub use core::{Core, Dirs, EngineSource, Observer, Session};
 pub use decide::Reason;
 pub use destroy::Destroyed;

@@ -126,6 +126,7 @@ pub fn resolve(request: &Request, layers: &Layers) -> Result<Resolved, ResolveEr
         mounts: resolving.mounts(request),
         persistent_home: resolving.persistent_home(mode, &request.key.user),
         limits: resolving.limits(),
+        guarded_network: resolving.guarded_network(),
         account,
     };
     let engine = resolving.engine();
@@ -296,6 +297,20 @@ impl Resolving<'_> {
             max_per_user: self.configured("limits.max_per_user", "resources.max_per_user", per_user),
             max_containers: self.configured("limits.max_containers", "resources.max_containers", in_all),
         }
+    }
+
+    /// Only root can filter packets, and only an engine of root has bridges that the host's filter sees.
+    fn guarded_network(&mut self) -> bool {
+        let (guarded, rule) = match (self.layers.deployment, self.layers.config.engine()) {
+            (Deployment::Local, _) => (false, "only on a server"),
+            (Deployment::Server, Some(EngineChoice::Podman)) => {
+                (false, "a rootless engine's traffic is filtered by its account, not by its bridges")
+            }
+            (Deployment::Server, Some(EngineChoice::Docker | EngineChoice::Gvisor) | None) => {
+                (true, "on a server the host is out of reach")
+            }
+        };
+        self.from("guarded_network", Origin::Rule(rule), guarded)
     }
 
     fn security(&mut self) -> Security {

@@ -118,4 +118,6 @@ pub struct SessionSpec {
     pub persistent_home: Option<PathBuf>,
     /// How many sessions there may be.
     pub limits: Limits,
+    /// The network's bridge is one of those that the host's packet filter keeps away from the host's own addresses.
+    pub guarded_network: bool,
 }

@@ -39,6 +39,7 @@ pub fn rows(resolved: &Resolved) -> Vec<Row> {
         mounts,
         persistent_home,
         limits: Limits { max_per_user, max_containers },
+        guarded_network,
     } = spec;
     let mut rows = Rows { rows: Vec::new(), origins };
     rows.add("owner", key.user.as_str());
@@ -72,6 +73,7 @@ pub fn rows(resolved: &Resolved) -> Vec<Row> {
     );
     rows.with_text("security.runtime", runtime.as_deref().unwrap_or("the engine's default"), runtime);
     rows.with_text("security.seccomp_profile", seccomp.to_string(), seccomp);
+    rows.add("guarded_network", guarded_network);
     for (name, value) in env {
         rows.add(&format!("env.{name}"), value);
     }

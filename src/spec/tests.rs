@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{self, Deployment, Layers, Sources};
+use crate::config::{self, Deployment, EngineChoice, Layers, Sources};
 use crate::names::SessionKey;
 
 fn layers(deployment: Deployment, env: &[(&str, &str)]) -> Layers {
@@ -52,6 +52,24 @@ fn a_local_machine_gets_the_defaults_and_says_so() {
     assert_eq!(origin(&resolved, "image"), "default");
     assert_eq!(origin(&resolved, "limits.max_per_user"), "profile local");
     assert_eq!(origin(&resolved, "hostname"), "name of the machine");
+}
+
+#[test]
+fn only_a_servers_sessions_have_a_guarded_network_and_only_where_bridges_can_be_filtered() {
+    let server = |runtime: EngineChoice| {
+        let mut layers = layers(Deployment::Server, &[]);
+        layers.config.runtime = Some(runtime);
+        let resolved = resolve(&machine(Kind::Session), &layers).unwrap();
+        (resolved.spec.guarded_network, origin(&resolved, "guarded_network"))
+    };
+    let guarded = (true, "on a server the host is out of reach".to_owned());
+    for runtime in [EngineChoice::Docker, EngineChoice::Gvisor] {
+        assert_eq!(server(runtime), guarded);
+    }
+    assert!(!server(EngineChoice::Podman).0, "{:?}", server(EngineChoice::Podman));
+    let resolved = local(&[("PODSPAWN_RUNTIME", "docker")], &machine(Kind::Machine));
+    assert!(!resolved.spec.guarded_network);
+    assert_eq!(origin(&resolved, "guarded_network"), "only on a server");
 }
 
 #[test]

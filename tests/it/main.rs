@@ -8,6 +8,7 @@ mod harness;
 mod attach;
 mod cli;
 mod config;
+mod firewall;
 mod guest;
 mod lifecycle;
 mod pam;

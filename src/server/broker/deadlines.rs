@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::tell::chain;
 use super::{Broker, Duty};
+use crate::config::EngineChoice;
 use crate::state::{HandedLease, SessionRecord, Timestamp};
 
 /// Minutes before the end of a session's lifetime at which those who sit at it are warned.
@@ -20,6 +21,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// A thread that only waits for a lock needs little.
 const SMALL_STACK: usize = 64 * 1024;
 
+/// How often the packet filter's rules are looked at while anything is served: they may be flushed by others.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// Starts watching, first over what another broker left.
 pub(super) fn start(broker: &Arc<Broker>) {
     let duty = Duty::new(broker);
@@ -27,6 +31,7 @@ pub(super) fn start(broker: &Arc<Broker>) {
     tokio::spawn(async move {
         take_over(&broker).await;
         drop(duty);
+        tokio::spawn(keep_guard(broker.clone()));
         watch(broker).await;
     });
 }
@@ -54,6 +59,27 @@ async fn take_over(broker: &Arc<Broker>) {
     });
     if let Err(panic) = done.await {
         tracing::error!("taking over failed: {panic}");
+    }
+}
+
+/// Puts rules back that somebody has flushed, as long as there are sessions to keep away from the host.
+async fn keep_guard(broker: Arc<Broker>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let inner = broker.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let sessions = inner.core.store.all().is_ok_and(|records| !records.is_empty());
+            let guarded = inner.installation.load().is_ok_and(|layers| {
+                layers.config.server.account.is_none() && layers.config.engine() != Some(EngineChoice::Podman)
+            });
+            if sessions
+                && guarded
+                && let Err(error) = inner.guard.ensure_now()
+            {
+                tracing::error!("containers cannot be kept away from this host: {}", chain(&error));
+            }
+        });
+        let _ = looked.await;
     }
 }
 

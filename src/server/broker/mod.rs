@@ -30,6 +30,7 @@ use self::audit::{Audit, Event};
 use self::limits::OpenRequests;
 use self::registry::Registry;
 use super::Installation;
+use super::firewall::Guard;
 use super::installation::state_dir;
 use crate::config::{ConfigError, Layers};
 use crate::engine::LazyEngine;
@@ -97,6 +98,8 @@ struct Broker {
     group: String,
     audit: Arc<Audit>,
     attached: Arc<Registry>,
+    /// Keeps containers away from the host; no session is made on Docker while it cannot.
+    guard: Guard,
     open: OpenRequests,
     /// Names of the SSH connections whose PAM module holds a lease.
     connections: Mutex<HashSet<String>>,
@@ -133,6 +136,7 @@ impl Broker {
             group: config.server.group.as_str().to_owned(),
             audit,
             attached,
+            guard: Guard::default(),
             open: OpenRequests::default(),
             connections: Mutex::default(),
             duties: Duties::default(),

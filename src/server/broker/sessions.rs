@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use podspawn_runtimes::Engine;
 use podspawn_wire::broker::{FromBroker, Spawn, ToBroker, Way};
 use podspawn_wire::{RunAs, Start, WireError};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -16,6 +17,7 @@ use super::{Broker, Duty, network};
 use crate::names::{MachineName, SessionKey};
 use crate::server::route;
 use crate::session::attach::{Passable, open_direct, open_relay};
+
 use crate::session::{Caller, Cancel, EngineSource, Exists, GuestAddress, Session};
 use crate::spec::{self, Kind, Request};
 use crate::state::{AttachWay, HandedLease, Holder, SessionRecord};
@@ -240,6 +242,9 @@ impl Broker {
         let spec = spec::resolve(&request, &layers)
             .inspect_err(|error| tracing::error!(user = %identity.user, "{error}"))?
             .spec;
+        if spec.guarded_network {
+            self.guard_host(identity)?;
+        }
         let mut report = Lines(|line| {
             // Nobody listens any more: then nobody has to be told.
             let _ = lines.send(line);
@@ -249,6 +254,23 @@ impl Broker {
             .block_on(self.core.acquire_as(&spec, Exists::Join, caller, &mut report, cancel))
             .map_err(|error| self.log(identity, error))?;
         Ok((acquired.session, acquired.created))
+    }
+
+    /// Makes sure that containers cannot reach this host: without that no session is made. Blocks.
+    fn guard_host(&self, identity: &Identity) -> Result<(), Refusal> {
+        let engine = self.handle.block_on(self.core.engines.engine());
+        let engine = engine.map_err(|error| self.log(identity, error.into()))?;
+        if engine.facts().rootless || !engine.facts().local {
+            return Ok(());
+        }
+        self.guard.ensure().map_err(|error| {
+            tracing::error!(
+                "containers cannot be kept away from this host: {}; {}",
+                tell::chain(&error),
+                error.remedy()
+            );
+            Refusal::internal("containers cannot be kept away from this host's own network, so none is made")
+        })
     }
 
     /// Logs an error in full and gives what the user is told of it.

@@ -32,7 +32,7 @@ impl Refusal {
     }
 
     /// Something that only the administrator can do anything about.
-    fn internal(text: &str) -> Self {
+    pub(super) fn internal(text: &str) -> Self {
         Self::new(text).hint(format!("{ASK}: `podspawn doctor` and the log say more"))
     }
 

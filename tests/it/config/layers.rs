@@ -51,6 +51,7 @@ security.readonly_rootfs = false <- default
 security.tmpfs = none <- default
 security.runtime = the engine's default <- default
 security.seccomp_profile = default <- default
+guarded_network = false <- only on a server
 mounts = none <- as asked for
 persistent_home = none <- only in mode persistent
 "
@@ -112,6 +113,7 @@ security.readonly_rootfs = false <- default
 security.tmpfs = /cache:size=1m /scratch:size=1g <- environment variable PODSPAWN_SECURITY__TMPFS
 security.runtime = runsc <- profile hardened-gvisor
 security.seccomp_profile = default <- default
+guarded_network = false <- only on a server
 mounts = none <- as asked for
 persistent_home = ~/.podspawn/homes/ann <- default of local commands
 "

@@ -158,6 +158,7 @@ pub fn machine(user: &str, name: &str) -> SessionSpec {
         mounts: Vec::new(),
         persistent_home: None,
         limits: Limits { max_per_user: None, max_containers: None },
+        guarded_network: false,
     }
 }
 

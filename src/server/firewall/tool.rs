@@ -1,0 +1,85 @@
+//! The host's `iptables-save` and `iptables-restore`: whichever backend the host has chosen works through them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::FirewallError;
+use super::rules::Family;
+
+/// Where the commands are looked for, whatever the caller's search path says.
+const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"];
+/// Seconds to wait for somebody else's change to be over.
+const LOCK_WAIT: &str = "5";
+/// Most of a command's complaint that is passed on, in characters.
+const SAID_MAX: usize = 300;
+
+/// The families that the kernel speaks.
+pub(super) fn families() -> impl Iterator<Item = Family> {
+    let v6 = Path::new("/proc/net/if_inet6").exists();
+    std::iter::once(Family::V4).chain(v6.then_some(Family::V6))
+}
+
+/// The two commands of one family.
+pub(super) struct Tools {
+    save: (&'static str, PathBuf),
+    restore: (&'static str, PathBuf),
+}
+
+impl Tools {
+    pub(super) fn find(family: Family) -> Result<Self, FirewallError> {
+        let (save, restore) = match family {
+            Family::V4 => ("iptables-save", "iptables-restore"),
+            Family::V6 => ("ip6tables-save", "ip6tables-restore"),
+        };
+        let find = |name: &'static str| {
+            let path = PLACES.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists());
+            path.map(|path| (name, path)).ok_or(FirewallError::Missing(name))
+        };
+        Ok(Self { save: find(save)?, restore: find(restore)? })
+    }
+
+    /// Every rule of the table `filter`, as text.
+    pub(super) fn save(&self) -> Result<String, FirewallError> {
+        let (name, path) = &self.save;
+        let output = command(path)
+            .args(["-t", "filter"])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| FirewallError::Run { command: name, source })?;
+        success(name, output)
+    }
+
+    /// Carries out a script as one transaction.
+    pub(super) fn restore(&self, script: &str) -> Result<(), FirewallError> {
+        let (name, path) = &self.restore;
+        let failed = |source| FirewallError::Run { command: name, source };
+        let mut child = command(path)
+            .args(["--noflush", "-w", LOCK_WAIT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        // A command that ends without reading says why on its standard error, which tells more than the broken pipe.
+        let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(script.as_bytes()));
+        success(name, child.wait_with_output().map_err(failed)?)?;
+        written.map_err(failed)
+    }
+}
+
+fn command(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.env_clear().env("PATH", PLACES.join(":")).env("LC_ALL", "C").current_dir("/");
+    command
+}
+
+fn success(command: &'static str, output: Output) -> Result<String, FirewallError> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: String = said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SAID_MAX).collect();
+    let said = if said.is_empty() { output.status.to_string() } else { said };
+    Err(FirewallError::Refused { command, said })
+}
