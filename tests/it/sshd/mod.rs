@@ -1,0 +1,3 @@
+//! Container users with stock clients against a real sshd.
+
+mod commands;
