@@ -8,6 +8,7 @@ mod matrix;
 pub mod command;
 pub mod engines;
 pub mod env;
+pub mod greeter;
 pub mod json;
 pub mod server;
 pub mod sshd;

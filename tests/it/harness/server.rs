@@ -13,7 +13,7 @@ use podspawn::server::pam::{self, PamLine};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::command::Invocation;
+use super::command::{Invocation, Running};
 use super::engines::{EngineName, fact};
 use super::sshd::{Lines, Sshd};
 use super::system::{self, run};
@@ -29,13 +29,15 @@ pub const LATE: Duration = Duration::from_secs(5);
 pub struct Wishes {
     /// `session.grace_period`.
     pub grace: &'static str,
-    /// Further lines of `config.yaml`, whole sections.
-    pub config: &'static str,
+    /// `session.mode`.
+    pub mode: &'static str,
+    /// `resources.max_per_user`.
+    pub most: u32,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { grace: "60s", config: "" }
+        Self { grace: "60s", mode: "grace-period", most: 3 }
     }
 }
 
@@ -102,7 +104,9 @@ impl Server {
         server.write_config(wishes);
         server.wire_pam();
         for key in ["ssh/host_key", "ssh/key"] {
-            run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(server.path(key)));
+            run(Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(server.path(key)));
         }
         server.start_broker();
         server.with_sshd()
@@ -119,12 +123,13 @@ impl Server {
         let image = fact("IMAGE_SUDO");
         let text = format!(
             "runtime: {runtime}\ndefaults:\n  image: {image}\nsession:\n  grace_period: {grace}\n\
-             server:\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  run_dir: {root}/run\n\
+             \x20 mode: {mode}\nresources:\n  max_per_user: {most}\nserver:\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  run_dir: {root}/run\n\
              \x20 lib_dir: {root}/lib\nauth:\n  key_dir: {root}/etc/keys\n\
              state:\n  db_path: {root}/state/state.db\n  lock_dir: {root}/state/locks\n  homes_dir: {root}/state/homes\n\
-             log:\n  audit_log: {root}/state/audit.jsonl\n{more}",
+             log:\n  audit_log: {root}/state/audit.jsonl\n",
             grace = wishes.grace,
-            more = wishes.config,
+            mode = wishes.mode,
+            most = wishes.most,
         );
         fs::write(self.config_file(), text).expect("write");
     }
@@ -224,7 +229,19 @@ impl Server {
         let group = format!("pg{}", self.id);
         let shell = self.path("lib/podspawn-shell");
         run(Command::new("useradd")
-            .args(["-M", "-N", "-g", &group, "-p", "*", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", "-s"])
+            .args([
+                "-M",
+                "-N",
+                "-g",
+                &group,
+                "-p",
+                "*",
+                "-K",
+                "SUB_UID_COUNT=0",
+                "-K",
+                "SUB_GID_COUNT=0",
+                "-s",
+            ])
             .args([shell.as_os_str(), "-d".as_ref(), home.as_os_str(), user.as_ref()]));
         self.users.borrow_mut().push(user.clone());
         fs::DirBuilder::new().mode(0o700).create(&home).expect("mkdir");
@@ -338,10 +355,35 @@ impl Server {
         self.env.program(program, args).limit(PATIENCE)
     }
 
+    /// A shell script of the host, in a directory of its own, with the client's command line as `$SSH`.
+    pub fn script(&self, text: &str) -> Invocation {
+        let scratch = self.scratch().display();
+        self.tool("bash", &["-c", &format!("set -euo pipefail; cd {scratch}; {text}")])
+            .var("SSH", self.ssh_text())
+            .var("OPTIONS", self.client_options().join(" "))
+            .var("KEY", self.path("ssh/key"))
+    }
+
+    /// A process of this user's that runs when this returns: `command` after what tells so.
+    #[track_caller]
+    pub fn running(&self, user: &str, before: &[&str], command: &str) -> Running {
+        let fifo = format!("/tmp/started-{}", system::random_hex());
+        self.sh_with(user, before, &format!("mkfifo {fifo}"));
+        let running = self.ssh(user, before, &[&format!("echo $$ >{fifo}; {command}")]).start();
+        self.sh_with(user, before, &format!("cat {fifo}"));
+        running
+    }
+
+    /// As [`Server::sh`] with arguments for ssh.
+    #[track_caller]
+    pub fn sh_with(&self, user: &str, before: &[&str], command: &str) -> String {
+        self.ssh(user, before, &[command]).run().ok().out().trim_end_matches('\n').to_owned()
+    }
+
     /// Runs a command as this user, which must succeed; its output without the last line end.
     #[track_caller]
     pub fn sh(&self, user: &str, command: &str) -> String {
-        self.ssh(user, &[], &[command]).run().ok().out().trim_end_matches('\n').to_owned()
+        self.sh_with(user, &[], command)
     }
 
     /// A login with a terminal of 80 × 24.
@@ -380,12 +422,16 @@ impl Server {
     pub fn audited(&self, user: &str, event: &str, count: usize, limit: Duration) -> Value {
         use rustix::fs::inotify;
         let deadline = Instant::now() + limit;
-        let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("inotify");
+        let watch =
+            inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("inotify");
         let flags = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
         inotify::add_watch(&watch, self.path("state"), flags).expect("watch the state directory");
         loop {
-            let found: Vec<Value> =
-                self.audit().into_iter().filter(|line| line["user"] == user && line["event"] == event).collect();
+            let found: Vec<Value> = self
+                .audit()
+                .into_iter()
+                .filter(|line| line["user"] == user && line["event"] == event)
+                .collect();
             if found.len() >= count {
                 return found.last().expect("an event").clone();
             }
@@ -434,7 +480,8 @@ impl Server {
         }
         self.end_detached_broker();
         for (kind, id) in self.objects() {
-            let args: &[&str] = if kind == "container" { &["rm", "-f", "-v", &id] } else { &[kind, "rm", &id] };
+            let args: &[&str] =
+                if kind == "container" { &["rm", "-f", "-v", &id] } else { &[kind, "rm", &id] };
             // The listing afterwards tells.
             let _ = self.engine.cli().args(args).output();
         }
@@ -459,9 +506,9 @@ impl Server {
             let line = String::from_utf8_lossy(&line).into_owned();
             line.contains("broker") && line.contains(self.config_file().to_str().expect("text"))
         };
-        let pids = fs::read_dir("/proc").expect("read /proc").filter_map(|entry| {
-            entry.ok()?.file_name().to_str()?.parse::<i32>().ok()
-        });
+        let pids = fs::read_dir("/proc")
+            .expect("read /proc")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         for pid in pids.filter(|pid| holds(*pid)) {
             let Some(pid) = Pid::from_raw(pid) else { continue };
             let Ok(watched) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
@@ -476,7 +523,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = std::fs::write(std::env::temp_dir().join(format!("podspawn-it-{}.log", self.id)), self.story());
+            // Shown with the failure.
+            eprintln!("{}", self.story());
             // A second panic would end all tests, so nothing here may assert.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.remove()));
         } else {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
@@ -18,6 +18,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
 use crate::harness::command::Invocation;
+use crate::harness::greeter::Greeter;
 use crate::harness::sshd::{Lines, Sshd};
 use crate::harness::system::run;
 use crate::harness::{Env, Run, system};
@@ -53,7 +54,7 @@ pub struct Lab {
     /// An ordinary user.
     pub stranger: String,
     /// Something that listens on the host's loopback.
-    pub host: Server,
+    pub host: Greeter,
     env: Env,
     group: String,
     service: PathBuf,
@@ -136,7 +137,7 @@ impl Lab {
         }
         let log = collect_log(&at("log.sock"));
         let sshd = Some(start_sshd(dir.path(), &id, powers));
-        let host = Server::listen(0, HOST);
+        let host = Greeter::listen(0, HOST);
         let env = Env::without_engine();
         Self { config, member, stranger, host, env, group, service, log, sshd, dir }
     }
@@ -160,7 +161,8 @@ impl Lab {
 
     /// An `ssh` as this user with these arguments before the destination and these after it.
     pub fn ssh(&self, user: &str, before: &[&str], after: &[&str]) -> Invocation {
-        let mut args: Vec<String> = ["-F", "none", "-p", &self.sshd().port.to_string()].map(String::from).into();
+        let mut args: Vec<String> =
+            ["-F", "none", "-p", &self.sshd().port.to_string()].map(String::from).into();
         args.extend(["-i".into(), self.path("key").display().to_string()]);
         for option in [
             "BatchMode=yes",
@@ -292,26 +294,6 @@ pub fn host_network() -> String {
     fs::read_link("/proc/self/ns/net").expect("readlink").display().to_string()
 }
 
-/// Greets everybody on a port of the loopback, in the network of the thread that listens.
-pub struct Server {
-    pub port: u16,
-}
-
-impl Server {
-    /// Port 0 is any.
-    pub fn listen(port: u16, greeting: &'static str) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("listen");
-        let port = listener.local_addr().expect("an address").port();
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                // A client that is gone already is none of our business.
-                let _ = client.and_then(|mut client| client.write_all(greeting.as_bytes()));
-            }
-        });
-        Self { port }
-    }
-}
-
 /// A network of a container: a namespace with its loopback up. It lives as long as anything in it.
 pub struct Network {
     file: fs::File,
@@ -336,7 +318,7 @@ impl Network {
     /// With [`INSIDE`] on a port of its loopback.
     pub fn with_server(port: u16) -> Self {
         let network = Self::new();
-        network.inside(move || Server::listen(port, INSIDE));
+        network.inside(move || Greeter::listen(port, INSIDE));
         network
     }
 
