@@ -24,7 +24,7 @@ use podspawn_wire::{Program, RunAs};
 
 pub use crossing::{MustNotCross, Passable};
 pub use direct::attach_direct;
-pub use engine::attach_engine;
+pub use engine::{attach_engine, attach_relay, open_relay};
 pub use error::AttachError;
 pub use guests::{GuestError, Guests};
 
