@@ -97,6 +97,11 @@ pub trait Engine {
     /// A terminal has its size when this returns; Docker before 25 gives it a moment after the command has begun.
     async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecSession>;
 
+    /// The same without a terminal and with standard input, as the bare connection, for another process to go on with. Fails
+    /// with [`crate::EngineError::Unsupported`] for a terminal, without input, and on an engine that is not reached through a
+    /// socket of this host. Nobody here watches what becomes of the container then: the connection may outlive it.
+    async fn exec_raw(&self, container: &str, spec: &ExecSpec) -> Result<RawExec>;
+
     /// Sets the window of an exec with a terminal.
     async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()>;
 
