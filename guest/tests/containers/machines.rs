@@ -168,8 +168,7 @@ fn a_display_and_its_cookie_last_as_long_as_their_connection() {
             od -An -v -tx1 $XAUTHORITY | tr -d ' \n'; echo; hostname; echo told; read end";
         session.start(Start { x11: display("localhost:10.0"), ..sh(script) });
         session.started();
-        session.expect("told\n");
-        let out = String::from_utf8(session.out.clone()).unwrap();
+        let out = session.expect("told\n");
         let lines: Vec<&str> = out.lines().collect();
         assert_eq!(lines[..3], ["localhost:10.0", "sarah 700", "sarah 600"]);
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
