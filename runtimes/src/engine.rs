@@ -109,6 +109,11 @@ pub trait Engine {
     /// up to 2 s.
     async fn exec_exit_code(&self, exec: &str) -> Result<Option<ExitCode>>;
 
+    /// Removes from this host what calls to this engine left whose process was killed meanwhile.
+    async fn sweep(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Events of containers whose labels match, from now on. The stream ends when the engine goes away.
     async fn events(&self, labels: &Labels) -> Result<BoxStream<'static, Result<Event>>>;
 }

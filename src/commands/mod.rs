@@ -65,14 +65,16 @@ fn parse_and_run(
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
-    let Cli { global, command } = match Cli::try_parse_from(args).map_err(Refusal::from) {
-        Ok(cli) => cli,
-        Err(Refusal::Answer(text)) => {
-            ui.report(&text)?;
-            return Ok(Exit::Success);
-        }
-        Err(Refusal::Usage(error)) => return Err(error.into()),
-    };
+    let args: Vec<OsString> = args.into_iter().collect();
+    let Cli { global, command } =
+        match Cli::try_parse_from(&args).map_err(|error| Refusal::new(&error, &args)) {
+            Ok(cli) => cli,
+            Err(Refusal::Answer(text)) => {
+                ui.report(&text)?;
+                return Ok(Exit::Success);
+            }
+            Err(Refusal::Usage(error)) => return Err(error.into()),
+        };
     let GlobalRequest { config, log_file, runtime } = global.into();
     let overrides = Overrides { config, log_file, runtime };
     match command {

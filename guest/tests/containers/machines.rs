@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use podspawn_wire::{Exit, FailureKind, FromGuest, PROTOCOL, RunAs, Start, ToGuest, X11};
 
 use crate::client::{Session, Way, sh, ways};
-use crate::support::{ALL, Engine, Machine, Plan};
+use crate::support::{ALL, Engine, GuestProgram, Machine, Plan};
 
 #[test]
 fn the_user_is_in_place_in_every_image() {
@@ -235,7 +235,7 @@ fn a_container_ends_in_order_and_in_bounded_time() {
 #[test]
 fn the_guest_runs_nowhere_but_in_a_container() {
     let output =
-        std::process::Command::new(crate::support::guest_program()).args(["init", "{}"]).output().unwrap();
+        std::process::Command::new(GuestProgram::shared().path()).args(["init", "{}"]).output().unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("must not be run elsewhere"), "{text}");

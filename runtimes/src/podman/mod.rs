@@ -162,6 +162,12 @@ impl Engine for Podman {
         }
     }
 
+    /// The profiles that containers were to be made with.
+    async fn sweep(&self) -> Result<()> {
+        let action = "remove old seccomp profiles".to_owned();
+        seccomp::sweep().map_err(|source| EngineError::Io { action, source })
+    }
+
     async fn start_container(&self, container: &str) -> Result<()> {
         let action = Action::on("start", "container", container)?;
         let containers = self.client.containers();
