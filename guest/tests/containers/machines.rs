@@ -164,7 +164,7 @@ fn display(display: &str) -> Option<X11> {
 fn a_display_and_its_cookie_last_as_long_as_their_connection() {
     crate::everywhere(|machine, way| {
         let mut session = Session::open(machine, way);
-        let script = "echo $DISPLAY; stat -c '%U %a' $(dirname $XAUTHORITY) $XAUTHORITY; \
+        let script = "echo $DISPLAY; find $(dirname $XAUTHORITY) $XAUTHORITY -maxdepth 0 -printf '%u %m\\n'; \
             od -An -v -tx1 $XAUTHORITY | tr -d ' \n'; echo; hostname; echo told; read end";
         session.start(Start { x11: display("localhost:10.0"), ..sh(script) });
         session.started();
@@ -181,7 +181,7 @@ fn a_display_and_its_cookie_last_as_long_as_their_connection() {
         assert_eq!(other.out, ".\n", "{}", other.err);
         session.end_input();
         assert_eq!(session.finish_started(), Exit::Code(1));
-        assert_eq!(machine.root("ls /run/podspawn-user"), "sudo.sock");
+        assert_eq!(machine.root("find /run/podspawn-user -mindepth 1 -printf '%f'"), "sudo.sock");
         // Gone as well where the client goes first.
         let mut session = Session::open(machine, way);
         session.start(Start { x11: display("127.0.0.1:11.0"), ..sh("echo up; read end") });
@@ -189,7 +189,7 @@ fn a_display_and_its_cookie_last_as_long_as_their_connection() {
         session.expect("up");
         session.vanish();
         machine.root(
-            "for i in $(seq 300); do ls /run/podspawn-user | grep -q x11 || exit 0; sleep 0.1; done; exit 1",
+            "for i in $(seq 300); do find /run/podspawn-user | grep -q x11 || exit 0; sleep 0.1; done; exit 1",
         );
     });
 }
