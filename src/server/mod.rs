@@ -8,4 +8,6 @@
 pub mod accounts;
 pub mod auth_keys;
 pub mod forwarding;
+pub mod github;
+pub mod key_sources;
 pub mod keys;
