@@ -65,7 +65,7 @@ fn create(place: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
-/// Removes this account's files whose makers were killed while the engine made a container.
+/// Removes files whose makers were killed while the engine made a container.
 pub(super) fn sweep() -> io::Result<()> {
     sweep_in(Path::new(PLACE))
 }
@@ -76,24 +76,22 @@ fn sweep_in(place: &Path) -> io::Result<()> {
         if !entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
             continue;
         }
-        // Anybody may put anything under such a name: it is not followed, not waited for, and removed only if it is ours.
+        // Anybody may put anything under such a name: it is not followed and not waited for.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened =
             OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(entry.path());
         let Ok(file) = opened else { continue };
-        let metadata = file.metadata()?;
-        let ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
-        if ours && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            ignore_missing(std::fs::remove_file(entry.path()))?;
+        if file.metadata()?.is_file() && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            not_ours_or_gone(std::fs::remove_file(entry.path()))?;
         }
     }
     Ok(())
 }
 
-/// Two that sweep at once want the same.
-fn ignore_missing(removed: io::Result<()>) -> io::Result<()> {
+/// Two that sweep at once want the same, and the system keeps an account from removing another's files there.
+fn not_ours_or_gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(()),
         other => other,
     }
 }
