@@ -282,7 +282,9 @@ impl From<GithubError> for CommandError {
     fn from(error: GithubError) -> Self {
         let told = Self::failed_to(ErrorKind::Failure, &error);
         match error {
-            GithubError::NoUser { .. } => told.hint("check the login; it is part of the address of a profile"),
+            GithubError::NoUser { .. } => {
+                told.hint("check the login; it is part of the address of a profile")
+            }
             GithubError::Redirect { .. } => told.hint("set `github_url` to where the keys really are"),
             GithubError::Status { .. }
             | GithubError::TooLarge { .. }

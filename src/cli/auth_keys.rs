@@ -110,20 +110,35 @@ mod tests {
     fn it_is_recognised_whatever_stands_in_its_arguments() {
         let request = recognise(&["auth-keys", "sarah", "ssh-ed25519", "AAAA"]).unwrap();
         assert_eq!(request.words, ["sarah", "ssh-ed25519", "AAAA"]);
-        let request =
-            recognise(&["--config", "/c", "auth-keys", "--key-dir=/k", "sarah", "--log-file", "/l", "--what", "--", "-x"])
-                .unwrap();
+        let request = recognise(&[
+            "--config",
+            "/c",
+            "auth-keys",
+            "--key-dir=/k",
+            "sarah",
+            "--log-file",
+            "/l",
+            "--what",
+            "--",
+            "-x",
+        ])
+        .unwrap();
         assert_eq!(request.config, Some("/c".into()));
         assert_eq!(request.key_dir, Some("/k".into()));
         assert_eq!(request.log_file, Some("/l".into()));
-        assert_eq!((request.words, request.wrong), (vec!["sarah".into(), "-x".into()], vec!["--what".into()]));
+        assert_eq!(
+            (request.words, request.wrong),
+            (vec!["sarah".into(), "-x".into()], vec!["--what".into()])
+        );
         assert_eq!(recognise(&["auth-keys"]).unwrap().words, Vec::<String>::new());
         assert_eq!(recognise(&["auth-keys", "--config"]).unwrap().wrong, ["--config"]);
     }
 
     #[test]
     fn other_commands_and_the_help_are_left_to_the_parser() {
-        for words in [&[][..], &["list"], &["--config", "auth-keys", "list"], &["--help"], &["auth-keys", "--help"]] {
+        for words in
+            [&[][..], &["list"], &["--config", "auth-keys", "list"], &["--help"], &["auth-keys", "--help"]]
+        {
             assert_eq!(recognise(words), None, "{words:?}");
         }
     }

@@ -25,7 +25,8 @@ pub(super) fn run(
     for skipped in &collected.skipped {
         ui.warn(skipped);
     }
-    let added = add(&place, &Addition { user: &user, keys: &collected.keys, existing, now: SystemClock.now() })?;
+    let added =
+        add(&place, &Addition { user: &user, keys: &collected.keys, existing, now: SystemClock.now() })?;
     for warning in &added.warnings {
         ui.warn(warning);
     }

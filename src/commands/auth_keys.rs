@@ -60,7 +60,9 @@ fn answer(request: &AuthKeysRequest, config: &Config) -> String {
     // Before anything that a container user could have had a hand in is opened.
     match places.plan().apply() {
         Ok(Force::Full) => {}
-        Ok(Force::Partial | Force::Nothing) => tracing::info!("this kernel enforces only a part of the sandbox"),
+        Ok(Force::Partial | Force::Nothing) => {
+            tracing::info!("this kernel enforces only a part of the sandbox")
+        }
         Err(error) => tracing::warn!(%error, "no sandbox"),
     }
     places.answer(user, &Wanted::from_arguments(about_key)).unwrap_or_else(|error| {

@@ -53,7 +53,9 @@ mod tests {
             assert_eq!(good.parse::<GithubLogin>().unwrap().as_str(), good);
         }
         let long = "a".repeat(40);
-        for bad in ["", "-a", "a/b", "..", "a.keys", "a?b", "a@b", "a%2f", "a b", "ä", "https://github.com/a", &long] {
+        for bad in
+            ["", "-a", "a/b", "..", "a.keys", "a?b", "a@b", "a%2f", "a b", "ä", "https://github.com/a", &long]
+        {
             assert!(bad.parse::<GithubLogin>().is_err(), "{bad}");
         }
     }

@@ -103,7 +103,10 @@ impl Places<'_> {
 /// sshd's PAM service file: the usual one, unless another was recorded when sshd was wired.
 fn pam_service(config_dir: &Path) -> PathBuf {
     let recorded = fs::read_to_string(config_dir.join("pam-service")).ok();
-    recorded.map(|text| PathBuf::from(text.trim())).filter(|path| path.is_absolute()).unwrap_or_else(|| PAM_SERVICE.into())
+    recorded
+        .map(|text| PathBuf::from(text.trim()))
+        .filter(|path| path.is_absolute())
+        .unwrap_or_else(|| PAM_SERVICE.into())
 }
 
 /// A key file's bytes; none if there is no such file.
@@ -137,7 +140,8 @@ mod tests {
 
     use super::*;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILsRbeskuVdDTKdTdXDT6M8ttWw4SULembCTAk9riQpC sarah";
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILsRbeskuVdDTKdTdXDT6M8ttWw4SULembCTAk9riQpC sarah";
 
     struct Stage {
         dir: tempfile::TempDir,
@@ -170,7 +174,9 @@ mod tests {
     fn a_key_file_gives_lines_and_an_unknown_user_none() {
         let mut stage = Stage::new();
         let line = |command: &str| {
-            format!("command=\"/usr/bin/podspawn spawn --user sarah{command}\",restrict,pty,agent-forwarding {KEY}\n")
+            format!(
+                "command=\"/usr/bin/podspawn spawn --user sarah{command}\",restrict,pty,agent-forwarding {KEY}\n"
+            )
         };
         assert_eq!(stage.answer("sarah").unwrap(), line(""));
         assert_eq!(stage.answer("james").unwrap(), "");
@@ -192,7 +198,8 @@ mod tests {
     fn a_file_that_others_could_have_written_gives_no_keys() {
         let stage = Stage::new();
         let (dir, file) = (stage.dir.path().join("keys"), stage.dir.path().join("keys/sarah"));
-        let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let mode =
+            |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         for bad in [0o664, 0o646] {
             mode(&file, bad);
             assert!(matches!(stage.answer("sarah"), Err(AuthKeysError::Trust(TrustError::Writable { .. }))));

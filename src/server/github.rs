@@ -104,7 +104,9 @@ fn explain(url: &str, error: ureq::Error) -> GithubError {
         ureq::Error::Timeout(_) => GithubError::Timeout { url },
         ureq::Error::BodyExceedsLimit(_) => GithubError::TooLarge { url },
         ureq::Error::HostNotFound => GithubError::Transport { url, reason: "the host is not known".into() },
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => GithubError::Timeout { url },
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            GithubError::Timeout { url }
+        }
         error => GithubError::Transport { url, reason: printable(&error.to_string()) },
     }
 }

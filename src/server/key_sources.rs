@@ -66,10 +66,8 @@ impl KeySources<'_> {
     pub fn collect(&self) -> Result<Collected, SourceError> {
         let mut collected = Collected::default();
         for text in self.keys {
-            let key = KeyLine::parse(text.trim()).map_err(|error| SourceError::Key {
-                shown: crate::names::quoted(text),
-                error,
-            })?;
+            let key = KeyLine::parse(text.trim())
+                .map_err(|error| SourceError::Key { shown: crate::names::quoted(text), error })?;
             collected.keys.push(key);
         }
         for path in self.files {
@@ -129,7 +127,10 @@ mod tests {
         let got = collect(&[format!(" {KEY} typed, with a comma\n")], std::slice::from_ref(&file)).unwrap();
         let lines: Vec<_> = got.keys.iter().map(KeyLine::stored).collect();
         assert_eq!(lines, [format!("{KEY} typed, with a comma"), format!("{KEY} file")]);
-        assert_eq!(got.skipped, [format!("{}:3 ignored: \"nonsense\" is no type of public key", file.display())]);
+        assert_eq!(
+            got.skipped,
+            [format!("{}:3 ignored: \"nonsense\" is no type of public key", file.display())]
+        );
     }
 
     #[test]

@@ -146,8 +146,7 @@ impl KeyLine {
         if base64.is_empty() {
             return Err(KeyError::NoKey);
         }
-        let key =
-            PublicKey::from_openssh(&format!("{kind} {base64}")).map_err(|_| KeyError::Data(kind))?;
+        let key = PublicKey::from_openssh(&format!("{kind} {base64}")).map_err(|_| KeyError::Data(kind))?;
         Ok(Self {
             options,
             kind,

@@ -30,9 +30,7 @@ pub fn user_by_name(name: &str) -> io::Result<Option<Passwd>> {
     look_up::<libc::passwd, _>(
         |entry, buffer, found| {
             // SAFETY: the name ends in zero; the other pointers are valid for writes of what goes with them.
-            unsafe {
-                libc::getpwnam_r(name.as_ptr(), entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
-            }
+            unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer.as_mut_ptr().cast(), buffer.len(), found) }
         },
         passwd,
     )
@@ -55,9 +53,7 @@ pub fn group_id(name: &str) -> io::Result<Option<u32>> {
     look_up::<libc::group, _>(
         |entry, buffer, found| {
             // SAFETY: the name ends in zero; the other pointers are valid for writes of what goes with them.
-            unsafe {
-                libc::getgrnam_r(name.as_ptr(), entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
-            }
+            unsafe { libc::getgrnam_r(name.as_ptr(), entry, buffer.as_mut_ptr().cast(), buffer.len(), found) }
         },
         |group| group.gr_gid,
     )
@@ -70,8 +66,7 @@ pub fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
     loop {
         let mut count = libc::c_int::try_from(groups.len()).map_err(io::Error::other)?;
         // SAFETY: the name ends in zero; `groups` has room for `count` entries.
-        let status =
-            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        let status = unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
         let count = usize::try_from(count).unwrap_or_default();
         if status >= 0 {
             groups.truncate(count);

@@ -64,7 +64,8 @@ pub fn add(place: &Place, addition: &Addition<'_>) -> Result<Added, AccountError
         Some(_) => None,
         None if existing => Some((Way::Existing, Some(existing::find(user)?))),
         None => {
-            let found = accounts::user_by_name(user.as_str()).map_err(AccountError::look_up(user.as_str()))?;
+            let found =
+                accounts::user_by_name(user.as_str()).map_err(AccountError::look_up(user.as_str()))?;
             if found.is_some() {
                 return Err(AccountError::Exists(user.clone()));
             }

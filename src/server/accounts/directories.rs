@@ -87,7 +87,8 @@ pub(super) fn clear_unfinished(dir: &Path, name: &str) -> Result<(), AccountErro
     for entry in entries {
         let entry = entry.map_err(AccountError::io("read", dir))?;
         let found = entry.file_name();
-        let rest = found.to_str().and_then(|text| text.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.'));
+        let rest =
+            found.to_str().and_then(|text| text.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.'));
         let numbers = rest.and_then(|rest| rest.split_once('-'));
         let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if numbers.is_some_and(|(pid, count)| number(pid) && number(count)) {
@@ -108,8 +109,10 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         clear_unfinished(dir.path(), "sarah").unwrap();
-        let mut left: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         left.sort();
         assert_eq!(left, [".james.12-0", ".sarah.12-", ".sarah.user.12-0", ".sarah.x-0", "sarah"]);
         clear_unfinished(&dir.path().join("none"), "sarah").unwrap();

@@ -57,7 +57,10 @@ impl Record {
         let text = files::read_trusted(&path, 0, LIMIT)?;
         let record: Self = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         if record.name != user.as_str() {
-            return Err(wrong(format!("it is about another account, {}", crate::names::quoted(&record.name))));
+            return Err(wrong(format!(
+                "it is about another account, {}",
+                crate::names::quoted(&record.name)
+            )));
         }
         Ok(Some(record))
     }
@@ -93,10 +96,11 @@ pub(super) fn next_uid(place: &Place) -> Result<u32, AccountError> {
     }
     let path = place.accounts().join(".last-uid");
     let given = match fs::read_to_string(&path) {
-        Ok(text) => Some(text.trim().parse::<u32>().map_err(|error| AccountError::Record {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?),
+        Ok(text) => Some(
+            text.trim()
+                .parse::<u32>()
+                .map_err(|error| AccountError::Record { path: path.clone(), reason: error.to_string() })?,
+        ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(AccountError::io("read", &path)(error)),
     };

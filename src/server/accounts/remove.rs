@@ -98,10 +98,10 @@ pub fn remove<S: SessionsOfUser>(
     if let Some(record) = &record {
         if record.way != Way::Existing {
             // Stubs, and sshd's processes for this user's connections.
-            note(process::end_all_of(record.uid).map_err(|error| AccountError::Processes {
-                uid: record.uid,
-                reason: error.to_string(),
-            }));
+            note(
+                process::end_all_of(record.uid)
+                    .map_err(|error| AccountError::Processes { uid: record.uid, reason: error.to_string() }),
+            );
         }
         note(dismantle(&lock, place, user, record));
     }

@@ -68,7 +68,16 @@ pub(super) fn ensure_auth_account(lock: &Lock, name: &str) -> Result<Passwd, Acc
     let made = run(
         lock,
         "useradd",
-        ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", shell, name],
+        [
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir",
+            "/nonexistent",
+            "--shell",
+            shell,
+            name,
+        ],
     );
     match look()? {
         Some(account) => Ok(account),

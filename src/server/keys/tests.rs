@@ -5,12 +5,30 @@ use super::*;
 /// A key of each type, as OpenSSH writes them.
 const KEYS: [(&str, &str); 7] = [
     ("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAILsRbeskuVdDTKdTdXDT6M8ttWw4SULembCTAk9riQpC"),
-    ("ssh-rsa", "AAAAB3NzaC1yc2EAAAADAQABAAABAQCP3ZGnQY3iE2x+c7zFXK5tVbCteayTu/HyvOEREuCQXFCCR6E+5BcaLJYDMwhZ4UcHj9Hp7nHpN3OA+d1uD17QdJSXrtW6kzu3mT1caWYorxYEdpuFHnnPbMJ5dJtFhSXtiGL1ZiuItt+sM2/AJpSTlbfcnmw1d0oo7VeMWKf9w2akUEOaxNoWrgOkMIL2IbClai8E/vBWO40KKZk3zghOvr/9eN6oKmXREXSo44tGz5O6MW4jyw9cajtdRl2qQyCOMN/eLnlaLhQ29nUXnI5jlHoSWsuj4kZIYvJvBdEsMymNy+ZAzgWyeS0DUJLpeXesfSlmSy9JHNAFXu5oVNXL"),
-    ("ecdsa-sha2-nistp256", "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEbGVjb7aYPg/d1xNzcZI19ftgxBPjOKfBv8aQW/igS0t5GIkN5u5tF9OscX6wZug35JyyDWOIwUFQ4eheyqHbE="),
-    ("ecdsa-sha2-nistp384", "AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABhBIVo8+AcsjfPEcNhb9RLChOHtzlZsLsnVaGK61fD5DwKar1FpAJ67IlYy32YynrJI8P15faJewDBeqlhDn0kNVqGfVqnwNgtBGlCrfMLywMcKbmKopO4rfau8Tdc4vbe5A=="),
-    ("ecdsa-sha2-nistp521", "AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACFBAEc9RfbC3onHxs6RZfppml9BtPVx9JdbGb0suCfcqP4J5BPjzBJoTN6zYXSwssQKG60JZYVxucPIpqHRRMoEZ7/OgFop6UttIXS/ZlwCuCWGpQ3qvd3DRiuHaXbXAiFEp/y18aLv8WWiDLuuBIvJ+BHFmSrVcjfaihbnLjyc/p4bPCY/Q=="),
-    ("sk-ssh-ed25519@openssh.com", "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAILsRbeskuVdDTKdTdXDT6M8ttWw4SULembCTAk9riQpCAAAABHNzaDo="),
-    ("sk-ecdsa-sha2-nistp256@openssh.com", "AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABBBEbGVjb7aYPg/d1xNzcZI19ftgxBPjOKfBv8aQW/igS0t5GIkN5u5tF9OscX6wZug35JyyDWOIwUFQ4eheyqHbEAAAAEc3NoOg=="),
+    (
+        "ssh-rsa",
+        "AAAAB3NzaC1yc2EAAAADAQABAAABAQCP3ZGnQY3iE2x+c7zFXK5tVbCteayTu/HyvOEREuCQXFCCR6E+5BcaLJYDMwhZ4UcHj9Hp7nHpN3OA+d1uD17QdJSXrtW6kzu3mT1caWYorxYEdpuFHnnPbMJ5dJtFhSXtiGL1ZiuItt+sM2/AJpSTlbfcnmw1d0oo7VeMWKf9w2akUEOaxNoWrgOkMIL2IbClai8E/vBWO40KKZk3zghOvr/9eN6oKmXREXSo44tGz5O6MW4jyw9cajtdRl2qQyCOMN/eLnlaLhQ29nUXnI5jlHoSWsuj4kZIYvJvBdEsMymNy+ZAzgWyeS0DUJLpeXesfSlmSy9JHNAFXu5oVNXL",
+    ),
+    (
+        "ecdsa-sha2-nistp256",
+        "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEbGVjb7aYPg/d1xNzcZI19ftgxBPjOKfBv8aQW/igS0t5GIkN5u5tF9OscX6wZug35JyyDWOIwUFQ4eheyqHbE=",
+    ),
+    (
+        "ecdsa-sha2-nistp384",
+        "AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABhBIVo8+AcsjfPEcNhb9RLChOHtzlZsLsnVaGK61fD5DwKar1FpAJ67IlYy32YynrJI8P15faJewDBeqlhDn0kNVqGfVqnwNgtBGlCrfMLywMcKbmKopO4rfau8Tdc4vbe5A==",
+    ),
+    (
+        "ecdsa-sha2-nistp521",
+        "AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACFBAEc9RfbC3onHxs6RZfppml9BtPVx9JdbGb0suCfcqP4J5BPjzBJoTN6zYXSwssQKG60JZYVxucPIpqHRRMoEZ7/OgFop6UttIXS/ZlwCuCWGpQ3qvd3DRiuHaXbXAiFEp/y18aLv8WWiDLuuBIvJ+BHFmSrVcjfaihbnLjyc/p4bPCY/Q==",
+    ),
+    (
+        "sk-ssh-ed25519@openssh.com",
+        "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAILsRbeskuVdDTKdTdXDT6M8ttWw4SULembCTAk9riQpCAAAABHNzaDo=",
+    ),
+    (
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+        "AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABBBEbGVjb7aYPg/d1xNzcZI19ftgxBPjOKfBv8aQW/igS0t5GIkN5u5tF9OscX6wZug35JyyDWOIwUFQ4eheyqHbEAAAAEc3NoOg==",
+    ),
 ];
 
 const FINGERPRINT: &str = "SHA256:Ou9CXg6nf2zWRy18O8FMBoLHykpi7k9Ljnx7r8qpqNk";
@@ -64,7 +82,10 @@ fn a_line_that_is_no_key_says_what_is_wrong() {
     assert_eq!(error("ssh-ed25519"), KeyError::NoKey);
     assert_eq!(error("ssh-ed25519 AAAA"), KeyError::Data("ssh-ed25519"));
     assert_eq!(error(&format!("ssh-rsa {}", KEYS[0].1)), KeyError::Data("ssh-rsa"));
-    assert_eq!(error(&format!("ssh-x {}", KEYS[0].1)).to_string(), "its options cannot be read: \"ssh-x\": no such option");
+    assert_eq!(
+        error(&format!("ssh-x {}", KEYS[0].1)).to_string(),
+        "its options cannot be read: \"ssh-x\": no such option"
+    );
     assert!(matches!(error("hello"), KeyError::Type(_)));
     assert_eq!(error(&format!("{}\0", ed25519())), KeyError::Control);
     assert_eq!(error(&format!("{}\ncommand=\"id\" {}", ed25519(), ed25519())), KeyError::Control);
@@ -77,7 +98,10 @@ fn options_that_restrict_are_merged() {
     let rest = format!(" {} sarah@laptop", ed25519());
     let begin = "command=\"/usr/local/bin/podspawn spawn --user sarah\",restrict";
     for (options, expected) in [
-        ("from=\"10.0.0.0/8,!10.1.*\"", ",pty,agent-forwarding,port-forwarding,X11-forwarding,from=\"10.0.0.0/8,!10.1.*\""),
+        (
+            "from=\"10.0.0.0/8,!10.1.*\"",
+            ",pty,agent-forwarding,port-forwarding,X11-forwarding,from=\"10.0.0.0/8,!10.1.*\"",
+        ),
         ("no-pty", ",agent-forwarding,port-forwarding,X11-forwarding"),
         ("No-X11-Forwarding,no-port-forwarding", ",pty,agent-forwarding"),
         ("restrict", ""),
@@ -202,9 +226,27 @@ fn as_sshd_reads(line: &str) -> Option<(Vec<(String, Option<String>)>, String)> 
 /// Texts that look like the options of a line, made of the pieces that matter.
 fn options() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        Just("from="), Just("command="), Just("restrict"), Just("pty"), Just("no-pty"), Just("cert-authority"),
-        Just("principals="), Just("expiry-time="), Just("port-forwarding"), Just("\""), Just("\\\""), Just("\\"),
-        Just(","), Just(" "), Just("\t"), Just("="), Just("a"), Just("\"x\""), Just("\n"), Just("ssh-rsa"), Just("#"),
+        Just("from="),
+        Just("command="),
+        Just("restrict"),
+        Just("pty"),
+        Just("no-pty"),
+        Just("cert-authority"),
+        Just("principals="),
+        Just("expiry-time="),
+        Just("port-forwarding"),
+        Just("\""),
+        Just("\\\""),
+        Just("\\"),
+        Just(","),
+        Just(" "),
+        Just("\t"),
+        Just("="),
+        Just("a"),
+        Just("\"x\""),
+        Just("\n"),
+        Just("ssh-rsa"),
+        Just("#"),
     ];
     proptest::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat())
 }
@@ -212,10 +254,19 @@ fn options() -> impl Strategy<Value = String> {
 fn is_contained(line: &str, key: &str) -> Result<(), TestCaseError> {
     prop_assert!(!line.contains(char::is_control), "{line:?}");
     let (options, rest) = as_sshd_reads(line).expect("sshd can read it");
-    prop_assert_eq!(&options[0], &("command".to_owned(), Some("/usr/local/bin/podspawn spawn --user sarah".to_owned())));
+    prop_assert_eq!(
+        &options[0],
+        &("command".to_owned(), Some("/usr/local/bin/podspawn spawn --user sarah".to_owned()))
+    );
     prop_assert_eq!(&options[1], &("restrict".to_owned(), None));
     let allowed = [
-        "pty", "agent-forwarding", "from", "expiry-time", "principals", "cert-authority", "no-touch-required",
+        "pty",
+        "agent-forwarding",
+        "from",
+        "expiry-time",
+        "principals",
+        "cert-authority",
+        "no-touch-required",
         "verify-required",
     ];
     for (name, _) in &options[2..] {
