@@ -53,13 +53,13 @@ fn killed_anywhere(way: &'static str, step: Duration) {
     let lab = Lab::new(way);
     let sarah = lab.user("sarah");
     // Group, directories and the account for sshd.
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
-    lab.podspawn(&["remove-user", &sarah]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["remove-user", &sarah]).run().ok();
     let mut killed = 0;
     for round in 1..=12 {
         // One that is killed while it adds: the next one adds.
         killed += u32::from(kill_after(&lab, &["add-user", &sarah, "--key", KEY], step * round));
-        lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+        let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
         assert!(lab.account(&sarah).is_some(), "round {round}");
         assert!(lab.record(&sarah).unwrap().get("unfinished").is_none());
         // One that is killed while it removes: the next one removes, or finds that there is nothing.
@@ -78,8 +78,8 @@ fn killed_anywhere(way: &'static str, step: Duration) {
         }
     }
     assert!(killed > 0, "nothing was killed on its way");
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
-    lab.podspawn(&["remove-user", &sarah]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["remove-user", &sarah]).run().ok();
 }
 
 #[test]

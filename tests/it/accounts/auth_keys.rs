@@ -28,9 +28,9 @@ fn the_account_for_sshd_gets_the_lines_it_asks_for() {
     let lab = Lab::new("auto");
     let (sarah, config) = (lab.user("sarah"), lab.path("config.yaml"));
     let config = config.to_str().unwrap();
-    lab.podspawn(&["add-user", &sarah, "--key", KEY, "--key", OTHER]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY, "--key", OTHER]).run().ok();
     let authority = format!("cert-authority {KEY} authority");
-    lab.podspawn(&["add-user", &sarah, "--key", &authority]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", &authority]).run().ok();
     let program = program(&lab);
     let begin = format!(
         "command=\"{} spawn --user {sarah} --socket {}\",restrict,pty,agent-forwarding",
@@ -57,7 +57,7 @@ fn whatever_goes_wrong_it_succeeds_and_prints_nothing() {
     let lab = Lab::new("auto");
     let (sarah, config) = (lab.user("sarah"), lab.path("config.yaml"));
     let config = config.to_str().unwrap();
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
     let program = program(&lab);
     let nothing = |args: &[&str], told: &str| {
         let output = ask(&lab, &program, args);
@@ -89,7 +89,7 @@ fn whatever_goes_wrong_it_succeeds_and_prints_nothing() {
 fn nothing_that_it_inherits_stays_open_and_the_environment_says_nothing() {
     let lab = Lab::new("auto");
     let (sarah, config) = (lab.user("sarah"), lab.path("config.yaml"));
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
     // What the process has open when it prints; the variable would lead to another directory.
     let script = format!(
         "exec 7</etc/passwd; PODSPAWN_AUTH__KEY_DIR=/none exec strace -qq -e trace=close_range,openat '{}' auth-keys \

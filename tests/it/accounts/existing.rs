@@ -43,10 +43,10 @@ fn an_existing_account_joins_the_group_and_leaves_it_again() {
     assert_eq!(run.stderr, format!("added 1 key(s) for {name}\n"));
     assert_eq!(account.groups(), [name, &group]);
     assert_eq!(lab.record(name).unwrap()["way"], "existing");
-    lab.podspawn(&["add-user", name, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", name, "--key", KEY]).run().ok();
     assert_eq!(lab.keys(name).len(), 2);
 
-    lab.podspawn(&["remove-user", name]).run().ok();
+    let _ = lab.podspawn(&["remove-user", name]).run().ok();
     assert_eq!(account.groups(), [name]);
     assert_eq!((lab.account(name), lab.record(name)), (before, None));
     drop(account);
@@ -70,7 +70,7 @@ fn accounts_of_the_system_and_of_administrators_stay_what_they_are() {
         assert!(!lab.path("accounts").join(user).exists());
     }
     let own = lab.user("own");
-    lab.podspawn(&["add-user", &own, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &own, "--key", KEY]).run().ok();
     let run = lab.podspawn(&["add-user", &own, "--key", KEY, "--existing"]).run().status(1);
     assert!(run.stderr.contains("was made by podspawn"), "{}", run.stderr);
     assert_eq!(lab.keys(&own).len(), 1);

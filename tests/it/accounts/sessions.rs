@@ -14,8 +14,8 @@ fn sessions_stand_in_the_way_until_they_are_destroyed_too() {
         lab.path("state").display(),
         env.image
     ));
-    lab.podspawn(&["add-user", &user, "--key", KEY]).run().ok();
-    env.podspawn(["create", "work"]).run().ok();
+    let _ = lab.podspawn(&["add-user", &user, "--key", KEY]).run().ok();
+    let _ = env.podspawn(["create", "work"]).run().ok();
     env.set("USER", "root");
     let config = lab.path("config.yaml").display().to_string();
     let remove = |more: &[&str]| {

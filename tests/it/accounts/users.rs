@@ -64,13 +64,13 @@ fn a_user_is_made_with_its_keys_and_removed_whole(way: &'static str) {
     assert_eq!(facts(&lab.path("accounts").join(&sarah)), (0o644, 0));
 
     // More keys for the same account.
-    lab.podspawn(&["add-user", &sarah, "--key", OTHER]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", OTHER]).run().ok();
     assert_eq!(lab.keys(&sarah), [KEY, OTHER, OTHER]);
     assert_eq!(lab.record(&sarah).unwrap(), record);
     std::fs::create_dir(lab.path("keys/directory")).unwrap();
     std::fs::write(lab.path("keys/.hidden"), KEY).unwrap();
     let ann = lab.user("ann");
-    lab.podspawn(&["add-user", &ann, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &ann, "--key", KEY]).run().ok();
     let listed = lab.podspawn(&["list-users"]).run().ok().out();
     assert_eq!(listed, format!("{ann}  (1 key)\n{sarah}  (3 keys)\n"));
     std::fs::remove_dir(lab.path("keys/directory")).unwrap();
@@ -86,7 +86,7 @@ fn a_user_is_made_with_its_keys_and_removed_whole(way: &'static str) {
     assert_eq!(lab.podspawn(&["list-users"]).run().ok().out(), "No users registered.\n");
 
     // The name may come back; the uid does not.
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
     assert!(lab.record(&sarah).unwrap()["uid"].as_u64().unwrap() > uid + 1);
 }
 
@@ -99,7 +99,7 @@ fn a_failure_at_the_last_step_leaves_nothing(way: &'static str) {
     assert_eq!(lab.account(&sarah), None);
     assert_eq!(lab.leftovers(), [format!("keys/{sarah}")]);
     std::fs::remove_dir(lab.path("keys").join(&sarah)).unwrap();
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
 }
 
 /// A tiny file system on a directory; unmounted when it is dropped.
@@ -134,9 +134,11 @@ fn a_full_disk_leaves_the_old_state(way: &'static str) {
     let (sarah, ann) = (lab.user("sarah"), lab.user("ann"));
     for dir in ["keys", "accounts"] {
         let tiny = Tiny::on(lab.path(dir));
-        lab.podspawn(&["add-user", &ann, "--key", KEY]).run().ok();
+        let _ = lab.podspawn(&["add-user", &ann, "--key", KEY]).run().ok();
         let before = (lab.keys(&ann), names(&lab.path("accounts")));
         tiny.fill();
+        let held =
+            |dir: &str| names(&lab.path(dir)).into_iter().filter(|name| name != "filler").collect::<Vec<_>>();
         for user in [&sarah, &ann] {
             // Where the keys are not on that disk, more keys for an account that exists need nothing of it.
             if dir == "accounts" && user == &ann {
@@ -146,11 +148,11 @@ fn a_full_disk_leaves_the_old_state(way: &'static str) {
             assert!(run.stderr.contains("No space left on device"), "{}", run.stderr);
         }
         assert_eq!(lab.account(&sarah), None);
-        assert_eq!((lab.keys(&ann), names(&lab.path("accounts"))), before);
+        assert_eq!((lab.keys(&ann), held("accounts")), before);
         tiny.empty();
-        lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+        let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
         for user in [&sarah, &ann] {
-            lab.podspawn(&["remove-user", user]).run().ok();
+            let _ = lab.podspawn(&["remove-user", user]).run().ok();
         }
         assert_eq!(lab.leftovers(), Vec::<String>::new());
     }
@@ -161,7 +163,7 @@ fn the_home_of_persistent_sessions_stays_until_it_is_purged(way: &'static str) {
     let sarah = lab.user("sarah");
     let home = lab.path("state/homes").join(&sarah);
     std::fs::create_dir_all(home.join("work")).unwrap();
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
     let run = lab.podspawn(&["remove-user", &sarah]).run().ok();
     assert_eq!(
         run.stderr,
@@ -171,8 +173,8 @@ fn the_home_of_persistent_sessions_stays_until_it_is_purged(way: &'static str) {
             home.display()
         )
     );
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
-    lab.podspawn(&["remove-user", &sarah, "--purge"]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["remove-user", &sarah, "--purge"]).run().ok();
     assert!(!home.exists());
 }
 
@@ -180,10 +182,10 @@ fn processes_of_a_removed_user_are_ended(way: &'static str) {
     use std::os::unix::process::CommandExt;
     let lab = Lab::new(way);
     let sarah = lab.user("sarah");
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
     let uid = u32::try_from(lab.record(&sarah).unwrap()["uid"].as_u64().unwrap()).unwrap();
     let mut stub = std::process::Command::new("sleep").arg("600").uid(uid).spawn().unwrap();
-    lab.podspawn(&["remove-user", &sarah]).run().ok();
+    let _ = lab.podspawn(&["remove-user", &sarah]).run().ok();
     assert!(stub.try_wait().unwrap().is_some());
 }
 
@@ -213,7 +215,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_made() {
     ] {
         let run = lab.podspawn(args).run().status(1);
         assert!(run.stderr.starts_with("Error: ") && run.stderr.contains(told), "{args:?}: {}", run.stderr);
-        assert!(run.stderr.contains("hint: ") || told.starts_with("No such"), "{args:?}: {}", run.stderr);
+        let lines = run.stderr.lines().skip(1);
+        assert!(lines.clone().all(|line| line.starts_with("hint: ")), "{args:?}: {}", run.stderr);
     }
     assert_eq!(lab.leftovers(), Vec::<String>::new());
     assert!(!lab.path("keys").exists() && !lab.path("run").exists());
@@ -234,7 +237,7 @@ fn uids_run_out_with_a_clear_word() {
         .collect();
     std::fs::write(lab.path("config.yaml"), config).unwrap();
     let (sarah, ann) = (lab.user("sarah"), lab.user("ann"));
-    lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
     let run = lab.podspawn(&["add-user", &ann, "--key", KEY]).run().status(1);
     assert_eq!(
         run.stderr,
