@@ -9,6 +9,9 @@ use podspawn_runtimes::{DiscoveryError, EngineError};
 use crate::cli::UsageError;
 use crate::config::ConfigError;
 use crate::local::{EnterError, LocalError, MachineError};
+use crate::server::accounts::{AccountError, RemoveError};
+use crate::server::github::GithubError;
+use crate::server::key_sources::SourceError;
 use crate::session::SessionError;
 use crate::session::attach::AttachError;
 use crate::spec::ResolveError;
@@ -261,6 +264,89 @@ impl From<AttachError> for CommandError {
             AttachError::Version { .. } => told.hint("`podspawn stop` it and make it anew"),
             AttachError::Engine(error) => error.into(),
             _ => told,
+        }
+    }
+}
+
+impl From<SourceError> for CommandError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Key { .. } => Self::new(ErrorKind::Usage, error.to_string())
+                .hint("a public key is one line: type, key, comment, as in a file that ends in `.pub`"),
+            SourceError::File { .. } => Self::failed_to(ErrorKind::State, &error),
+            SourceError::NoKeys(_) => Self::new(ErrorKind::State, error.to_string())
+                .hint("give a file or a login that has at least one public key"),
+            SourceError::Github(error) => error.into(),
+        }
+    }
+}
+
+impl From<GithubError> for CommandError {
+    fn from(error: GithubError) -> Self {
+        let told = Self::failed_to(ErrorKind::Failure, &error);
+        match error {
+            GithubError::NoUser { .. } => {
+                told.hint("check the login; it is part of the address of a profile")
+            }
+            GithubError::Redirect { .. } => told.hint("set `github_url` to where the keys really are"),
+            GithubError::Status { .. }
+            | GithubError::TooLarge { .. }
+            | GithubError::Timeout { .. }
+            | GithubError::Transport { .. } => {
+                told.hint("check `github_url` and the network, or give the keys with `--key-file`")
+            }
+        }
+    }
+}
+
+impl From<AccountError> for CommandError {
+    fn from(error: AccountError) -> Self {
+        let told = |kind| Self::new(kind, chain(&error));
+        match &error {
+            AccountError::Exists(_) => told(ErrorKind::State)
+                .hint("choose another name, or use the account with `--existing`: its SSH logins then end in a container"),
+            AccountError::NoAccount(_) => {
+                told(ErrorKind::State).hint("leave `--existing` out to have an account made")
+            }
+            AccountError::Own(_) => told(ErrorKind::State).hint("leave `--existing` out to add keys to it"),
+            AccountError::System { .. } | AccountError::Privileged { .. } => {
+                told(ErrorKind::State).hint("leave `--existing` out and choose another name to have an account made")
+            }
+            AccountError::NoUserdb(_) => {
+                told(ErrorKind::Config).hint("set `accounts: useradd`, or `auto` to use what works here")
+            }
+            AccountError::Range { .. } => told(ErrorKind::Config),
+            AccountError::NoUid { .. } => told(ErrorKind::Config).hint("raise `server.last_uid`"),
+            AccountError::Unknown(_) => told(ErrorKind::State).hint("`podspawn list-users` shows them"),
+            AccountError::TooManyKeys(_) => told(ErrorKind::State).hint("remove keys that are of no use any more"),
+            AccountError::KeyDir { path, .. } => told(ErrorKind::State)
+                .hint(format!("`chown root {}`, or name another directory as `auth.key_dir`", path.display())),
+            AccountError::Trust(_) => {
+                Self::failed_to(ErrorKind::State, &error).hint("let only root own it and write to it")
+            }
+            AccountError::Unseen(_) => told(ErrorKind::Failure)
+                .hint("`getent passwd` shows what the system knows; look at /etc/nsswitch.conf"),
+            AccountError::NotRemoved { user, .. } => Self::failed_to(ErrorKind::Failure, &error)
+                .hint(format!("`podspawn remove-user {user}` goes on where this one stopped")),
+            AccountError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Self::failed_to(ErrorKind::Failure, &error).hint("run it with `sudo`")
+            }
+            AccountError::Io { .. }
+            | AccountError::LookUp { .. }
+            | AccountError::Tool { .. }
+            | AccountError::Record { .. }
+            | AccountError::Processes { .. } => Self::failed_to(ErrorKind::Failure, &error),
+        }
+    }
+}
+
+impl From<RemoveError<Self>> for CommandError {
+    fn from(error: RemoveError<Self>) -> Self {
+        match error {
+            RemoveError::Sessions(error) => error,
+            RemoveError::InUse { ref user, .. } => Self::new(ErrorKind::State, error.to_string())
+                .hint(format!("`podspawn remove-user {user} --force` destroys them")),
+            RemoveError::Account(error) => error.into(),
         }
     }
 }

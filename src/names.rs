@@ -3,6 +3,7 @@
 //! A value of one of these types is valid: nothing downstream checks again, and no plain string reaches a shell line, a
 //! path or an engine.
 
+mod github;
 mod image_ref;
 mod target;
 
@@ -12,6 +13,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+pub use github::GithubLogin;
 pub use image_ref::ImageRef;
 pub use target::Target;
 

@@ -116,10 +116,15 @@ impl Place {
         let mut command = Command::new(program);
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.home()).stdin(Stdio::null());
+        self.as_account(&mut command);
+        command
+    }
+
+    /// Lets the command run as the account that the engine belongs to.
+    pub(crate) fn as_account(&self, command: &mut Command) {
         if let Some((uid, gid)) = self.account {
             command.uid(uid).gid(gid);
         }
-        command
     }
 
     pub(crate) fn engine_version(&self) -> Result<String> {

@@ -112,11 +112,11 @@ fn run_to_the_first_prompt(place: &Place, facts: &Facts, count: usize) -> Result
     let options = same_options(place);
     let pairs = pairs(
         count,
-        || seconds_to_prompt(place.podspawn(&["run", "first", "--image", image])),
+        || seconds_to_prompt(place, &place.podspawn(&["run", "first", "--image", image])),
         || {
             let mut run = place.cli(&["run", "--rm", "--interactive", "--tty"]);
             run.args(&options).args([image, "bash"]);
-            seconds_to_prompt(run)
+            seconds_to_prompt(place, &run)
         },
     )?;
     Ok(row("run to the first prompt", place, "run --rm -it", pairs, Budget::RatioAtMost(1.15)))

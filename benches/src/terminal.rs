@@ -12,12 +12,13 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::Result;
+use crate::engines::Place;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts a program with a terminal of its own; seconds until a prompt (`$ ` or `# `) stands at the end of its output.
 /// Then ends the shell and waits for the program, which is not counted.
-pub(crate) fn seconds_to_prompt(program: Command) -> Result<f64> {
+pub(crate) fn seconds_to_prompt(place: &Place, program: &Command) -> Result<f64> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
@@ -29,7 +30,9 @@ pub(crate) fn seconds_to_prompt(program: Command) -> Result<f64> {
         .write(true)
         .custom_flags(OFlags::NOCTTY.bits().cast_signed())
         .open(path.to_str()?)?;
-    let mut command = at_controlling_terminal(&program);
+    let mut command = at_controlling_terminal(program);
+    // a command does not tell whose it was to be
+    place.as_account(&mut command);
     command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
     let start = Instant::now();
     let mut child = command.spawn()?;

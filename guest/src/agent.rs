@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use podspawn_wire::MAX_AGENTS;
-use rustix::fs::{Gid, Mode, Uid, chmod, chown, mkdir, rmdir, unlink};
+use rustix::fs::{Gid, Mode, Uid, chmod, chown, mkdir};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
 
 use crate::copy::{Duplex, Watched};
+use crate::files;
 use crate::reactor::{Key, Owner, Reactor};
 
 /// Name of the socket in the connection's directory.
@@ -43,8 +44,7 @@ enum Client {
 impl Agent {
     /// Listens in a directory that only `uid` may enter.
     pub(crate) fn new(directory: PathBuf, uid: u32, gid: u32, connection: u32, key: Key) -> io::Result<Self> {
-        let _ = unlink(directory.join(SOCKET));
-        let _ = rmdir(&directory);
+        files::remove_directory(&directory);
         mkdir(&directory, Mode::RWXU)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -136,7 +136,7 @@ impl Agent {
                 duplex.release(reactor);
             }
         }
-        empty(&self.directory);
+        files::remove_directory(&self.directory);
     }
 }
 
@@ -144,18 +144,4 @@ impl AsFd for Agent {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.listener.fd.as_fd()
     }
-}
-
-/// Removes the directory with whatever the user has put or renamed there, one level deep.
-fn empty(directory: &Path) {
-    let _ = unlink(directory.join(SOCKET));
-    if rmdir(directory).is_ok() {
-        return;
-    }
-    if let Ok(entries) = std::fs::read_dir(directory) {
-        for entry in entries.flatten() {
-            let _ = unlink(entry.path()).or_else(|_| rmdir(entry.path()));
-        }
-    }
-    let _ = rmdir(directory);
 }

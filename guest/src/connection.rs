@@ -21,6 +21,7 @@ use crate::signal::{Target, send};
 use crate::spawn::{Outcome, outcome, spawn};
 use crate::start::{self, Base, failure};
 use crate::terminal::Terminal;
+use crate::x11::{self, Authority};
 
 /// Parts of a connection in keys; from 16 on they are the agent's.
 pub(crate) mod part {
@@ -70,6 +71,7 @@ pub(crate) struct Connection {
     state: State,
     deadline: Option<Timer>,
     agent: Option<Agent>,
+    x11: Option<Authority>,
     terminal_left: Option<Terminal>,
 }
 
@@ -84,6 +86,7 @@ impl Connection {
             state: State::Fresh,
             deadline: None,
             agent: None,
+            x11: None,
             terminal_left: None,
         };
         connection.set_deadline(reactor, Some(HELLO));
@@ -254,6 +257,15 @@ impl Connection {
                 .map_err(|error| lacking("an agent socket", error))?;
             self.agent.insert(agent).watch(reactor);
         }
+        if let Some(wanted) = &request.x11 {
+            x11::check(wanted).map_err(|text| failure(FailureKind::Request, text))?;
+            let system = rustix::system::uname();
+            let host = system.nodename().to_string_lossy();
+            let directory = x11::directory(USER_DIR, self.id);
+            let authority = Authority::new(directory, uid, identity.gid, wanted, &host)
+                .map_err(|error| lacking("a file for the X cookie", error))?;
+            self.x11 = Some(authority);
+        }
         let agent = self.agent.as_ref().map(Agent::path);
         let (mut terminal, mut commands) = (None, None);
         let stdio = match (&request.streams, &descriptors[..]) {
@@ -285,7 +297,7 @@ impl Connection {
             three => start::three(three)
                 .ok_or_else(|| failure(FailureKind::Request, "the standard streams are missing"))?,
         };
-        let mut command = start::command(base, &request, identity, agent, streams)?;
+        let mut command = start::command(base, &request, identity, agent, self.x11.as_ref(), streams)?;
         command.keeper = commands.as_ref().map(AsFd::as_fd);
         let child = spawn(&command).map_err(|error| lacking("a process", error))?;
         drop(command);
@@ -368,6 +380,7 @@ impl Connection {
         if let Some(agent) = self.agent.take() {
             agent.close(reactor);
         }
+        self.x11 = None;
         self.set_deadline(reactor, Some(LINGER));
         self.channel.queue(last).is_ok()
     }

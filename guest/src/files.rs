@@ -4,7 +4,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, openat, renameat, unlinkat};
+use rustix::fs::{
+    CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, openat, renameat, rmdir, unlink, unlinkat,
+};
 
 /// Longest file that is read.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -67,4 +69,17 @@ fn write_new(path: &Path, content: &[u8], mode: u32, old: Option<&std::fs::Metad
 /// A regular file that somebody may execute.
 pub(crate) fn is_program(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Removes a directory, if it is there, with whatever the user has put or renamed there, one level deep.
+pub(crate) fn remove_directory(directory: &Path) {
+    if rmdir(directory).is_ok() {
+        return;
+    }
+    if let Ok(entries) = std::fs::read_dir(directory) {
+        for entry in entries.flatten() {
+            let _ = unlink(entry.path()).or_else(|_| rmdir(entry.path()));
+        }
+    }
+    let _ = rmdir(directory);
 }

@@ -23,3 +23,5 @@ pub mod spawn;
 mod start;
 pub mod sudo;
 mod terminal;
+mod terminfo;
+mod x11;

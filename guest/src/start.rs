@@ -11,7 +11,8 @@ use rustix::net::{AddressFamily, SocketType};
 
 use crate::environment::{Environment, prompt};
 use crate::spawn::{Command, Identity, Step};
-use crate::{accounts, files};
+use crate::x11::Authority;
+use crate::{accounts, files, terminfo};
 
 /// Where images keep an SFTP server.
 const SFTP_SERVERS: [&str; 5] = [
@@ -94,6 +95,7 @@ pub(crate) fn command<'a>(
     start: &Start,
     identity: Identity,
     agent: Option<PathBuf>,
+    x11: Option<&Authority>,
     stdio: [BorrowedFd<'a>; 3],
 ) -> Result<Command<'a>, Failure> {
     let (home, shell, name) = match start.run_as {
@@ -108,7 +110,7 @@ pub(crate) fn command<'a>(
         return Err(failure(FailureKind::Request, "a name or value cannot stand in an environment"));
     }
     if let Streams::Terminal { term, .. } = &start.streams {
-        env.set("TERM", if term.is_empty() { "dumb" } else { term });
+        env.set("TERM", &terminfo::term(term, Path::new(&home)));
         if matches!(start.program, Program::Shell { .. }) && env.get("PS1").is_none() {
             set_prompt(&mut env, &shell, &name, start.run_as == RunAs::Root);
         }
@@ -116,6 +118,10 @@ pub(crate) fn command<'a>(
     match agent {
         Some(path) => env.set("SSH_AUTH_SOCK", &path.to_string_lossy()),
         None => env.unset("SSH_AUTH_SOCK"),
+    }
+    if let Some(authority) = x11 {
+        env.set("DISPLAY", authority.display());
+        env.set("XAUTHORITY", &authority.path().to_string_lossy());
     }
     let (programs, argv) = program(&start.program, &shell, env.get("PATH").unwrap_or_default())?;
     let cwd = match &start.cwd {

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod broker;
+mod home;
 mod libpam;
 mod member;
 mod network;
@@ -53,8 +54,8 @@ fn open(pam: &Handle, arguments: &Arguments<'_>) -> Answer {
             return Answer::SessionError;
         }
     };
-    match member::look_up(user, group) {
-        Ok(Membership::Member) => {}
+    let account = match member::look_up(user, group) {
+        Ok(Membership::Member(account)) => account,
         Ok(Membership::Stranger) => return Answer::Ignore,
         // Which kind of user it is cannot be known, and sshd answers an error with no session and no forwarding, as it
         // does itself when it cannot read the accounts.
@@ -62,6 +63,10 @@ fn open(pam: &Handle, arguments: &Arguments<'_>) -> Answer {
             pam.log(&format!("{reason}: the session is refused"));
             return Answer::SessionError;
         }
+    };
+    if let Err(error) = home::make(arguments.socket, &account) {
+        // The login works without it, with a warning of sshd's.
+        pam.log(&format!("the account's home cannot be made: {error}"));
     }
     let Err(reason) = join(pam, user, arguments) else { return Answer::Success };
     pam.log(&format!("no network for this connection, so that forwarding leads nowhere: {reason}"));

@@ -1,6 +1,6 @@
 //! Whether a user is a container user, by the accounts of this host. Asks nobody of podspawn.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::mem::MaybeUninit;
 
@@ -12,24 +12,32 @@ const FIRST: usize = 1024;
 const LAST: usize = 1 << 20;
 
 /// What the accounts say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Membership {
     /// In the group, which may be the user's own.
-    Member,
+    Member(Account),
     /// Not in the group; or no such user or group.
     Stranger,
+}
+
+/// A container user's account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) uid: libc::uid_t,
+    pub(crate) gid: libc::gid_t,
+    pub(crate) home: CString,
 }
 
 /// Looks at all groups of the user, as sshd's `Match Group` does.
 pub(crate) fn look_up(user: &CStr, group: &CStr) -> Result<Membership, Reason> {
     let Some(group) = group_id(group).map_err(Reason::Accounts)? else { return Ok(Membership::Stranger) };
-    let Some(own) = own_group(user).map_err(Reason::Accounts)? else { return Ok(Membership::Stranger) };
-    if own == group {
-        return Ok(Membership::Member);
+    let Some(own) = account(user).map_err(Reason::Accounts)? else { return Ok(Membership::Stranger) };
+    if own.gid == group {
+        return Ok(Membership::Member(own));
     }
-    let all = groups(user, own).map_err(Reason::Accounts)?;
-    Ok(if all.contains(&group) { Membership::Member } else { Membership::Stranger })
+    let all = groups(user, own.gid).map_err(Reason::Accounts)?;
+    Ok(if all.contains(&group) { Membership::Member(own) } else { Membership::Stranger })
 }
 
 fn group_id(name: &CStr) -> io::Result<Option<libc::gid_t>> {
@@ -46,7 +54,7 @@ fn group_id(name: &CStr) -> io::Result<Option<libc::gid_t>> {
     })
 }
 
-fn own_group(user: &CStr) -> io::Result<Option<libc::gid_t>> {
+fn account(user: &CStr) -> io::Result<Option<Account>> {
     search(|buffer| {
         let mut entry = MaybeUninit::<libc::passwd>::uninit();
         let mut found = std::ptr::null_mut();
@@ -55,13 +63,19 @@ fn own_group(user: &CStr) -> io::Result<Option<libc::gid_t>> {
             let (at, size) = (buffer.as_mut_ptr(), buffer.len());
             libc::getpwnam_r(user.as_ptr(), entry.as_mut_ptr(), at, size, &mut found)
         };
-        // SAFETY: `found` is null or points to `entry`, which then is filled.
-        (code, unsafe { found.as_ref() }.map(|entry| entry.pw_gid))
+        // SAFETY: `found` is null or points to `entry`, which then is filled, and whose strings lie in the buffer.
+        let account = unsafe { found.as_ref() }.map(|entry| Account {
+            uid: entry.pw_uid,
+            gid: entry.pw_gid,
+            // SAFETY: as above: the home is a string in the buffer.
+            home: unsafe { CStr::from_ptr(entry.pw_dir) }.to_owned(),
+        });
+        (code, account)
     })
 }
 
 /// Calls until the buffer is large enough. The C library has several ways of saying "no such entry".
-fn search(mut call: impl FnMut(&mut [c_char]) -> (c_int, Option<u32>)) -> io::Result<Option<u32>> {
+fn search<T>(mut call: impl FnMut(&mut [c_char]) -> (c_int, Option<T>)) -> io::Result<Option<T>> {
     let mut buffer: Vec<c_char> = vec![0; FIRST];
     loop {
         match call(&mut buffer) {

@@ -97,12 +97,22 @@ pub trait Engine {
     /// A terminal has its size when this returns; Docker before 25 gives it a moment after the command has begun.
     async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecSession>;
 
+    /// The same without a terminal and with standard input, as the bare connection, for another process to go on with. Fails
+    /// with [`crate::EngineError::Unsupported`] for a terminal, without input, and on an engine that is not reached through a
+    /// socket of this host. Nobody here watches what becomes of the container then: the connection may outlive it.
+    async fn exec_raw(&self, container: &str, spec: &ExecSpec) -> Result<RawExec>;
+
     /// Sets the window of an exec with a terminal.
     async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()>;
 
     /// How an exec ended; none while it runs. Ask after its output has ended: an end that is not recorded yet is waited for
     /// up to 2 s.
     async fn exec_exit_code(&self, exec: &str) -> Result<Option<ExitCode>>;
+
+    /// Removes from this host what calls to this engine left whose process was killed meanwhile.
+    async fn sweep(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Events of containers whose labels match, from now on. The stream ends when the engine goes away.
     async fn events(&self, labels: &Labels) -> Result<BoxStream<'static, Result<Event>>>;

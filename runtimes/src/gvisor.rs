@@ -182,6 +182,11 @@ impl Engine for Gvisor {
         Ok(ExecSession { output: session.output.take_until(Box::pin(died)).boxed(), ..session })
     }
 
+    /// A dying sandbox can leave it open for minutes.
+    async fn exec_raw(&self, container: &str, spec: &ExecSpec) -> Result<RawExec> {
+        self.docker.exec_raw(container, spec).await
+    }
+
     async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()> {
         self.docker.resize_exec(exec, size).await
     }

@@ -10,6 +10,7 @@ pub use error::{EngineError, Result};
 pub use types::*;
 
 mod call;
+mod carried;
 pub mod discovery;
 mod docker;
 mod endpoint;
@@ -22,6 +23,7 @@ mod runtime;
 #[cfg(feature = "fake")]
 pub mod testing;
 
+pub use carried::{Carried, carried};
 pub use discovery::{Chosen, DiscoveryError, DiscoveryInput, Tried, discover};
 pub use docker::Docker;
 pub use endpoint::Endpoint;

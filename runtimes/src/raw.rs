@@ -2,14 +2,16 @@
 //! before the call returns (events, logs), and command streams whose framing must not be guessed from their first bytes.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::call::Action;
-use crate::endpoint::{Reader, Target, Writer};
-use crate::error::Result;
+use crate::endpoint::{Endpoint, Reader, Target, Writer};
+use crate::error::{EngineError, Result};
 use crate::types::ExecOutput;
 
 /// Longest head of an answer that is accepted, in bytes.
@@ -61,11 +63,7 @@ pub(crate) async fn open(
     let head = match request {
         // Version 1.0 keeps the server from cutting the stream into chunks.
         Request::Stream => format!("GET {path} HTTP/1.0\r\nHost: podspawn\r\n\r\n"),
-        Request::Upgrade { body } => format!(
-            "POST {path} HTTP/1.1\r\nHost: podspawn\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ),
+        Request::Upgrade { body } => upgrade(path, body),
     };
     writer.write_all(head.as_bytes()).await.map_err(|error| action.io(error))?;
     let mut stream =
@@ -81,6 +79,103 @@ pub(crate) async fn open(
     }
     let text = read_error(&mut stream).await;
     Err(action.status(stream.head.status, text))
+}
+
+fn upgrade(path: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: podspawn\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Asks for an upgrade on a fresh connection, and gives back the connection itself once the engine has answered with exactly
+/// that: until then it could be asked anything, afterwards it is one command's bytes. Nothing after the answer's head has been
+/// read from it. Works on sockets of this host only.
+pub(crate) async fn open_descriptor(
+    target: &Target,
+    action: &Action,
+    path: &str,
+    body: &str,
+) -> Result<OwnedFd> {
+    let Endpoint::Unix(socket) = &target.endpoint else {
+        return Err(EngineError::Unsupported {
+            action: action.text.clone(),
+            engine: target.engine,
+            reason: "only a connection to an engine's socket on this host can be handed on",
+        });
+    };
+    let dial = UnixStream::connect(socket).await;
+    let mut connection = dial.map_err(|error| target.unreachable(error.to_string()))?;
+    let request = upgrade(path, body);
+    connection.write_all(request.as_bytes()).await.map_err(|error| action.io(error))?;
+    let head = read_exact_head(&mut connection).await.map_err(|error| action.io(error))?;
+    let answer = Upgraded::parse(&head).map_err(|error| action.io(error))?;
+    match answer {
+        Upgraded::Yes => {}
+        Upgraded::Wrongly(why) => return Err(action.refused(Some(101), why)),
+        Upgraded::No(head) => {
+            let status = head.status;
+            let (reader, writer) = connection.into_split();
+            let (reader, writer): (Reader, Writer) = (Box::pin(reader), Box::pin(writer));
+            let mut stream = RawStream { reader, writer, rest: BytesMut::new(), head };
+            return Err(action.status(status, read_error(&mut stream).await));
+        }
+    }
+    connection.into_std().map(OwnedFd::from).map_err(|error| action.io(error))
+}
+
+/// The head of an answer, byte by byte: what is read too far could not be given back.
+async fn read_exact_head(connection: &mut (impl tokio::io::AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(512);
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == HEAD_LIMIT {
+            return Err(io::Error::new(ErrorKind::InvalidData, "the head of the answer is too long"));
+        }
+        head.push(connection.read_u8().await?);
+    }
+    Ok(head)
+}
+
+/// What an answer's head says about an upgrade.
+#[derive(Debug)]
+enum Upgraded {
+    Yes,
+    /// It says so, but not to what was asked for.
+    Wrongly(&'static str),
+    No(Head),
+}
+
+impl Upgraded {
+    fn parse(head: &[u8]) -> io::Result<Self> {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut answer = httparse::Response::new(&mut headers);
+        let parsed = answer.parse(head).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        if parsed != httparse::Status::Complete(head.len()) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "the head of the answer is not one"));
+        }
+        let header = |name: &str| {
+            let found = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+            std::str::from_utf8(found.value).ok()
+        };
+        let is = |name: &str, value: &str| header(name).is_some_and(|v| v.trim().eq_ignore_ascii_case(value));
+        if answer.code != Some(101) {
+            let length = header("content-length").and_then(|length| length.parse().ok());
+            return Ok(Self::No(Head { status: answer.code.unwrap_or_default(), length, ..Head::default() }));
+        }
+        if answer.version != Some(1) {
+            return Ok(Self::Wrongly("the engine changed to a stream in an old version of HTTP"));
+        }
+        if !is("upgrade", "tcp") || !is("connection", "upgrade") {
+            return Ok(Self::Wrongly("the engine changed to another protocol than a byte stream"));
+        }
+        if header("content-length").is_some_and(|length| length.trim() != "0")
+            || header("transfer-encoding").is_some()
+        {
+            return Ok(Self::Wrongly("the engine announced a body where a byte stream begins"));
+        }
+        Ok(Self::Yes)
+    }
 }
 
 /// The head and the whole body of an answer.
@@ -202,6 +297,9 @@ impl Frames {
             }
             if self.frame.is_none() && self.buffer.len() >= 8 {
                 let stream = self.buffer[0];
+                if self.buffer[1..4] != [0; 3] {
+                    return Err(self.action.refused(None, "the engine sent a frame with a garbled head"));
+                }
                 self.buffer.advance(4);
                 self.frame = Some((stream, self.buffer.get_u32() as usize));
                 continue;
@@ -280,6 +378,48 @@ mod tests {
         assert_eq!(output[0], out(b"ab"));
         assert!(output[1].is_err());
         assert_eq!(output.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_frame_with_a_garbled_head_is_an_error() {
+        let output = decode(&[b"\x01\0x\0\0\0\0\x01x"]).await;
+        assert!(output[0].as_ref().unwrap_err().contains("garbled"), "{output:?}");
+    }
+
+    #[tokio::test]
+    async fn a_head_is_read_to_its_last_byte_and_not_further() {
+        let mut bytes = &b"HTTP/1.1 101 UPGRADED\r\nA: b\r\n\r\n\x01\0\0"[..];
+        let head = read_exact_head(&mut bytes).await.unwrap();
+        assert!(head.ends_with(b"A: b\r\n\r\n"));
+        assert_eq!(bytes, b"\x01\0\0");
+        let endless = vec![b'x'; HEAD_LIMIT + 1];
+        assert_eq!(read_exact_head(&mut &endless[..]).await.unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(
+            read_exact_head(&mut &b"HTTP/1.1 101"[..]).await.unwrap_err().kind(),
+            ErrorKind::UnexpectedEof
+        );
+    }
+
+    #[test]
+    fn only_the_upgrade_that_was_asked_for_is_one() {
+        let parse = |head: &str| Upgraded::parse(head.as_bytes());
+        let good = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n";
+        assert!(matches!(parse(&format!("{good}\r\n")), Ok(Upgraded::Yes)));
+        let bad = [
+            "HTTP/1.0 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".to_owned(),
+            "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n".to_owned(),
+            "HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n".to_owned(),
+            format!("{good}Content-Length: 5\r\n\r\n"),
+            format!("{good}Transfer-Encoding: chunked\r\n\r\n"),
+        ];
+        for head in bad {
+            assert!(matches!(parse(&head), Ok(Upgraded::Wrongly(_))), "{head}");
+        }
+        for status in [200, 204, 404, 409, 500] {
+            let head = format!("HTTP/1.1 {status} X\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
+            assert!(matches!(parse(&head), Ok(Upgraded::No(head)) if head.status == status));
+        }
+        assert!(parse("220 mail.example ready\r\n\r\n").is_err());
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -317,6 +318,16 @@ pub struct ExecSession {
     pub input: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
     /// Output until the process has closed it.
     pub output: BoxStream<'static, Result<ExecOutput>>,
+}
+
+/// A running exec as the connection that carries it.
+#[derive(Debug)]
+pub struct RawExec {
+    /// The engine's id of the exec.
+    pub id: String,
+    /// A connected unix stream socket in non-blocking mode. What is written is standard input; what comes is framed output,
+    /// of which nothing has been read. [`crate::carried`] takes it apart.
+    pub connection: OwnedFd,
 }
 
 /// How a process ended. An engine reports death by signal n as 128+n.

@@ -3,6 +3,7 @@
 //! Owns the clap types, one file per command, and turns each `XArgs` (as typed) into an `XRequest` (valid). The turn
 //! destructures exhaustively, so that a flag that nothing reads does not compile. Calls `names`; does nothing else.
 
+mod add_user;
 mod auth_keys;
 mod broker;
 mod cleanup;
@@ -10,7 +11,9 @@ mod create;
 mod doctor;
 mod exec;
 mod list;
+mod list_users;
 mod output;
+mod remove_user;
 mod rm;
 mod run;
 mod shell;
@@ -27,6 +30,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use podspawn_runtimes::EngineKind;
 
+pub use add_user::*;
 pub use auth_keys::*;
 pub use broker::*;
 pub use cleanup::*;
@@ -34,7 +38,9 @@ pub use create::*;
 pub use doctor::*;
 pub use exec::*;
 pub use list::*;
+pub use list_users::*;
 pub use output::*;
+pub use remove_user::*;
 pub use rm::*;
 pub use run::*;
 pub use shell::*;
@@ -112,6 +118,8 @@ impl From<GlobalArgs> for GlobalRequest {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Add keys for a container user, and make the account if there is none.
+    AddUser(AddUserArgs),
     /// Print the key lines of a container user; sshd calls this.
     AuthKeys(AuthKeysArgs),
     /// Open a shell in a throwaway machine that goes when the shell ends.
@@ -124,6 +132,10 @@ pub enum Command {
     Exec(ExecArgs),
     /// List machines.
     List(ListArgs),
+    /// List container users and how many keys each has.
+    ListUsers(ListUsersArgs),
+    /// Remove a container user: keys, account, and with `--force` the sessions.
+    RemoveUser(RemoveUserArgs),
     /// Stop a machine; what is inside it is gone.
     Stop(StopArgs),
     /// Remove a machine.

@@ -1,9 +1,13 @@
 //! What is wrong with a command line.
 
-use clap::error::ErrorKind;
+use std::ffi::OsString;
+
+use clap::CommandFactory;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use thiserror::Error;
 
-use crate::names::NameError;
+use super::Cli;
+use crate::names::{NameError, Target};
 
 /// A command line that is refused before anything is done. Texts stand on their own.
 #[derive(Debug, Error)]
@@ -37,8 +41,12 @@ pub enum Refusal {
     Usage(UsageError),
 }
 
-impl From<clap::Error> for Refusal {
-    fn from(error: clap::Error) -> Self {
+impl Refusal {
+    /// Why clap refused these words.
+    pub fn new(error: &clap::Error, words: &[OsString]) -> Self {
+        if let Some(error) = meant_as_name(error, words) {
+            return Self::Usage(error.into());
+        }
         let text = error.render().to_string();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Answer(text),
@@ -49,6 +57,21 @@ impl From<clap::Error> for Refusal {
             _ => Self::Usage(retold(&text)),
         }
     }
+}
+
+/// What is wrong with a word that begins with `-` and is no known flag, where a name belongs: it says more than that there
+/// is no flag of its first letter.
+fn meant_as_name(error: &clap::Error, words: &[OsString]) -> Option<NameError> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument || flag.starts_with("--") {
+        return None;
+    }
+    let program = Cli::command();
+    let mut words = words.iter().skip(1).map_while(|word| word.to_str()).take_while(|word| *word != "--");
+    let command = words.find_map(|word| program.find_subcommand(word))?;
+    command.get_positionals().find(|place| matches!(place.get_id().as_str(), "name" | "target"))?;
+    let word = words.find(|word| word.len() > flag.len() && word.starts_with(flag.as_str()))?;
+    word.parse::<Target>().err()
 }
 
 /// clap's words in podspawn's form: one line, then hints.
@@ -76,9 +99,27 @@ mod tests {
 
     fn refused(args: &[&str]) -> (String, Vec<String>) {
         let error = Cli::try_parse_from(args).expect_err("refused");
-        match Refusal::from(error) {
+        match Refusal::new(&error, &args.iter().map(Into::into).collect::<Vec<_>>()) {
             Refusal::Usage(UsageError::Argument { text, hints }) => (text, hints),
-            other => panic!("{other:?}"),
+            Refusal::Usage(UsageError::Name(error)) => (error.to_string(), Vec::new()),
+            other @ Refusal::Answer(_) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_name_that_begins_like_a_flag_is_refused_as_a_name() {
+        for command in ["create", "run", "shell", "exec", "stop", "rm"] {
+            let (text, _) = refused(&["podspawn", "--runtime", "docker", command, "-dev", "--", "true"]);
+            assert_eq!(text, "-dev".parse::<Target>().unwrap_err().to_string(), "{command}");
+        }
+        for (args, flag) in [
+            (&["create", "-x", "dev"][..], "-x"),
+            (&["create", "--dev"], "--dev"),
+            (&["rm", "-fx", "dev"], "-x"),
+            (&["version", "-dev"], "-d"),
+        ] {
+            let args = [&["podspawn"], args].concat();
+            assert_eq!(refused(&args).0, format!("unexpected argument '{flag}' found"));
         }
     }
 

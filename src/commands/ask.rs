@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 
 use super::broker::program;
 use crate::command_error::{CommandError, ErrorKind};
-use crate::local::{Overrides, Settings};
+use crate::config::Config;
+use crate::local::Overrides;
 use crate::server::admin::{self, AdminRequest, AskError};
 use crate::server::broker::{self, BrokerOptions};
 use crate::server::installation::socket;
@@ -12,12 +13,12 @@ use crate::system::Host;
 
 /// The broker's answers. Where nobody listens, root starts it.
 pub(super) fn ask<T: DeserializeOwned>(
-    settings: &Settings,
+    config: &Config,
     overrides: &Overrides,
     host: &Host,
     request: &AdminRequest,
 ) -> Result<Vec<T>, CommandError> {
-    let socket = socket(&settings.layers.config);
+    let socket = socket(config);
     match admin::ask(&socket, request) {
         Err(AskError::NoBroker { .. }) if host.uid() == 0 => {
             let options = BrokerOptions {
@@ -34,12 +35,12 @@ pub(super) fn ask<T: DeserializeOwned>(
 
 /// As [`ask`], where there is one answer.
 pub(super) fn ask_one<T: DeserializeOwned>(
-    settings: &Settings,
+    config: &Config,
     overrides: &Overrides,
     host: &Host,
     request: &AdminRequest,
 ) -> Result<T, CommandError> {
-    let mut answers = ask(settings, overrides, host, request)?;
+    let mut answers = ask(config, overrides, host, request)?;
     answers.pop().ok_or_else(|| AskError::Answer.into())
 }
 

@@ -23,7 +23,7 @@ pub(super) fn run(
     let CleanupRequest { daemon } = request;
     let settings = Settings::load(host, overrides, Reach::Either)?;
     if settings.is_server() {
-        let pass = || ask_one::<Cleaned>(&settings, overrides, host, &AdminRequest::Cleanup);
+        let pass = || ask_one::<Cleaned>(&settings.layers.config, overrides, host, &AdminRequest::Cleanup);
         return match daemon {
             None => server_once(pass()?, ui),
             Some(pause) => server_forever(pass, pause, ui),

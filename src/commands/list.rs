@@ -27,7 +27,7 @@ pub(super) fn run(
     let settings = Settings::load(host, overrides, Reach::Either)?;
     let now = SystemClock.now();
     let (listed, server) = if settings.is_server() {
-        (ask(&settings, overrides, host, &AdminRequest::List)?, true)
+        (ask(&settings.layers.config, overrides, host, &AdminRequest::List)?, true)
     } else {
         let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
         let user = Some(context.owner().clone());

@@ -2,6 +2,7 @@
 //!
 //! Calls `cli`, `local`, `session`, `config`, `spec`, `ui`.
 
+mod add_user;
 mod ask;
 mod auth_keys;
 mod broker;
@@ -11,9 +12,12 @@ mod doctor;
 mod enter;
 mod exec;
 mod list;
+mod list_users;
+mod remove_user;
 mod report;
 mod rm;
 mod run;
+mod server;
 mod shell;
 mod spawn;
 mod spec;
@@ -23,6 +27,7 @@ mod verify_image;
 mod version;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -65,23 +70,28 @@ fn parse_and_run(
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
-    let Cli { global, command } = match Cli::try_parse_from(args).map_err(Refusal::from) {
-        Ok(cli) => cli,
-        Err(Refusal::Answer(text)) => {
-            ui.report(&text)?;
-            return Ok(Exit::Success);
-        }
-        Err(Refusal::Usage(error)) => return Err(error.into()),
-    };
+    let args: Vec<OsString> = args.into_iter().collect();
+    let Cli { global, command } =
+        match Cli::try_parse_from(&args).map_err(|error| Refusal::new(&error, &args)) {
+            Ok(cli) => cli,
+            Err(Refusal::Answer(text)) => {
+                ui.report(&text)?;
+                return Ok(Exit::Success);
+            }
+            Err(Refusal::Usage(error)) => return Err(error.into()),
+        };
     let GlobalRequest { config, log_file, runtime } = global.into();
     let overrides = Overrides { config, log_file, runtime };
     match command {
+        Command::AddUser(args) => add_user::run(args.try_into()?, &overrides, host, ui),
         Command::AuthKeys(args) => Ok(auth_keys::run(args.into(), ui)),
         Command::Run(args) => run::run(args.try_into()?, &overrides, host, ui),
         Command::Create(args) => create::run(args.try_into()?, &overrides, host, ui),
         Command::Shell(args) => shell::run(args.try_into()?, &overrides, host, ui),
         Command::Exec(args) => exec::run(args.try_into()?, &overrides, host, ui),
         Command::List(args) => list::run(args.try_into()?, &overrides, host, ui),
+        Command::ListUsers(args) => list_users::run(args, &overrides, host, ui),
+        Command::RemoveUser(args) => remove_user::run(args.try_into()?, &overrides, host, ui),
         Command::Stop(args) => stop::run(args.try_into()?, &overrides, host, ui),
         Command::Rm(args) => rm::run(args.try_into()?, &overrides, host, ui),
         Command::Status(args) => status::run(args.try_into()?, &overrides, host, ui),
@@ -112,7 +122,12 @@ fn open(
     ui: Ui,
 ) -> Result<Context, CommandError> {
     let context = Context::open(host, overrides, reach)?;
-    let file = context.settings.layers.config.log.file.as_deref();
+    log_to(context.settings.layers.config.log.file.as_deref(), logs, ui);
+    Ok(context)
+}
+
+/// Starts the log.
+fn log_to(file: Option<&Path>, logs: Logs, ui: Ui) {
     match (file.map(|file| (file, log::Target::append(file))), logs) {
         (Some((_, Ok(target))), _) => log::start(target),
         (Some((file, Err(error))), logs) => {
@@ -125,7 +140,6 @@ fn open(
         (None, Logs::Shown) => log::start(log::Target::Stderr),
         (None, Logs::Quiet) => {}
     }
-    Ok(context)
 }
 
 /// A failure with what only the context knows: why there is no engine, what was tried, how to get one.

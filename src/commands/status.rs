@@ -27,7 +27,7 @@ pub(super) fn run(
     let StatusRequest { format, check } = request;
     let settings = Settings::load(host, overrides, Reach::Either)?;
     let counts = if settings.is_server() {
-        ask_one(&settings, overrides, host, &AdminRequest::Status { check })?
+        ask_one(&settings.layers.config, overrides, host, &AdminRequest::Status { check })?
     } else {
         let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
         count(&context, check).map_err(|error| explain(&context, error))?

@@ -29,7 +29,7 @@ pub(super) fn run(
     if settings.is_server() {
         let key = target.session()?;
         let request = AdminRequest::Stop { user: key.user.to_string(), project: key.project().to_owned() };
-        let container: Option<String> = ask_one(&settings, overrides, host, &request)?;
+        let container: Option<String> = ask_one(&settings.layers.config, overrides, host, &request)?;
         let Some(container) = container else {
             let text = format!("no active session for {}", target.as_str());
             return Err(CommandError::new(ErrorKind::State, text).hint("podspawn list"));

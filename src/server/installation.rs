@@ -74,11 +74,6 @@ pub fn socket(config: &Config) -> PathBuf {
     config.server.run_dir.join(BROKER_SOCKET)
 }
 
-/// The home of a container user's account on this host.
-pub fn account_home(config: &Config, user: &UserName) -> PathBuf {
-    config.server.run_dir.join("homes").join(user.as_str())
-}
-
 /// The directory of state.
 pub fn state_dir(config: &Config) -> &Path {
     config.state.db_path.parent().unwrap_or(Path::new("/"))

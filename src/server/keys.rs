@@ -156,6 +156,11 @@ impl KeyLine {
         })
     }
 
+    /// Whether the line brings options of its own.
+    pub fn has_options(&self) -> bool {
+        self.options != KeyOptions::default()
+    }
+
     /// Reads a file's text: the usable lines, and for each other one its number (from 1) and what is wrong with it. Blank
     /// lines and comments are passed over.
     pub fn parse_file(text: &[u8]) -> (Vec<Self>, Vec<(usize, KeyError)>) {

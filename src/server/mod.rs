@@ -9,8 +9,11 @@ pub mod accounts;
 pub mod admin;
 pub mod auth_keys;
 pub mod broker;
+pub mod firewall;
 pub mod forwarding;
+pub mod github;
 pub mod installation;
+pub mod key_sources;
 pub mod keys;
 pub mod pam;
 pub mod route;
@@ -18,4 +21,3 @@ pub mod stub;
 pub mod xauth;
 
 pub use installation::Installation;
-pub mod firewall;

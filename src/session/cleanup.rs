@@ -188,6 +188,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
 
     /// Compares what the engine has with what the store says.
     async fn compare(&self, engine: &Runtime, report: &mut CleanupReport) -> Result<(), SessionError> {
+        if let Err(error) = engine.sweep().await {
+            tracing::warn!("{error}");
+            report.failures.push(error.to_string());
+        }
         let all = self.installation();
         // The engine first, then the rows: a row is written before anything of its session exists, so that what is in
         // the lists and in no row has lost its session.

@@ -289,7 +289,7 @@ mod tests {
         let (_dir, leases) = leases();
         let (descriptor, handed) = leases.take("s").unwrap().hand_over();
         assert_eq!(leases.count("s").unwrap(), 1);
-        assert_eq!(leases.held("s").unwrap(), [handed.clone()]);
+        assert_eq!(leases.held("s").unwrap(), std::slice::from_ref(&handed));
         let waiting = std::thread::spawn(move || handed.wait_for_end());
         drop(descriptor);
         waiting.join().unwrap();

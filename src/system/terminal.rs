@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// Whether the descriptor is a terminal.
 pub fn is_terminal(fd: impl AsFd) -> bool {
@@ -16,29 +16,40 @@ pub fn window_size(fd: impl AsFd) -> Option<(u16, u16)> {
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
-/// A terminal in raw mode: every key is passed on as it is. Dropping it, in a panic too, puts back what was there.
+/// A terminal in raw mode: what is written to it, and every key unless they were left out, is passed on as it is. Dropping
+/// it, in a panic too, puts back what was there.
 #[derive(Debug)]
 pub struct RawMode {
     terminal: OwnedFd,
     before: Termios,
+    during: Termios,
 }
 
 impl RawMode {
     /// Enters raw mode.
     pub fn enter(terminal: impl AsFd) -> io::Result<Self> {
+        Self::with(terminal, Termios::make_raw)
+    }
+
+    /// Enters it for what is written only: keys keep their meaning, so that Ctrl-C reaches this process.
+    pub fn output(terminal: impl AsFd) -> io::Result<Self> {
+        Self::with(terminal, |modes| modes.output_modes.remove(OutputModes::OPOST))
+    }
+
+    fn with(terminal: impl AsFd, change: impl FnOnce(&mut Termios)) -> io::Result<Self> {
         // A descriptor of its own: the mode is put back whatever the caller closes meanwhile.
         let terminal = terminal.as_fd().try_clone_to_owned()?;
         let before = tcgetattr(&terminal)?;
-        let raw_mode = Self { terminal, before };
+        let mut during = before.clone();
+        change(&mut during);
+        let raw_mode = Self { terminal, before, during };
         raw_mode.resume()?;
         Ok(raw_mode)
     }
 
-    /// Enters raw mode again after [`RawMode::suspend`].
+    /// Enters the mode again after [`RawMode::suspend`].
     pub fn resume(&self) -> io::Result<()> {
-        let mut raw = self.before.clone();
-        raw.make_raw();
-        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &raw)?)
+        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &self.during)?)
     }
 
     /// Puts the former mode back for the time being.
@@ -105,6 +116,18 @@ mod tests {
         assert_eq!(after.local_modes, before.local_modes);
         assert_eq!(after.input_modes, before.input_modes);
         assert_eq!(after.output_modes, before.output_modes);
+    }
+
+    #[test]
+    fn raw_output_leaves_the_keys_their_meaning() {
+        let (_master, slave) = pair();
+        let ends_lines = || tcgetattr(&slave).unwrap().output_modes.contains(OutputModes::OPOST);
+        assert!(ends_lines());
+        let raw = RawMode::output(&slave).unwrap();
+        assert!(!ends_lines() && echoes(&slave));
+        assert!(tcgetattr(&slave).unwrap().local_modes.contains(LocalModes::ISIG));
+        drop(raw);
+        assert!(ends_lines());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; both sides refuse another one.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// Longest message, in bytes, framing not counted.
 pub const MAX_MESSAGE: usize = 64 * 1024;

@@ -265,11 +265,12 @@ impl Session {
     }
 
     /// Waits until the output holds a text (terminals: without what came before the last call).
-    pub fn expect(&mut self, text: &str) {
+    pub fn expect(&mut self, text: &str) -> String {
         let has = |out: &[u8]| String::from_utf8_lossy(out).find(text).map(|at| at + text.len());
         self.pull_until(|session| has(&session.out).is_some());
         let until = has(&self.out).unwrap();
-        self.out.drain(..until.min(self.out.len()));
+        let came: Vec<u8> = self.out.drain(..until.min(self.out.len())).collect();
+        String::from_utf8_lossy(&came).into_owned()
     }
 
     /// Waits for the process to run; its pid inside.

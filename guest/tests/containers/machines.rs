@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use podspawn_wire::{Exit, FailureKind, FromGuest, PROTOCOL, RunAs, Start, ToGuest};
+use podspawn_wire::{Exit, FailureKind, FromGuest, PROTOCOL, RunAs, Start, ToGuest, X11};
 
 use crate::client::{Session, Way, sh, ways};
-use crate::support::{ALL, Engine, Machine, Plan};
+use crate::support::{ALL, Engine, GuestProgram, Machine, Plan};
 
 #[test]
 fn the_user_is_in_place_in_every_image() {
@@ -155,6 +155,58 @@ fn an_agent_socket_lasts_as_long_as_its_connection() {
     }
 }
 
+fn display(display: &str) -> Option<X11> {
+    let protocol = "MIT-MAGIC-COOKIE-1".into();
+    Some(X11 { display: display.into(), protocol, cookie: (0..16).collect() })
+}
+
+#[test]
+fn a_display_and_its_cookie_last_as_long_as_their_connection() {
+    crate::everywhere(|machine, way| {
+        let mut session = Session::open(machine, way);
+        let script = "echo $DISPLAY; find $(dirname $XAUTHORITY) $XAUTHORITY -maxdepth 0 -printf '%u %m\\n'; \
+            od -An -v -tx1 $XAUTHORITY | tr -d ' \n'; echo; hostname; echo told; read end";
+        session.start(Start { x11: display("localhost:10.0"), ..sh(script) });
+        session.started();
+        let out = session.expect("told\n");
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines[..3], ["localhost:10.0", "sarah 700", "sarah 600"]);
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let sized = |text: &str| format!("{:04x}{}", text.len(), hex(text.as_bytes()));
+        let tail =
+            format!("{}{}0010000102030405060708090a0b0c0d0e0f", sized("10"), sized("MIT-MAGIC-COOKIE-1"));
+        assert_eq!(lines[3], format!("0100{}{tail}ffff0000{tail}", sized(lines[4])));
+        // Another connection of the same user's has none, and nobody else can read it.
+        let other = machine.run(way, sh("echo \"$DISPLAY$XAUTHORITY.\"; ls /run/podspawn-user/"));
+        assert_eq!(other.out, ".\n", "{}", other.err);
+        session.end_input();
+        assert_eq!(session.finish_started(), Exit::Code(1));
+        assert_eq!(machine.root("find /run/podspawn-user -mindepth 1 -printf '%f'"), "sudo.sock");
+        // Gone as well where the client goes first.
+        let mut session = Session::open(machine, way);
+        session.start(Start { x11: display("127.0.0.1:11.0"), ..sh("echo up; read end") });
+        session.started();
+        session.expect("up");
+        session.vanish();
+        machine.root(
+            "for i in $(seq 300); do find /run/podspawn-user | grep -q x11 || exit 0; sleep 0.1; done; exit 1",
+        );
+    });
+}
+
+#[test]
+fn a_display_elsewhere_is_refused() {
+    let machine = Plan::new(Engine::Docker, "IMAGE_BUSYBOX").start();
+    for elsewhere in ["unix:10", "host:10.0", "localhost:99999"] {
+        let mut session = Session::open(&machine, Way::Direct);
+        session.start(Start { x11: display(elsewhere), ..sh("true") });
+        let failure = session.failed();
+        assert_eq!(failure.kind, FailureKind::Request);
+        assert!(failure.text.contains("display"), "{}", failure.text);
+    }
+    assert_eq!(machine.root("ls /run/podspawn-user"), "sudo.sock");
+}
+
 #[test]
 fn a_container_ends_in_order_and_in_bounded_time() {
     for engine in ALL {
@@ -183,7 +235,7 @@ fn a_container_ends_in_order_and_in_bounded_time() {
 #[test]
 fn the_guest_runs_nowhere_but_in_a_container() {
     let output =
-        std::process::Command::new(crate::support::guest_program()).args(["init", "{}"]).output().unwrap();
+        std::process::Command::new(GuestProgram::shared().path()).args(["init", "{}"]).output().unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("must not be run elsewhere"), "{text}");

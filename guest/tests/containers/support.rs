@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use podspawn_wire::{InitConfig, PROTOCOL, User};
 
@@ -45,8 +45,46 @@ impl Engine {
     }
 }
 
-/// The guest as it is shipped, built once per run, where every engine's account can read it.
-pub fn guest_program() -> &'static Path {
+/// The guest as it is shipped, where every engine's account can read it; goes with the last machine that has it mounted.
+pub struct GuestProgram(PathBuf);
+
+impl GuestProgram {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<GuestProgram>> = Mutex::new(Weak::new());
+        // A test that failed here has nothing half done behind it.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Self::copy());
+            *shared = Arc::downgrade(&new);
+            new
+        })
+    }
+
+    /// Under a name of its own each time: a container may go a moment after its machine.
+    fn copy() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let place = std::env::temp_dir().join(format!("podspawn-guest-test-{}-{count}", std::process::id()));
+        let program = Self(place);
+        std::fs::copy(built_guest(), program.path()).unwrap();
+        std::fs::set_permissions(program.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        program
+    }
+}
+
+impl Drop for GuestProgram {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+/// The static guest in cargo's folder, built once per run.
+fn built_guest() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let version = Command::new("rustc").arg("-vV").output().unwrap();
@@ -65,19 +103,7 @@ pub fn guest_program() -> &'static Path {
         assert!(built.success());
         let built = target.join(triple).join("guest/podspawn-guest");
         assert!(std::fs::metadata(&built).unwrap().len() < 2_000_000, "the guest has grown beyond 2 MB");
-        // One file per content and never rewritten: it is mounted into containers of other runs.
-        let content = std::fs::read(&built).unwrap();
-        let hash = content.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        let place = std::env::temp_dir().join(format!("podspawn-guest-test-{hash:016x}"));
-        if !place.exists() {
-            let new = place.with_extension(std::process::id().to_string());
-            std::fs::write(&new, content).unwrap();
-            std::fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-            std::fs::rename(&new, &place).unwrap();
-        }
-        place
+        built
     })
 }
 
@@ -85,6 +111,7 @@ pub fn guest_program() -> &'static Path {
 pub struct Machine {
     pub engine: Engine,
     pub name: String,
+    _guest: Arc<GuestProgram>,
 }
 
 /// How a container is to be made.
@@ -153,14 +180,15 @@ impl Plan {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("podspawn-guest-test-{}-{count}", std::process::id());
-        let mount = format!("{}:/.podspawn/guest:ro", guest_program().display());
+        let guest = GuestProgram::shared();
+        let mount = format!("{}:/.podspawn/guest:ro", guest.path().display());
         let mut args = vec!["run", "-d", "--name", &name, "--hostname", "box", "--user", "0", "-v", &mount];
         args.extend(["--label", "podspawn-guest-test", "--entrypoint", "/.podspawn/guest"]);
         args.extend(["--tmpfs", "/run/podspawn:size=64k,mode=0700"]);
         args.extend(["--tmpfs", "/run/podspawn-user:size=64k,mode=0711"]);
         args.extend(self.options.iter().map(String::as_str));
         args.extend([&*self.image, "init", config]);
-        let machine = Machine { engine: self.engine, name: name.clone() };
+        let machine = Machine { engine: self.engine, name: name.clone(), _guest: guest };
         let made = self.engine.cli(&args);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         machine

@@ -1,10 +1,10 @@
 //! Processes on a terminal of the container.
 
-use podspawn_wire::{Exit, Program, RunAs, Start, ToGuest, Window};
+use podspawn_wire::{Exit, Program, RunAs, Start, Streams, ToGuest, Window};
 
 use crate::client::{Session, Way, on_terminal, sh, ways};
 use crate::everywhere;
-use crate::support::{Engine, Machine};
+use crate::support::{Engine, Machine, Plan};
 
 fn bash() -> Program {
     Program::Argv(vec!["bash".into(), "--norc".into(), "-i".into()])
@@ -171,6 +171,30 @@ fn a_background_writer_does_not_hold_up_the_end() {
         assert_eq!(session.finish().exit, Exit::Code(0));
         machine.sh("pkill -f '[e]cho noise'; true");
     }
+}
+
+#[test]
+fn a_terminal_that_the_image_does_not_know_is_told_as_one_that_it_does() {
+    let term = |machine: &Machine, term: &str| {
+        let window = Window { rows: 24, cols: 80 };
+        let streams = Streams::Terminal { term: term.into(), window };
+        let ran = machine.run(Way::Direct, Start { streams, ..on_terminal(line("echo $TERM"), 24, 80) });
+        ran.out.trim_end().to_owned()
+    };
+    let machine = Machine::debian();
+    assert_eq!(term(&machine, "vt100"), "vt100");
+    assert_eq!(term(&machine, "no-such-terminal"), "xterm-256color");
+    assert_eq!(term(&machine, "../../etc/passwd"), "xterm-256color");
+    // The user's own description counts.
+    machine.sh("mkdir -p ~/.terminfo/n && touch ~/.terminfo/n/no-such-terminal");
+    assert_eq!(term(&machine, "no-such-terminal"), "no-such-terminal");
+    machine.sh("rm -r ~/.terminfo");
+    machine.root("rm /lib/terminfo/x/xterm-256color");
+    assert_eq!(term(&machine, "no-such-terminal"), "xterm");
+    // An image without any description keeps what the client said.
+    let bare = Plan::new(Engine::Docker, "IMAGE_BUSYBOX").start();
+    assert_eq!(term(&bare, "no-such-terminal"), "no-such-terminal");
+    assert_eq!(term(&bare, ""), "dumb");
 }
 
 #[test]

@@ -139,6 +139,12 @@ impl Engine for Docker {
         Ok(session)
     }
 
+    async fn exec_raw(&self, container: &str, spec: &ExecSpec) -> Result<RawExec> {
+        self.api.check_raw(container, spec)?;
+        let id = self.api.create_exec(container, spec).await?;
+        self.api.start_exec_raw(container, id).await
+    }
+
     async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()> {
         self.api.resize_exec(exec, size).await
     }

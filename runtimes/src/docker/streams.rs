@@ -79,6 +79,27 @@ impl Api {
         Ok(ExecSession { id, input: Box::pin(tokio::io::sink()), output })
     }
 
+    /// Starts it and gives back the connection.
+    pub(crate) async fn start_exec_raw(&self, container: &str, id: String) -> Result<RawExec> {
+        let action = Action::on("run a command in", "container", container)?;
+        let path = format!("/exec/{id}/start");
+        let body = r#"{"Detach":false,"Tty":false}"#;
+        let connection = action.wait(raw::open_descriptor(&self.target, &action, &path, body)).await?;
+        Ok(RawExec { id, connection })
+    }
+
+    /// Refuses what a bare connection cannot carry, before the engine is asked.
+    pub(crate) fn check_raw(&self, container: &str, spec: &ExecSpec) -> Result<()> {
+        if spec.tty.is_none() && spec.stdin {
+            return Ok(());
+        }
+        Err(EngineError::Unsupported {
+            action: Action::on("run a command in", "container", container)?.text,
+            engine: self.target.engine,
+            reason: "a bare connection carries framed output and standard input, and no terminal",
+        })
+    }
+
     pub(crate) async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()> {
         let action = Action::on("resize the terminal of", "exec", exec)?;
         let options = ResizeExecOptions { h: i32::from(size.rows), w: i32::from(size.cols) };

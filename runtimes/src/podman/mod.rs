@@ -162,6 +162,12 @@ impl Engine for Podman {
         }
     }
 
+    /// The profiles that containers were to be made with.
+    async fn sweep(&self) -> Result<()> {
+        let action = "remove old seccomp profiles".to_owned();
+        seccomp::sweep().map_err(|source| EngineError::Io { action, source })
+    }
+
     async fn start_container(&self, container: &str) -> Result<()> {
         let action = Action::on("start", "container", container)?;
         let containers = self.client.containers();
@@ -312,23 +318,14 @@ impl Engine for Podman {
 
     /// The start is by hand, as on Docker: `podman-api` panics on a frame it does not know.
     async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecSession> {
-        let action = Action::on("run a command in", "container", container)?;
-        let mut options = ExecCreateOpts::builder()
-            .command(&spec.argv)
-            .env(spec.env.iter().map(|pair| pair.split_once('=').unwrap_or((pair, ""))))
-            .attach_stdin(spec.stdin)
-            .attach_stdout(true)
-            .attach_stderr(true)
-            .tty(spec.tty.is_some());
-        if let Some(user) = &spec.user {
-            options = options.user(UserOpt::User(user.clone()));
-        }
-        if let Some(dir) = &spec.working_dir {
-            options = options.working_dir(dir);
-        }
-        let options = options.build();
-        let made = self.ask(&action, self.client.containers().get(container).create_exec(&options)).await?;
-        self.compatible.start_exec(container, made.id().to_string(), spec).await
+        let id = self.create_exec(container, spec).await?;
+        self.compatible.start_exec(container, id, spec).await
+    }
+
+    async fn exec_raw(&self, container: &str, spec: &ExecSpec) -> Result<RawExec> {
+        self.compatible.check_raw(container, spec)?;
+        let id = self.create_exec(container, spec).await?;
+        self.compatible.start_exec_raw(container, id).await
     }
 
     async fn resize_exec(&self, exec: &str, size: WindowSize) -> Result<()> {
@@ -346,5 +343,27 @@ impl Engine for Podman {
     /// Compatible API, for the same reason.
     async fn events(&self, labels: &Labels) -> Result<BoxStream<'static, Result<Event>>> {
         self.compatible.events(labels).await
+    }
+}
+
+impl Podman {
+    async fn create_exec(&self, container: &str, spec: &ExecSpec) -> Result<String> {
+        let action = Action::on("run a command in", "container", container)?;
+        let mut options = ExecCreateOpts::builder()
+            .command(&spec.argv)
+            .env(spec.env.iter().map(|pair| pair.split_once('=').unwrap_or((pair, ""))))
+            .attach_stdin(spec.stdin)
+            .attach_stdout(true)
+            .attach_stderr(true)
+            .tty(spec.tty.is_some());
+        if let Some(user) = &spec.user {
+            options = options.user(UserOpt::User(user.clone()));
+        }
+        if let Some(dir) = &spec.working_dir {
+            options = options.working_dir(dir);
+        }
+        let options = options.build();
+        let made = self.ask(&action, self.client.containers().get(container).create_exec(&options)).await?;
+        Ok(made.id().to_string())
     }
 }

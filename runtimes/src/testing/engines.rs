@@ -20,6 +20,8 @@ pub struct TestEngines {
     pub docker_socket: PathBuf,
     /// A newer Docker.
     pub docker26_socket: PathBuf,
+    /// Its network namespace.
+    pub docker26_netns: String,
     /// Rootless Podman's API service.
     pub podman_socket: PathBuf,
     /// Account that owns the rootless Podman.
@@ -68,6 +70,7 @@ impl TestEngines {
             docker_cli: get("DOCKER_CLI").into(),
             docker_socket: get("DOCKER_SOCKET").into(),
             docker26_socket: get("DOCKER26_SOCKET").into(),
+            docker26_netns: get("DOCKER26_NETNS"),
             podman_socket: get("PODMAN_SOCKET").into(),
             podman_user: get("PODMAN_USER"),
             podman_uid: number("PODMAN_UID"),

@@ -1,5 +1,6 @@
 //! The fake's answers: every call is recorded, does what is planned for it, and changes the model.
 
+use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -226,6 +227,23 @@ impl Engine for Fake {
         let pieces = [ExecOutput::Stdout(reply.stdout.into()), ExecOutput::Stderr(reply.stderr.into())];
         let output = stream::iter(pieces.map(Ok)).boxed();
         Ok(ExecSession { id, input: Box::pin(tokio::io::sink()), output })
+    }
+
+    /// The reply comes at once, framed as by an engine; what is sent is not read.
+    async fn exec_raw(&self, container: &str, spec: &ExecSpec) -> Result<RawExec> {
+        let ExecSession { id, mut output, .. } = self.exec(container, spec).await?;
+        let (mut engine, connection) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
+        while let Some(piece) = output.next().await {
+            let (number, bytes) = match piece? {
+                ExecOutput::Stdout(bytes) => (1, bytes),
+                ExecOutput::Stderr(bytes) => (2, bytes),
+            };
+            let length = u32::try_from(bytes.len()).expect("a short reply");
+            let head = [[number, 0, 0, 0], length.to_be_bytes()].concat();
+            engine.write_all(&[&head[..], &bytes].concat()).expect("write to a socket pair");
+        }
+        connection.set_nonblocking(true).expect("a socket");
+        Ok(RawExec { id, connection: connection.into() })
     }
 
     async fn resize_exec(&self, exec: &str, _size: WindowSize) -> Result<()> {

@@ -201,3 +201,50 @@ pub(crate) async fn an_end_of_the_container_ends_its_commands(lab: Arc<Lab>) {
     let end = async { while session.output.next().await.is_some() {} };
     tokio::time::timeout(Duration::from_secs(20), end).await.expect("the output ends with the container");
 }
+
+pub(crate) async fn a_bare_connection_carries_a_command_whole(lab: Arc<Lab>) {
+    let name = lab.start(&lab.spec("bare")).await;
+    let spec = ExecSpec {
+        // Writes before it reads: the first output may come right behind the head of the engine's answer.
+        argv: argv("printf ready; cat; echo done >&2"),
+        stdin: true,
+        ..ExecSpec::default()
+    };
+    let RawExec { connection, .. } = lab.engine.exec_raw(&name, &spec).await.unwrap();
+    let Carried { mut input, mut output } = carried(connection).unwrap();
+    // Every byte value in every place, and no multiple of any buffer.
+    let sent: Vec<u8> = (0_u32..16_000_003).map(|n| (n ^ (n >> 8) ^ (n >> 16)) as u8).collect();
+    let digest = hex_digest(&sent);
+    let feed = async {
+        input.write_all(&sent).await.unwrap();
+        input.shutdown().await.unwrap();
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let collect = async {
+        while let Some(piece) = output.next().await {
+            match piece.unwrap() {
+                ExecOutput::Stdout(bytes) => out.extend_from_slice(&bytes),
+                ExecOutput::Stderr(bytes) => err.extend_from_slice(&bytes),
+            }
+        }
+    };
+    tokio::join!(feed, collect);
+    assert_eq!(&out[..5], b"ready");
+    assert_eq!(hex_digest(&out[5..]), digest, "{} of {} bytes", out.len() - 5, sent.len());
+    assert_eq!(err, b"done\n");
+}
+
+pub(crate) async fn a_bare_connection_that_cannot_be_had_is_an_error(lab: Arc<Lab>) {
+    let spec = ExecSpec { argv: argv("true"), stdin: true, ..ExecSpec::default() };
+    let missing = lab.engine.exec_raw(&lab.name("nobody"), &spec).await.unwrap_err();
+    assert!(missing.is_not_found(), "{missing:?}");
+    let stopped = lab.spec("bare-stopped");
+    lab.engine.create_container(&stopped).await.unwrap();
+    lab.engine.exec_raw(&stopped.name, &spec).await.expect_err("nothing runs there");
+    let name = lab.start(&lab.spec("bare-refused")).await;
+    let terminal = ExecSpec { tty: Some(WindowSize { rows: 24, cols: 80 }), ..spec.clone() };
+    for unfit in [terminal, ExecSpec { stdin: false, ..spec }] {
+        let refused = lab.engine.exec_raw(&name, &unfit).await.unwrap_err();
+        assert!(matches!(refused, EngineError::Unsupported { .. }), "{refused:?}");
+    }
+}

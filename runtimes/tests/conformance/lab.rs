@@ -118,6 +118,21 @@ impl Lab {
         self.images.lock().unwrap().push(reference.into());
     }
 
+    /// The packet filter's rules where this Docker keeps its own.
+    pub(crate) fn filter_rules(&self) -> String {
+        let mut command = match self.which {
+            Which::Docker26 => {
+                let mut command = std::process::Command::new("ip");
+                command.args(["netns", "exec", &self.engines.docker26_netns, "iptables"]);
+                command
+            }
+            Which::Docker | Which::Gvisor | Which::Podman => std::process::Command::new("iptables"),
+        };
+        let output = command.args(["--wait", "--list-rules"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs a shell script inside, as root.
     pub(crate) async fn sh(&self, container: &str, script: &str) -> Output {
         self.exec(container, ExecSpec { argv: argv(script), ..ExecSpec::default() }, &[]).await

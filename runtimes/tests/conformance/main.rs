@@ -96,6 +96,8 @@ conformance! {
         much_input_arrives_whole_and_ends,
         much_output_arrives_whole,
         a_terminal_has_its_size_and_passes_every_byte,
+        a_bare_connection_carries_a_command_whole,
+        a_bare_connection_that_cannot_be_had_is_an_error,
         many_commands_run_at_once,
         a_command_needs_a_running_container,
         an_end_of_the_container_ends_its_commands,

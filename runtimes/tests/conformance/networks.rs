@@ -71,16 +71,23 @@ pub(crate) async fn names_resolve_on_a_network_and_not_from_outside(lab: Arc<Lab
         assert_eq!(network["options"]["isolate"], "true", "{network}");
         return;
     }
-    assert_eq!(
-        ask_within(&lab, &third, &first_at, 2).await,
-        "",
-        "the third reached the first by its address"
-    );
-    assert_eq!(
-        ask_within(&lab, &first, &third_at, 2).await,
-        "",
-        "the first reached the third by its address"
-    );
+    // What every Docker promises is less than a closed door: for each network that anybody makes it takes the jump to these
+    // rules away and puts it back (SECURITY.md), and tests beside this one make networks. The rules themselves stay.
+    for network in [&inside, &outside] {
+        let id = crate::listing::ask(&lab, &format!("/networks/{network}")).await["Id"].clone();
+        let bridge = format!("br-{}", &id.as_str().unwrap()[..12]);
+        let rules = lab.filter_rules();
+        for rule in [
+            format!("-A DOCKER-ISOLATION-STAGE-1 -i {bridge} ! -o {bridge} -j DOCKER-ISOLATION-STAGE-2"),
+            format!("-A DOCKER-ISOLATION-STAGE-2 -o {bridge} -j DROP"),
+        ] {
+            assert!(rules.lines().any(|line| line == rule), "{rule} is not among\n{rules}");
+        }
+    }
+    // Between two such moments nothing comes through; a door that stands open runs into the case's limit.
+    for (from, to) in [(&third, &first_at), (&first, &third_at)] {
+        while !ask_within(&lab, from, to, 2).await.is_empty() {}
+    }
 }
 
 pub(crate) async fn an_internal_network_has_no_way_out(lab: Arc<Lab>) {

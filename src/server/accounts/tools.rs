@@ -1,29 +1,45 @@
 //! The system's own programs for accounts.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::error::AccountError;
 use super::lock::Lock;
 
-/// Runs a program to its end. Nothing of this process's environment reaches it.
+/// Most that is repeated of a program's words, in bytes.
+const MAX_WORDS: u64 = 4096;
+
+/// Runs a program to its end. Nothing of this process's environment reaches it, and nothing that happens to this process
+/// stops it half-way: neither Ctrl-C nor a pipe that nobody reads any more, which would leave the system's own files locked.
 pub(super) fn run(
     lock: &Lock,
     program: &'static str,
     args: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Result<(), AccountError> {
     let failed = |reason: String| AccountError::Tool { program, reason };
-    let output = command(program)
+    let io = |error: io::Error| failed(error.to_string());
+    let mut words = File::from(memfd_create("words", MemfdFlags::CLOEXEC).map_err(|errno| io(errno.into()))?);
+    let status = command(program)
         .args(args)
-        .stdin(lock.stdin().map_err(|error| failed(error.to_string()))?)
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
+        .stdin(lock.stdin().map_err(io)?)
+        .stdout(Stdio::null())
+        .stderr(words.try_clone().map_err(io)?)
+        .process_group(0)
+        .status()
+        .map_err(io)?;
+    if status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let words = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
-    Err(failed(if words.is_empty() { output.status.to_string() } else { words }))
+    let mut text = Vec::new();
+    words.rewind().and_then(|()| words.take(MAX_WORDS).read_to_end(&mut text)).map_err(io)?;
+    let text = String::from_utf8_lossy(&text);
+    let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    Err(failed(if text.is_empty() { status.to_string() } else { text }))
 }
 
 /// The standard output of a program that only looks at something; none if it fails.

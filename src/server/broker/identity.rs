@@ -12,7 +12,6 @@ use crate::system::accounts::{self, Passwd};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) user: UserName,
-    pub(super) account: Passwd,
 }
 
 /// Why somebody is not served.
@@ -53,6 +52,6 @@ impl Broker {
         if account.uid == 0 || !accounts::groups_of(&account.name, account.gid)?.contains(&group) {
             return Err(StrangerError::NotAMember);
         }
-        Ok(Identity { user, account })
+        Ok(Identity { user })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +11,12 @@ use podspawn_wire::broker::FromBroker;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::audit::Event;
-use super::identity::Identity;
 use super::limits::OpenRequest;
 use super::link::Link;
 use super::tell::Refusal;
 use super::{Broker, Duty};
 use crate::config::Forwarding;
 use crate::names::SessionKey;
-use crate::server::installation::account_home;
 use crate::session::{Caller, Cancel, Session};
 use crate::state::{HandedLease, Holder, SessionRecord};
 use crate::system::peer::Peer;
@@ -103,11 +101,6 @@ impl Broker {
             tracing::error!("{error}");
             "the configuration of this host is not valid".to_owned()
         })?;
-        if self.core.uid == 0 {
-            let home = account_home(&layers.config, &identity.user);
-            make_home(&home, &identity)
-                .map_err(|error| format!("the account's home cannot be made: {error}"))?;
-        }
         let key = SessionKey { user: identity.user.clone(), name: None };
         let caller = Caller { holder: Holder::Connection(connection), network_only: true };
         let session = match layers.config.server.forwarding {
@@ -119,7 +112,7 @@ impl Broker {
                 .ok_or("the default session does not run")?,
             Forwarding::OnDemand => {
                 let (lines, _) = unbounded_channel();
-                self.acquire(&identity, key, &caller, &lines, cancel).map_err(|refusal| refusal.text)?.0
+                self.acquire(&identity, key, &caller, &lines, cancel).map_err(|refusal| refusal.text)?
             }
         };
         match network_of(&session.record) {
@@ -177,15 +170,6 @@ fn network_of(record: &SessionRecord) -> Result<OwnedFd, String> {
 fn namespace(pid: i32) -> std::io::Result<(u64, u64)> {
     let facts = std::fs::metadata(format!("/proc/{pid}/ns/net"))?;
     Ok((facts.dev(), facts.ino()))
-}
-
-/// The home of the account, empty, if a boot took it away.
-fn make_home(home: &std::path::Path, identity: &Identity) -> std::io::Result<()> {
-    match std::fs::DirBuilder::new().mode(0o700).create(home) {
-        Ok(()) => chown(home, Some(identity.account.uid), Some(identity.account.gid)),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// What a lease of the SSH connection of a process is called: the process cannot be mistaken for a later one.

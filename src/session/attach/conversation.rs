@@ -508,11 +508,14 @@ impl<'a> Conversation<'a> {
     }
 
     fn enter_raw_mode(&mut self) -> Result<(), AttachError> {
-        if let Some(stdin) = self.request.stdin
-            && self.terminal.is_some()
-            && terminal::is_terminal(stdin)
-        {
-            self.raw_mode = Some(RawMode::enter(stdin).map_err(AttachError::io("set up the terminal"))?);
+        if self.terminal.is_some() {
+            let raw_mode = match (self.request.stdin, self.request.stdout) {
+                (Some(stdin), _) if terminal::is_terminal(stdin) => Some(RawMode::enter(stdin)),
+                // The terminal inside has ended the lines already.
+                (None, stdout) if terminal::is_terminal(stdout) => Some(RawMode::output(stdout)),
+                _ => None,
+            };
+            self.raw_mode = raw_mode.transpose().map_err(AttachError::io("set up the terminal"))?;
         }
         // It may have changed since the request was written.
         self.resize()

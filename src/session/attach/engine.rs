@@ -41,6 +41,37 @@ pub async fn attach_engine(
 ) -> Result<Exit, AttachError> {
     let signals = Caught::new(request)?;
     let (input, output, _) = relay::open(engine, container, GREETING).await?;
+    carry(input, output, request, signals, ended(engine, container)).await
+}
+
+/// Starts a relay and gives back the connection to it, on which nothing has been said, for [`attach_relay`] in another process.
+/// Works with engines that are reached through a socket of this host.
+pub async fn open_relay(engine: &Runtime, container: &str) -> Result<OwnedFd, AttachError> {
+    Ok(engine.exec_raw(container, &relay::command()).await?.connection)
+}
+
+/// As [`attach_engine`], over a connection of [`open_relay`], by a process that has no engine. Makes a runtime of its own for
+/// the time of the call, which must not be made inside another.
+///
+/// Nobody here can see the container: its end is noticed by the end of the connection, which a sandbox that dies may leave open
+/// for minutes. Whoever opened the relay watches the container and ends this process.
+pub fn attach_relay(connection: OwnedFd, request: &AttachRequest<'_>) -> Result<Exit, AttachError> {
+    let signals = Caught::new(request)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    runtime.map_err(AttachError::io("make a runtime"))?.block_on(async {
+        let (input, output, _) = relay::take_over(connection, GREETING).await?;
+        carry(input, output, request, signals, std::future::pending()).await
+    })
+}
+
+/// The conversation through a relay whose guest has been greeted, until it is over or the container has ended.
+async fn carry(
+    input: RelayInput,
+    output: RelayOutput,
+    request: &AttachRequest<'_>,
+    signals: Caught,
+    container_ended: impl Future<Output = ()>,
+) -> Result<Exit, AttachError> {
     let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (here, there) = pair.map_err(AttachError::io("make a socket pair"))?;
     let owned = OwnedRequest::new(request).map_err(AttachError::io("copy a descriptor"))?;
@@ -54,7 +85,7 @@ pub async fn attach_engine(
     let (over, told_over) = oneshot::channel();
     let mut writer = tokio::spawn(write(input, queue, told_over));
     let stand_in = StandIn::new(there, to_relay, over)?;
-    let outcome = stand_in.run(output, conversation, ended(engine, container)).await;
+    let outcome = stand_in.run(output, conversation, container_ended).await;
     // The stand-in is gone, so that the writer ends by closing the relay's input: that is how the relay learns of it.
     if tokio::time::timeout(LAST_WORDS, &mut writer).await.is_err() {
         writer.abort();

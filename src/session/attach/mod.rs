@@ -15,7 +15,6 @@ mod guests;
 mod plumbing;
 mod pump;
 mod relay;
-mod relayed;
 mod stream;
 
 use std::os::fd::BorrowedFd;
@@ -26,10 +25,9 @@ use podspawn_wire::{Program, RunAs, X11};
 pub use conversation::{Aside, Prepared};
 pub use crossing::{MustNotCross, Passable};
 pub use direct::{attach_direct, open_direct};
-pub use engine::attach_engine;
+pub use engine::{attach_engine, attach_relay, open_relay};
 pub use error::AttachError;
 pub use guests::{GuestError, Guests};
-pub use relayed::{attach_relay, open_relay};
 
 /// What to run and where its streams end on this side.
 #[derive(Debug, Clone)]

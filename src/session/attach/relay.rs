@@ -1,11 +1,12 @@
 //! The guest's relay, run by the engine's exec: the conversation and the streams' bytes inside one byte pipe.
 
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use podspawn_runtimes::{Engine, EngineError, ExecOutput, ExecSession, ExecSpec, Runtime};
+use podspawn_runtimes::{Carried, Engine, EngineError, ExecOutput, ExecSession, ExecSpec, Runtime, carried};
 use podspawn_wire::{Decoder, Frame, FromGuest, GUEST_PROGRAM, PROTOCOL, ToGuest, WireError, encode};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -99,31 +100,57 @@ impl RelayOutput {
     }
 }
 
+/// How a relay is started: as the container's root, whose the guest's socket is.
+pub(super) fn command() -> ExecSpec {
+    ExecSpec {
+        argv: vec![GUEST_PROGRAM.into(), "relay".into()],
+        user: Some("0".into()),
+        working_dir: Some("/".into()),
+        stdin: true,
+        ..ExecSpec::default()
+    }
+}
+
 /// Starts a relay in a running container and greets the guest through it. Waits until the guest is ready, at most `limit`.
 pub(super) async fn open(
     engine: &Runtime,
     container: &str,
     limit: Duration,
 ) -> Result<(RelayInput, RelayOutput, Greeting), AttachError> {
-    let spec = ExecSpec {
-        argv: vec![GUEST_PROGRAM.into(), "relay".into()],
-        user: Some("0".into()),
-        working_dir: Some("/".into()),
-        stdin: true,
-        ..ExecSpec::default()
-    };
     let greeted = async {
-        let ExecSession { input, output, .. } = engine.exec(container, &spec).await?;
-        let mut input = RelayInput(input);
-        let mut output =
-            RelayOutput { output, decoder: Decoder::new(), noise: Vec::new(), understood: false };
-        input.send(&Frame::Control(ToGuest::Hello { protocol: PROTOCOL })).await?;
-        let greeting = match output.receive().await? {
-            Some(Frame::Control(message)) => find::understand(message)?,
-            Some(_) => return Err(AttachError::Protocol("it did not begin with a greeting")),
-            None => return Err(output.complaint()),
-        };
-        Ok((input, output, greeting))
+        let ExecSession { input, output, .. } = engine.exec(container, &command()).await?;
+        greet(input, output).await
     };
+    within(limit, greeted).await
+}
+
+/// The same with a relay that was started already and nobody has spoken to, over the connection to it.
+pub(super) async fn take_over(
+    connection: OwnedFd,
+    limit: Duration,
+) -> Result<(RelayInput, RelayOutput, Greeting), AttachError> {
+    let Carried { input, output } = carried(connection)?;
+    within(limit, greet(input, output)).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    greeted: impl Future<Output = Result<T, AttachError>>,
+) -> Result<T, AttachError> {
     tokio::time::timeout(limit, greeted).await.unwrap_or(Err(AttachError::Guest(WireError::TimedOut)))
+}
+
+async fn greet(
+    input: Pin<Box<dyn AsyncWrite + Send>>,
+    output: BoxStream<'static, Result<ExecOutput, EngineError>>,
+) -> Result<(RelayInput, RelayOutput, Greeting), AttachError> {
+    let mut input = RelayInput(input);
+    let mut output = RelayOutput { output, decoder: Decoder::new(), noise: Vec::new(), understood: false };
+    input.send(&Frame::Control(ToGuest::Hello { protocol: PROTOCOL })).await?;
+    let greeting = match output.receive().await? {
+        Some(Frame::Control(message)) => find::understand(message)?,
+        Some(_) => return Err(AttachError::Protocol("it did not begin with a greeting")),
+        None => return Err(output.complaint()),
+    };
+    Ok((input, output, greeting))
 }

@@ -10,12 +10,12 @@ use podspawn::state::AttachWay;
 use podspawn_runtimes::Mount;
 use podspawn_wire::{Exit, FailureKind, GUEST_DIR, Program, RunAs};
 
-use super::machine::Machine;
+use super::machine::{Machine, Way};
 use super::stand_in::{PATIENCE, attach_with, input};
 use super::streams::{every_kind, pattern, terminal};
 use crate::harness::EngineName;
 
-type Case = fn(&Machine, AttachWay);
+type Case = fn(&Machine, Way);
 
 /// Every case passes on every way. What they show: bytes, ends, exits, signals, environment, windows.
 const CASES: [(&str, Case); 16] = [
@@ -37,7 +37,7 @@ const CASES: [(&str, Case); 16] = [
     ("many at once", many_at_once),
 ];
 
-fn all_cases(engine: EngineName, way: AttachWay) {
+fn all_cases(engine: EngineName, way: Way) {
     let machine = Machine::on(engine);
     for (name, case) in CASES {
         let begun = Instant::now();
@@ -52,50 +52,65 @@ fn all_cases(engine: EngineName, way: AttachWay) {
 
 #[test]
 fn every_case_passes_directly_on_docker() {
-    all_cases(EngineName::Docker, AttachWay::Direct);
+    all_cases(EngineName::Docker, Way::Direct);
 }
 
 #[test]
 fn every_case_passes_directly_on_docker26() {
-    all_cases(EngineName::Docker26, AttachWay::Direct);
+    all_cases(EngineName::Docker26, Way::Direct);
 }
 
 #[test]
 fn every_case_passes_directly_on_podman() {
-    all_cases(EngineName::Podman, AttachWay::Direct);
+    all_cases(EngineName::Podman, Way::Direct);
 }
 
 #[test]
 fn every_case_passes_through_the_engine_on_docker() {
-    all_cases(EngineName::Docker, AttachWay::Engine);
+    all_cases(EngineName::Docker, Way::Engine);
 }
 
 #[test]
 fn every_case_passes_through_the_engine_on_docker26() {
-    all_cases(EngineName::Docker26, AttachWay::Engine);
+    all_cases(EngineName::Docker26, Way::Engine);
 }
 
 #[test]
 fn every_case_passes_through_the_engine_on_podman() {
-    all_cases(EngineName::Podman, AttachWay::Engine);
+    all_cases(EngineName::Podman, Way::Engine);
 }
 
 #[test]
 fn every_case_passes_through_the_engine_on_gvisor() {
-    all_cases(EngineName::Gvisor, AttachWay::Engine);
+    all_cases(EngineName::Gvisor, Way::Engine);
+}
+
+#[test]
+fn every_case_passes_over_a_handed_connection_on_docker() {
+    all_cases(EngineName::Docker, Way::Relay);
+}
+
+#[test]
+fn every_case_passes_over_a_handed_connection_on_podman() {
+    all_cases(EngineName::Podman, Way::Relay);
+}
+
+#[test]
+fn every_case_passes_over_a_handed_connection_on_gvisor() {
+    all_cases(EngineName::Gvisor, Way::Relay);
 }
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
-fn output_and_errors_apart(machine: &Machine, way: AttachWay) {
+fn output_and_errors_apart(machine: &Machine, way: Way) {
     let attached = machine.sh(way, "echo out; echo err >&2; exit 3");
     assert_eq!(attached.outcome.unwrap(), Exit::Code(3));
     assert_eq!((text(&attached.stdout), text(&attached.stderr)), ("out\n", "err\n"));
 }
 
-fn exit_statuses(machine: &Machine, way: AttachWay) {
+fn exit_statuses(machine: &Machine, way: Way) {
     for (line, exit) in [
         ("true", Exit::Code(0)),
         ("exit 42", Exit::Code(42)),
@@ -107,7 +122,7 @@ fn exit_statuses(machine: &Machine, way: AttachWay) {
     }
 }
 
-fn failures_to_start(machine: &Machine, way: AttachWay) {
+fn failures_to_start(machine: &Machine, way: Way) {
     let start = |program: &[&str], cwd: Option<&str>| {
         let program = Program::Argv(program.iter().map(|&word| word.into()).collect());
         let attached = attach_with(None, |request| {
@@ -126,19 +141,19 @@ fn failures_to_start(machine: &Machine, way: AttachWay) {
     assert_eq!(start(&["true"], Some("/no/such/directory")), FailureKind::WorkingDirectory);
 }
 
-fn half_close(machine: &Machine, way: AttachWay) {
+fn half_close(machine: &Machine, way: Way) {
     // `tac` can say something only after the end of its input.
     let attached = machine.run(way, "tac", Some(input(b"1\n2\n3\n")), |_| {});
     assert_eq!(attached.outcome.unwrap(), Exit::Code(0));
     assert_eq!(text(&attached.stdout), "3\n2\n1\n");
 }
 
-fn no_input(machine: &Machine, way: AttachWay) {
+fn no_input(machine: &Machine, way: Way) {
     let attached = machine.sh(way, "wc -c");
     assert_eq!(text(&attached.stdout).trim(), "0");
 }
 
-fn bytes_through_cat(machine: &Machine, way: AttachWay) {
+fn bytes_through_cat(machine: &Machine, way: Way) {
     let bytes = pattern(16_000_003);
     let attached = machine.run(way, "cat; echo done >&2", Some(input(&bytes)), |_| {});
     assert_eq!(attached.outcome.unwrap(), Exit::Code(0));
@@ -146,7 +161,7 @@ fn bytes_through_cat(machine: &Machine, way: AttachWay) {
     assert_eq!(text(&attached.stderr), "done\n");
 }
 
-fn a_reader_that_goes_away(machine: &Machine, way: AttachWay) {
+fn a_reader_that_goes_away(machine: &Machine, way: Way) {
     let (reader, writer) = std::io::pipe().unwrap();
     let head = std::thread::spawn(move || {
         let mut line = [0; 2];
@@ -159,13 +174,13 @@ fn a_reader_that_goes_away(machine: &Machine, way: AttachWay) {
     assert_eq!(head.join().unwrap(), *b"y\n");
 }
 
-fn input_that_nobody_reads(machine: &Machine, way: AttachWay) {
+fn input_that_nobody_reads(machine: &Machine, way: Way) {
     let attached = machine.run(way, "echo not interested", Some(input(&pattern(4_000_000))), |_| {});
     assert_eq!(attached.outcome.unwrap(), Exit::Code(0));
     assert_eq!(text(&attached.stdout), "not interested\n");
 }
 
-fn reopened_streams(machine: &Machine, way: AttachWay) {
+fn reopened_streams(machine: &Machine, way: Way) {
     let attached = machine.sh(way, "id -u; echo e > /dev/stderr && echo o > /dev/stdout && echo fine");
     assert_eq!((text(&attached.stdout), text(&attached.stderr)), ("1000\no\nfine\n", "e\n"));
     // Root inside may as well, with one stream only.
@@ -173,7 +188,7 @@ fn reopened_streams(machine: &Machine, way: AttachWay) {
     assert_eq!(text(&attached.stdout), "o\n");
 }
 
-fn who_and_where(machine: &Machine, way: AttachWay) {
+fn who_and_where(machine: &Machine, way: Way) {
     let attached =
         machine.run(way, "id -un; pwd; echo $HOME $GREETING; ulimit -c >/dev/null", None, |request| {
             request.env = vec![("GREETING".into(), "hello".into())];
@@ -186,7 +201,7 @@ fn who_and_where(machine: &Machine, way: AttachWay) {
     assert_eq!(text(&attached.stdout), "0\n/etc\n");
 }
 
-fn a_background_process_keeps_nobody(machine: &Machine, way: AttachWay) {
+fn a_background_process_keeps_nobody(machine: &Machine, way: Way) {
     let attached = machine.sh(way, "sleep 300 & echo $!");
     assert!(attached.took < PATIENCE, "took {:?}", attached.took);
     let pid = text(&attached.stdout).trim().to_owned();
@@ -194,7 +209,7 @@ fn a_background_process_keeps_nobody(machine: &Machine, way: AttachWay) {
     assert_eq!(machine.sh(way, &format!("kill {pid}")).outcome.unwrap(), Exit::Code(0));
 }
 
-fn nohup_survives(machine: &Machine, way: AttachWay) {
+fn nohup_survives(machine: &Machine, way: Way) {
     let line = "nohup sh -c 'while :; do echo alive; sleep 1; done' >>/tmp/nohup.log 2>&1 & echo $!";
     let attached = machine.sh(way, line);
     assert_eq!(attached.outcome.unwrap(), Exit::Code(0));
@@ -205,12 +220,12 @@ fn nohup_survives(machine: &Machine, way: AttachWay) {
     assert_eq!(text(&attached.stdout), "alive\n", "{}", text(&attached.stderr));
 }
 
-fn killing(machine: &Machine, way: AttachWay) {
+fn killing(machine: &Machine, way: Way) {
     let attached = machine.sh(way, "sleep 300 & kill $!; wait $!; echo $?");
     assert_eq!(text(&attached.stdout), "143\n");
 }
 
-fn windows(machine: &Machine, way: AttachWay) {
+fn windows(machine: &Machine, way: Way) {
     for (rows, cols) in [(1, 1), (200, 500), (24, 80)] {
         let (slave, master) = terminal();
         let size = rustix::termios::Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
@@ -234,7 +249,7 @@ fn screen(master: OwnedFd) -> String {
     String::from_utf8(shown).expect("text")
 }
 
-fn a_terminal(machine: &Machine, way: AttachWay) {
+fn a_terminal(machine: &Machine, way: Way) {
     let (slave, master) = terminal();
     let mut keys = File::from(master.try_clone().unwrap());
     let screen = std::thread::spawn(move || {
@@ -261,9 +276,9 @@ fn a_terminal(machine: &Machine, way: AttachWay) {
     assert!(shown.ends_with("caught\r\n"), "{shown:?}");
 }
 
-fn many_at_once(machine: &Machine, way: AttachWay) {
+fn many_at_once(machine: &Machine, way: Way) {
     // The engine way pays an exec each: fewer of them, for the time it takes.
-    let count = if way == AttachWay::Direct { 100 } else { 8 };
+    let count = if way == Way::Direct { 100 } else { 8 };
     std::thread::scope(|scope| {
         let all: Vec<_> = (0..count)
             .map(|number| scope.spawn(move || machine.sh(way, &format!("cat; echo {number}"))))
@@ -294,12 +309,12 @@ fn a_socket_in_a_directory_of_the_hosts_leads_to_the_guest_too() {
         spec.entrypoint[2] = spec.entrypoint[2].replace(r#""socket_uid":null"#, r#""socket_uid":0"#);
     });
     machine.address.socket_dir = Some(dir.to_str().unwrap().to_owned());
-    let attached = machine.sh(AttachWay::Direct, "echo here");
+    let attached = machine.sh(Way::Direct, "echo here");
     assert_eq!(text(&attached.stdout), "here\n", "{:?}", attached.outcome);
     // Whatever the container puts there, nothing of the host is reached by it.
     let line = "cd /run/podspawn && rm guest.sock && ln -s /var/run/docker.sock guest.sock";
-    machine.root(AttachWay::Direct, line).outcome.unwrap();
-    let outcome = machine.sh(AttachWay::Direct, "true").outcome;
+    machine.root(Way::Direct, line).outcome.unwrap();
+    let outcome = machine.sh(Way::Direct, "true").outcome;
     assert!(matches!(outcome, Err(AttachError::NotTheGuest(_) | AttachError::NoGuest(_))), "{outcome:?}");
 }
 
@@ -336,11 +351,11 @@ fn a_guest_that_cannot_provision_says_why() {
 #[test]
 fn a_machine_that_is_killed_during_attach_ends_the_session_soon() {
     for (engine, way) in [
-        (EngineName::Docker, AttachWay::Direct),
-        (EngineName::Docker, AttachWay::Engine),
-        (EngineName::Podman, AttachWay::Direct),
-        (EngineName::Podman, AttachWay::Engine),
-        (EngineName::Gvisor, AttachWay::Engine),
+        (EngineName::Docker, Way::Direct),
+        (EngineName::Docker, Way::Engine),
+        (EngineName::Podman, Way::Direct),
+        (EngineName::Podman, Way::Engine),
+        (EngineName::Gvisor, Way::Engine),
     ] {
         let machine = Machine::on(engine);
         let (mut reader, writer) = std::io::pipe().unwrap();
@@ -370,9 +385,9 @@ fn a_machine_that_is_killed_during_attach_ends_the_session_soon() {
 #[test]
 fn nothing_of_the_hosts_streams_is_visible_or_can_be_opened_inside() {
     for (engine, way) in [
-        (EngineName::Docker, AttachWay::Direct),
-        (EngineName::Docker, AttachWay::Engine),
-        (EngineName::Podman, AttachWay::Direct),
+        (EngineName::Docker, Way::Direct),
+        (EngineName::Docker, Way::Engine),
+        (EngineName::Podman, Way::Direct),
     ] {
         let machine = Machine::on(engine);
         let place = super::stand_in::Place::new();
@@ -418,7 +433,7 @@ fn nothing_of_the_hosts_streams_is_visible_or_can_be_opened_inside() {
 #[test]
 fn what_others_wrote_to_a_shared_output_cannot_be_read_from_inside() {
     // A build server's log: one pipe that many processes write to, and that nobody has read yet.
-    for (engine, way) in [(EngineName::Docker, AttachWay::Direct), (EngineName::Docker, AttachWay::Engine)] {
+    for (engine, way) in [(EngineName::Docker, Way::Direct), (EngineName::Docker, Way::Engine)] {
         let machine = Machine::on(engine);
         let (mut reader, mut log) = std::io::pipe().unwrap();
         log.write_all(b"TOKEN=secret\n").unwrap();
@@ -441,7 +456,7 @@ fn what_others_wrote_to_a_shared_output_cannot_be_read_from_inside() {
 #[test]
 fn a_process_has_three_descriptors_and_no_other() {
     let machine = Machine::on(EngineName::Docker);
-    for way in [AttachWay::Direct, AttachWay::Engine] {
+    for way in [Way::Direct, Way::Engine] {
         // The shell's own: nothing else has been opened when it lists them.
         for run_as in [RunAs::User, RunAs::Root] {
             let attached = machine.run(way, "echo /proc/$$/fd/*", None, |request| request.run_as = run_as);
@@ -459,8 +474,8 @@ fn a_process_has_three_descriptors_and_no_other() {
 /// Replaces the guest's socket inside and attaches.
 fn with_socket_replaced(line: &str) -> AttachError {
     let machine = Machine::on(EngineName::Docker);
-    assert_eq!(machine.root(AttachWay::Direct, line).outcome.unwrap(), Exit::Code(0), "{line}");
-    let attached = machine.sh(AttachWay::Direct, "true");
+    assert_eq!(machine.root(Way::Direct, line).outcome.unwrap(), Exit::Code(0), "{line}");
+    let attached = machine.sh(Way::Direct, "true");
     assert!(attached.took < Duration::from_secs(6), "{line}: {:?}", attached.took);
     attached.outcome.expect_err(line)
 }
@@ -485,7 +500,7 @@ fn a_container_that_replaces_the_guests_socket_leads_nobody_anywhere() {
 #[test]
 fn only_root_inside_and_the_host_may_speak_with_the_guest() {
     let machine = Machine::on(EngineName::Docker);
-    let way = AttachWay::Direct;
+    let way = Way::Direct;
     let attached = machine.sh(way, "ls /run/podspawn; ls -ld /run/podspawn");
     assert!(text(&attached.stderr).contains("Permission denied"), "{}", text(&attached.stderr));
     assert!(text(&attached.stdout).starts_with("drwx------"), "{}", text(&attached.stdout));
@@ -498,7 +513,7 @@ fn only_root_inside_and_the_host_may_speak_with_the_guest() {
 #[test]
 fn a_second_user_inside_is_not_given_root() {
     let machine = Machine::on(EngineName::Docker);
-    let way = AttachWay::Direct;
+    let way = Way::Direct;
     let attached = machine.sh(way, "sudo -n id -u");
     assert_eq!(text(&attached.stdout), "0\n", "{}", text(&attached.stderr));
     let line = "setpriv --reuid=4242 --regid=4242 --clear-groups sudo -n id -u";
@@ -515,9 +530,9 @@ fn a_second_user_inside_is_not_given_root() {
 #[test]
 fn a_gigabyte_goes_both_ways_unchanged() {
     for (engine, way) in [
-        (EngineName::Docker, AttachWay::Direct),
-        (EngineName::Podman, AttachWay::Direct),
-        (EngineName::Docker, AttachWay::Engine),
+        (EngineName::Docker, Way::Direct),
+        (EngineName::Podman, Way::Direct),
+        (EngineName::Docker, Way::Engine),
     ] {
         let machine = Machine::on(engine);
         let (source, mut feeder) = std::io::pipe().unwrap();

@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use podspawn::session::attach::{AttachError, AttachRequest, Guests, attach_direct, attach_engine};
+use podspawn::session::attach::{
+    AttachError, AttachRequest, Guests, attach_direct, attach_engine, attach_relay, open_relay,
+};
 use podspawn::session::{GuestAddress, GuestPort};
 use podspawn::state::{AttachWay, FirstProcess};
 use podspawn::system::guest_program::install_guest;
@@ -17,6 +19,15 @@ use tempfile::TempDir;
 
 use super::stand_in::{Attached, attach_with, request};
 use crate::harness::EngineName;
+
+/// How a process is attached to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Direct,
+    Engine,
+    /// Through the engine, over a connection that was opened before and handed over.
+    Relay,
+}
 
 /// A container of one test; gone with it.
 pub struct Machine {
@@ -112,32 +123,34 @@ impl Machine {
     }
 
     /// Attaches one way or the other.
-    pub fn attach(&self, way: AttachWay, request: &AttachRequest<'_>) -> Result<Exit, AttachError> {
+    pub fn attach(&self, way: Way, request: &AttachRequest<'_>) -> Result<Exit, AttachError> {
         match way {
-            AttachWay::Direct => attach_direct(&self.address, request),
-            AttachWay::Engine => {
-                // A runtime of its own: calls of several threads do not wait for each other.
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                runtime.block_on(attach_engine(&self.engine, &self.address.container_id, request))
+            Way::Direct => attach_direct(&self.address, request),
+            // A runtime of its own: calls of several threads do not wait for each other.
+            Way::Engine => {
+                own_runtime().block_on(attach_engine(&self.engine, &self.address.container_id, request))
+            }
+            Way::Relay => {
+                let opened = own_runtime().block_on(open_relay(&self.engine, &self.address.container_id))?;
+                attach_relay(opened, request)
             }
         }
     }
 
     /// Runs a line of shell as the session's user, and collects its output.
-    pub fn sh(&self, way: AttachWay, line: &str) -> Attached {
+    pub fn sh(&self, way: Way, line: &str) -> Attached {
         self.run(way, line, None, |_| {})
     }
 
     /// The same as root.
-    pub fn root(&self, way: AttachWay, line: &str) -> Attached {
+    pub fn root(&self, way: Way, line: &str) -> Attached {
         self.run(way, line, None, |request| request.run_as = RunAs::Root)
     }
 
     /// The same with input, and with changes to the request.
     pub fn run(
         &self,
-        way: AttachWay,
+        way: Way,
         line: &str,
         stdin: Option<std::os::fd::OwnedFd>,
         change: impl FnOnce(&mut AttachRequest<'_>),
@@ -152,7 +165,7 @@ impl Machine {
     /// Attaches with these streams.
     pub fn attach_to(
         &self,
-        way: AttachWay,
+        way: Way,
         line: &str,
         stdin: Option<impl AsFd>,
         stdout: impl AsFd,
@@ -170,8 +183,7 @@ impl Machine {
 
     /// Ends the container at once.
     pub fn kill(&self) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime
+        own_runtime()
             .block_on(self.engine.kill_container(&self.address.container_id, "SIGKILL"))
             .expect("kill the container");
     }
@@ -184,6 +196,10 @@ impl Drop for Machine {
             gone.expect("remove the container");
         }
     }
+}
+
+fn own_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// What the guest is told. The account is called `tester`.

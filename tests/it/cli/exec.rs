@@ -44,6 +44,9 @@ on_engines! {
         // Without -t there is none, even if a person sits there.
         let (status, screen) = env.terminal(["exec", "dev", "--", "tty"]).wait();
         assert_eq!((status, screen.trim()), (1, "not a tty"));
+        // The terminal inside ends lines for one that shows them; the one outside adds nothing.
+        let (status, screen) = env.terminal(["exec", "-t", "dev", "--", "echo", "one"]).wait();
+        assert_eq!((status, screen.as_str()), (0, "one\r\n"));
     }
 }
 

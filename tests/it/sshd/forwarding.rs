@@ -25,7 +25,7 @@ on_engines! {
         assert!(through.out().ends_with("inside\n"), "{}", through.out());
 
         let run = server.script(&format!(
-            "$SSH -f -N -M -S control -L local.sock:127.0.0.1:8080 -L localhost.sock:localhost:8080 -D socks.sock \
+            "$SSH -f -N -M -S control -L $PWD/local.sock:127.0.0.1:8080 -L $PWD/localhost.sock:localhost:8080 -D $PWD/socks.sock \
                -o ExitOnForwardFailure=yes {ann}@127.0.0.1
              trap '$SSH -S control -O exit {ann}@127.0.0.1' EXIT
              curl -sS --unix-socket local.sock http://x/
@@ -45,7 +45,7 @@ on_engines! {
         let lend = format!("0:127.0.0.1:{}", own.port);
         let answer = server.ssh(&ann, &["-S", &control, "-O", "forward", "-R", &lend], &[]).run().ok().out();
         let port = answer.trim();
-        assert_eq!(server.sh(&ann, &format!("cat </dev/tcp/127.0.0.1/{port}")), "the client");
+        assert_eq!(server.sh(&ann, &format!("bash -c 'cat </dev/tcp/127.0.0.1/{port}'")), "the client");
         assert!(std::net::TcpStream::connect(("127.0.0.1", port.parse::<u16>().expect("a port"))).is_err());
         let _ = server.ssh(&ann, &["-S", &control, "-O", "exit"], &[]).run().ok();
     }

@@ -43,7 +43,9 @@ on_engines! {
         let wishes = Wishes { mode: "destroy-on-disconnect", ..Wishes::default() };
         let server = Server::with(engine, &wishes);
         let ann = server.user("ann");
-        let long = server.running(&ann, &[], "exec sleep 1000");
+        let long = server.ssh(&ann, &[], &["exec sleep 1000"]).start();
+        // Once for its forwarding, once for its command.
+        server.audited(&ann, "connect", 2, SOON);
         // Another connection of the same user ends nothing.
         server.sh(&ann, "true");
         assert_eq!(server.containers(&ann).len(), 1);

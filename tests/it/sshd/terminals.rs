@@ -22,7 +22,7 @@ on_engines! {
         let ann = server.user("ann");
         let mut terminal = server.login(&ann, &[]);
         terminal.expect("$ ");
-        terminal.line("bash -c 'trap \"stty size; exit\" WINCH; echo rea\"dy\"; read line'").expect("ready");
+        terminal.line("bash -c 'trap \"stty size; exit\" WINCH; echo rea\"dy\"; sleep 1000 & wait'").expect("ready");
         terminal.resize(50, 132).expect("50 132");
         terminal.expect("$ ");
         terminal.line("vim -u NONE -c 'autocmd VimResized * call writefile([&columns], \"/tmp/columns\") | quit'");

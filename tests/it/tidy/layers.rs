@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "exit",
             "local",
             "names",
+            "sandbox",
             "server",
             "session",
             "spec",
