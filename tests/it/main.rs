@@ -13,5 +13,6 @@ mod firewall;
 mod guest;
 mod lifecycle;
 mod pam;
+mod security;
 mod sshd;
 mod tidy;

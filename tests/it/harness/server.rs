@@ -103,7 +103,7 @@ impl Server {
         };
         server.write_config(wishes);
         server.wire_pam();
-        for key in ["ssh/host_key", "ssh/key"] {
+        for key in ["ssh/host_key", "ssh/key", "ssh/other", "ssh/ca"] {
             run(Command::new("ssh-keygen")
                 .args(["-q", "-t", "ed25519", "-N", "", "-f"])
                 .arg(server.path(key)));
@@ -175,7 +175,7 @@ impl Server {
              ListenAddress 127.0.0.1\nHostKey {root}/ssh/host_key\nPidFile none\nUsePAM yes\nUseDNS no\n\
              LogLevel VERBOSE\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
              PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitUserEnvironment yes\n\
-             AuthorizedKeysFile .ssh/authorized_keys {root}/ordinary/%u\n\
+             AuthorizedKeysFile .ssh/authorized_keys {root}/ordinary/%u\nTrustedUserCAKeys {root}/ssh/ca.pub\n\
              AllowStreamLocalForwarding yes\nPermitTunnel yes\nX11Forwarding yes\nAcceptEnv *\n"
         );
         fs::write(self.path("ssh/podspawn.conf"), block).expect("write");
@@ -195,6 +195,14 @@ impl Server {
         self.sshd_log = sshd.log.clone();
         self.sshd = Some(sshd);
         self
+    }
+
+    /// A file that everybody on this host may read, and its text.
+    pub fn marker(&self) -> (String, &'static str) {
+        let path = self.path("etc/of-the-host");
+        let text = "this is the host";
+        fs::write(&path, text).expect("write");
+        (path.display().to_string(), text)
     }
 
     /// Starts a broker in the foreground; returns once it listens.
@@ -224,10 +232,18 @@ impl Server {
 
     /// A container user with a key; the name is unique and ends in this.
     pub fn user(&self, name: &str) -> String {
+        self.member(name, &self.path("lib/podspawn-shell"))
+    }
+
+    /// A container user whose account was made by somebody else, with a shell of this host.
+    pub fn existing(&self, name: &str) -> String {
+        self.member(name, Path::new("/bin/sh"))
+    }
+
+    fn member(&self, name: &str, shell: &Path) -> String {
         let user = format!("t{}{name}", &self.id[..6]);
         let home = self.run_home(&user);
         let group = format!("pg{}", self.id);
-        let shell = self.path("lib/podspawn-shell");
         run(Command::new("useradd")
             .args([
                 "-M",
@@ -341,13 +357,6 @@ impl Server {
         args.push(format!("{user}@127.0.0.1"));
         args.extend(after.iter().map(|arg| (*arg).to_owned()));
         self.env.program("ssh", args).limit(PATIENCE)
-    }
-
-    /// Another client program with the same options.
-    pub fn client(&self, program: &str, args: &[&str]) -> Invocation {
-        let mut all = self.client_options();
-        all.extend(args.iter().map(|arg| (*arg).to_owned()));
-        self.env.program(program, all).limit(PATIENCE)
     }
 
     /// Any program of the host with a clean environment.
