@@ -89,7 +89,7 @@ on_engines! {
                  $SSH {user}@127.0.0.1 cat {path} >got/command
                  $SSH -tt {user}@127.0.0.1 cat {path} >got/terminal
                  echo cat {path} | $SSH {user}@127.0.0.1 >got/shell
-                 printf 'get {path} got/sftp\\n' | sftp -q $OPTIONS -b - {user}@127.0.0.1
+                 printf 'get {path} got/sftp\\n' | sftp -q $OPTIONS -b - {user}@127.0.0.1 >/dev/null
                  scp -q -s $OPTIONS {user}@127.0.0.1:{path} got/scp
                  scp -q -O $OPTIONS {user}@127.0.0.1:{path} got/scp-old
                  rsync -e \"$SSH\" {user}@127.0.0.1:{path} got/rsync
