@@ -108,15 +108,15 @@ pub(super) async fn serve(
 }
 
 /// Passes on what the stub is to be told, until it ends. The status that it ended with, if it said so.
-async fn attend(link: &mut Link, told: &mut tokio::sync::mpsc::UnboundedReceiver<String>) -> Option<u8> {
+async fn attend(link: &mut Link, told: &mut tokio::sync::mpsc::UnboundedReceiver<FromBroker>) -> Option<u8> {
     let mut status = None;
     loop {
         tokio::select! {
             biased;
-            text = told.recv() => {
-                if let Some(text) = text {
+            message = told.recv() => {
+                if let Some(message) = message {
                     // One that does not listen any more is found out below.
-                    let _ = link.send(&FromBroker::Notice(text), Vec::new()).await;
+                    let _ = link.send(&message, Vec::new()).await;
                 }
             }
             message = link.receive() => match message {
