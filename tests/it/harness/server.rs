@@ -530,9 +530,9 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "shown with the failure")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Shown with the failure.
             eprintln!("{}", self.story());
             // A second panic would end all tests, so nothing here may assert.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.remove()));

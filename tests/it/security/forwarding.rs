@@ -120,9 +120,14 @@ on_engines! {
 
     [docker, podman]
     fn no_tunnel_is_made(server: Server) {
-        let ann = server.user("ann");
-        let run = server.ssh(&ann, &["-v", "-o", "ExitOnForwardFailure=yes", "-w", "any:any", "-N"], &[]).run();
-        assert_eq!(run.status, 255, "{}", run.stderr);
-        assert!(!run.stderr.contains("permanently_drop"), "{}", run.stderr);
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let rejected = |user: &str| {
+            let options = ["-v", "-o", "ExitOnForwardFailure=yes", "-w", "any:any", "-N"];
+            // An ordinary user may, but has not the rights to make the device.
+            let run = server.ssh(user, &options, &[]).run().status(255);
+            run.stderr.contains("Server has rejected tunnel device forwarding")
+        };
+        assert!(!rejected(&olaf));
+        assert!(rejected(&ann));
     }
 }

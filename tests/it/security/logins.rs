@@ -85,7 +85,7 @@ on_engines! {
         let (path, text) = server.marker();
         let ways = |user: &str| {
             let script = format!(
-                "rm -rf got; mkdir got; set +e
+                "rm -rf got; mkdir got; set +eo pipefail
                  $SSH {user}@127.0.0.1 cat {path} >got/command
                  $SSH -tt {user}@127.0.0.1 cat {path} >got/terminal
                  echo cat {path} | $SSH {user}@127.0.0.1 >got/shell
