@@ -121,9 +121,12 @@ impl Server {
             EngineName::Podman => ("podman", fact("PODMAN_USER")),
         };
         let image = fact("IMAGE_SUDO");
+        // Of no other installation that makes accounts at the same time.
+        let first = 1_000_000 + (u32::from_str_radix(&id[..5], 16).expect("hex") * 100);
+        let last = first + 99;
         let text = format!(
-            "runtime: {runtime}\ndefaults:\n  image: {image}\nsession:\n  grace_period: {grace}\n\
-             \x20 mode: {mode}\nresources:\n  max_per_user: {most}\nserver:\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  run_dir: {root}/run\n\
+            "runtime: {runtime}\naccounts: useradd\ndefaults:\n  image: {image}\nsession:\n  grace_period: {grace}\n\
+             \x20 mode: {mode}\nresources:\n  max_per_user: {most}\nserver:\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  first_uid: {first}\n  last_uid: {last}\n  run_dir: {root}/run\n\
              \x20 lib_dir: {root}/lib\nauth:\n  key_dir: {root}/etc/keys\n\
              state:\n  db_path: {root}/state/state.db\n  lock_dir: {root}/state/locks\n  homes_dir: {root}/state/homes\n\
              log:\n  audit_log: {root}/state/audit.jsonl\n",
@@ -195,6 +198,13 @@ impl Server {
         self.sshd_log = sshd.log.clone();
         self.sshd = Some(sshd);
         self
+    }
+
+    /// A name for a container user that the story itself makes, with `add-user`. Removed at the end if it is still there.
+    pub fn name(&self, name: &str) -> String {
+        let user = format!("t{}{name}", &self.id[..6]);
+        self.users.borrow_mut().push(user.clone());
+        user
     }
 
     /// A file that everybody on this host may read, and its text.

@@ -4,6 +4,7 @@ mod commands;
 mod ending;
 mod files;
 mod forwarding;
+mod identities;
 mod life;
 mod routing;
 mod terminals;
