@@ -4,3 +4,4 @@
 mod broker;
 mod forwarding;
 mod logins;
+mod ordinary;
