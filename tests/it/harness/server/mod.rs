@@ -1,0 +1,237 @@
+//! An installation of the sshd hook of a test's own: group, accounts, keys, PAM service, sshd and broker, on a real engine.
+
+mod clients;
+mod setup;
+mod users;
+mod watching;
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Env;
+use super::engines::EngineName;
+use super::sshd::{Lines, Sshd};
+use super::system::{self, run};
+
+/// Longer than anything that is waited for takes, unless it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest that a session may outlive its grace period.
+pub const LATE: Duration = Duration::from_secs(5);
+
+/// What a story wants to be different from the usual.
+pub struct Wishes {
+    /// `session.grace_period`.
+    pub grace: &'static str,
+    /// `session.mode`.
+    pub mode: &'static str,
+    /// `resources.max_per_user`.
+    pub most: u32,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self { grace: "60s", mode: "grace-period", most: 3 }
+    }
+}
+
+/// See the module. Everything goes when it is dropped, and nothing of its users may be left in the engine.
+pub struct Server {
+    /// Where sessions live.
+    pub engine: EngineName,
+    /// What sshd writes.
+    pub sshd_log: Lines,
+    env: Env,
+    id: String,
+    root: PathBuf,
+    service: PathBuf,
+    sshd: Option<Sshd>,
+    broker: RefCell<Option<Child>>,
+    broker_log: RefCell<Lines>,
+    users: RefCell<Vec<String>>,
+    removed: Cell<bool>,
+}
+
+impl Server {
+    /// With a grace period of a minute.
+    pub fn on(engine: EngineName) -> Self {
+        Self::with(engine, &Wishes::default())
+    }
+
+    /// As the story wishes.
+    pub fn with(engine: EngineName, wishes: &Wishes) -> Self {
+        let id = system::random_hex()[..8].to_owned();
+        // sshd trusts only what lies below directories of root's.
+        let root = PathBuf::from(format!("/var/lib/podspawn-it-{id}"));
+        let make = |name: &str, mode: u32| {
+            fs::DirBuilder::new().recursive(true).mode(mode).create(root.join(name)).expect("mkdir");
+        };
+        for name in ["bin", "etc", "lib", "ssh", "ordinary", "run/homes", "homes"] {
+            make(name, 0o755);
+        }
+        make("etc/keys", 0o700);
+        let program = root.join("bin/podspawn");
+        if fs::hard_link(system::podspawn(), &program).is_err() {
+            // Copied by another process: a file that is open for writing here could not be executed.
+            run(Command::new("cp").arg(system::podspawn()).arg(&program));
+        }
+        symlink(&program, root.join("lib/podspawn-shell")).expect("link");
+        run(Command::new("groupadd").arg(format!("pg{id}")));
+        let auth = format!("pa{id}");
+        run(Command::new("useradd").args(["-M", "-N", "-g", "nogroup", "-r", "-s", "/bin/false", &auth]));
+        run(Command::new("chown").arg(&auth).arg(root.join("etc/keys")));
+
+        let service = PathBuf::from(format!("/etc/pam.d/podspawn-{id}"));
+        let server = Self {
+            engine,
+            sshd_log: Lines::default(),
+            env: Env::without_engine(),
+            id,
+            root,
+            service,
+            sshd: None,
+            broker: RefCell::new(None),
+            broker_log: RefCell::default(),
+            users: RefCell::default(),
+            removed: Cell::new(false),
+        };
+        server.write_config(wishes);
+        server.wire_pam();
+        for key in ["ssh/host_key", "ssh/key", "ssh/other", "ssh/ca"] {
+            run(Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(server.path(key)));
+        }
+        server.start_broker();
+        server.with_sshd()
+    }
+
+    /// A path below this installation's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Its copy of the program.
+    pub fn program(&self) -> PathBuf {
+        self.path("bin/podspawn")
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.path("etc/config.yaml")
+    }
+
+    /// The socket of its broker.
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/broker.sock")
+    }
+
+    /// The home of a container user's account on this host.
+    pub fn run_home(&self, user: &str) -> PathBuf {
+        self.path("run/homes").join(user)
+    }
+
+    /// Starts a broker in the foreground; returns once it listens.
+    pub fn start_broker(&self) {
+        let mut command = Command::new(self.program());
+        command.args(["--config".as_ref(), self.config_file().as_os_str(), "broker".as_ref()]);
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start the broker");
+        let log = Lines::of(&mut child);
+        log.wait("broker started", PATIENCE);
+        *self.broker.borrow_mut() = Some(child);
+        *self.broker_log.borrow_mut() = log;
+    }
+
+    /// Ends the broker as a crash does.
+    pub fn kill_broker(&self) {
+        let mut child = self.broker.borrow_mut().take().expect("a broker");
+        child.kill().expect("kill the broker");
+        child.wait().expect("wait for the broker");
+    }
+
+    /// What the broker that was started last has written.
+    pub fn broker_log(&self) -> Lines {
+        self.broker_log.borrow().clone()
+    }
+
+    /// Everything that its users have in the engine.
+    fn objects(&self) -> Vec<(&'static str, String)> {
+        let mut objects = Vec::new();
+        for user in self.users.borrow().iter() {
+            for kind in ["container", "network", "volume"] {
+                let found = self.engine.labelled(kind, &format!("podspawn-user={user}"));
+                objects.extend(found.into_iter().map(|id| (kind, id)));
+            }
+        }
+        objects
+    }
+
+    fn remove(&mut self) {
+        self.removed.set(true);
+        self.sshd = None;
+        if let Some(mut broker) = self.broker.borrow_mut().take() {
+            let _ = kill_process(Pid::from_child(&broker), Signal::TERM);
+            let _ = broker.wait();
+        }
+        self.end_detached_broker();
+        for (kind, id) in self.objects() {
+            let args: &[&str] =
+                if kind == "container" { &["rm", "-f", "-v", &id] } else { &[kind, "rm", &id] };
+            // The listing afterwards tells.
+            let _ = self.engine.cli().args(args).output();
+        }
+        let left = self.objects();
+        let quiet = |command: &mut Command| {
+            let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        };
+        for user in self.users.borrow().iter() {
+            quiet(Command::new("userdel").arg("-f").arg(user));
+        }
+        quiet(Command::new("userdel").arg("-f").arg(format!("pa{}", self.id)));
+        quiet(Command::new("groupdel").arg(format!("pg{}", self.id)));
+        let _ = fs::remove_file(&self.service);
+        let _ = fs::remove_dir_all(&self.root);
+        assert_eq!(left, Vec::new(), "left behind in the engine");
+    }
+
+    /// A broker that something else than the test started holds the lock of the state directory.
+    fn end_detached_broker(&self) {
+        let holds = |pid: i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.contains("broker") && line.contains(self.config_file().to_str().expect("text"))
+        };
+        let pids = fs::read_dir("/proc")
+            .expect("read /proc")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        for pid in pids.filter(|pid| holds(*pid)) {
+            let Some(pid) = Pid::from_raw(pid) else { continue };
+            let Ok(watched) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
+                continue;
+            };
+            let _ = kill_process(pid, Signal::TERM);
+            assert!(system::ends_by(&watched, Instant::now() + PATIENCE), "a broker does not end");
+        }
+    }
+}
+
+impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "shown with the failure")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.story());
+            // A second panic would end all tests, so nothing here may assert.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.remove()));
+        } else {
+            self.remove();
+        }
+    }
+}

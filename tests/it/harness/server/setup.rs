@@ -1,0 +1,102 @@
+//! The files of an installation: configuration, PAM service, sshd's configuration.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use podspawn::config::{Deployment, Sources, load};
+use podspawn::server::pam::{self, PamLine};
+
+use super::{Server, Wishes};
+use crate::harness::engines::{EngineName, fact};
+use crate::harness::sshd::Sshd;
+
+impl Server {
+    pub(super) fn write_config(&self, wishes: &Wishes) {
+        let Self { id, root, .. } = self;
+        let root = root.display();
+        let (runtime, account) = match self.engine {
+            EngineName::Docker | EngineName::Docker26 => ("docker", "null"),
+            EngineName::Gvisor => ("gvisor", "null"),
+            EngineName::Podman => ("podman", fact("PODMAN_USER")),
+        };
+        let image = fact("IMAGE_SUDO");
+        // Of no other installation that makes accounts at the same time.
+        let first = 1_000_000 + (u32::from_str_radix(&id[..5], 16).expect("hex") * 100);
+        let last = first + 99;
+        let text = format!(
+            "runtime: {runtime}\naccounts: useradd\ndefaults:\n  image: {image}\nsession:\n  grace_period: {grace}\n\
+             \x20 mode: {mode}\nresources:\n  max_per_user: {most}\nserver:\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  first_uid: {first}\n  last_uid: {last}\n  run_dir: {root}/run\n\
+             \x20 lib_dir: {root}/lib\nauth:\n  key_dir: {root}/etc/keys\n\
+             state:\n  db_path: {root}/state/state.db\n  lock_dir: {root}/state/locks\n  homes_dir: {root}/state/homes\n\
+             log:\n  audit_log: {root}/state/audit.jsonl\n",
+            grace = wishes.grace,
+            mode = wishes.mode,
+            most = wishes.most,
+        );
+        fs::write(self.config_file(), text).expect("write");
+    }
+
+    /// The service file of this host's sshd, with the module in front.
+    pub(super) fn wire_pam(&self) {
+        let sources = Sources {
+            deployment: Deployment::Server,
+            local_root: "/".into(),
+            home: None,
+            file: Some(self.config_file()),
+            env: Default::default(),
+            flags: Vec::new(),
+        };
+        let config = load(&sources).expect("a configuration").config;
+        fs::copy("/etc/pam.d/sshd", &self.service).expect("copy the service file");
+        let _ = pam::unwire(&self.service).expect("a service file of nobody's");
+        pam::install_module(&config.server.lib_dir).expect("install the module");
+        let line = PamLine::new(&config, &self.program(), Some(&self.config_file())).expect("a line");
+        let _ = pam::wire(&self.service, &line).expect("wire");
+        pam::record_service_file(&self.path("etc"), &self.service).expect("record");
+    }
+
+    /// What an administrator has to have in sshd's configuration: the block of podspawn first.
+    fn write_sshd_config(&self) -> PathBuf {
+        let root = self.root.display();
+        let (program, config) = (self.program(), self.config_file());
+        let (program, config) = (program.display(), config.display());
+        let block = format!(
+            "Match Group pg{id}\n\
+             AuthorizedKeysCommand {program} auth-keys --config {config} %u %t %k\n\
+             AuthorizedKeysCommandUser pa{id}\n\
+             AuthenticationMethods publickey\nAuthorizedKeysFile none\nTrustedUserCAKeys none\n\
+             ForceCommand {program} spawn --socket {root}/run/broker.sock\n\
+             AllowTcpForwarding yes\nX11Forwarding yes\nGatewayPorts no\nAllowStreamLocalForwarding no\n\
+             PermitTunnel no\nPermitUserRC no\nClientAliveInterval 30\nClientAliveCountMax 4\n\
+             AcceptEnv PODSPAWN_PROJECT LANG LC_*\n",
+            id = self.id,
+        );
+        // Generous to everybody else, so that what container users are denied is denied by the block.
+        let rest = format!(
+            "Include {root}/ssh/podspawn.conf\n\
+             ListenAddress 127.0.0.1\nHostKey {root}/ssh/host_key\nPidFile none\nUsePAM yes\nUseDNS no\n\
+             LogLevel VERBOSE\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
+             PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitUserEnvironment yes\n\
+             AuthorizedKeysFile .ssh/authorized_keys {root}/ordinary/%u\nTrustedUserCAKeys {root}/ssh/ca.pub\n\
+             AllowStreamLocalForwarding yes\nPermitTunnel yes\nX11Forwarding yes\nAcceptEnv *\n"
+        );
+        fs::write(self.path("ssh/podspawn.conf"), block).expect("write");
+        let file = self.path("ssh/config");
+        fs::write(&file, rest).expect("write");
+        file
+    }
+
+    pub(super) fn with_sshd(mut self) -> Self {
+        let config = self.write_sshd_config();
+        let program = Sshd::program(&self.path("ssh"), &format!("podspawn-{}", self.id));
+        let sshd = Sshd::start(|port| {
+            let mut command = Command::new(&program);
+            command.args(["-D", "-e", "-p", &port.to_string(), "-f"]).arg(&config);
+            command
+        });
+        self.sshd_log = sshd.log.clone();
+        self.sshd = Some(sshd);
+        self
+    }
+}
