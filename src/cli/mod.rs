@@ -13,6 +13,7 @@ mod list;
 mod output;
 mod rm;
 mod run;
+mod server_setup;
 mod shell;
 mod spec;
 mod status;
@@ -37,6 +38,7 @@ pub use list::*;
 pub use output::*;
 pub use rm::*;
 pub use run::*;
+pub use server_setup::*;
 pub use shell::*;
 pub use spec::*;
 pub use status::*;
@@ -138,6 +140,8 @@ pub enum Command {
     VerifyImage(VerifyImageArgs),
     /// Show the settings that a machine would get, and where each comes from.
     Spec(SpecArgs),
+    /// Make this host's sshd lead container users into their containers.
+    ServerSetup(ServerSetupArgs),
     /// Show podspawn's version.
     Version(VersionArgs),
     /// Serve the container users of this host (started by the init system or at a login).

@@ -14,6 +14,7 @@ pub mod installation;
 pub mod keys;
 pub mod pam;
 pub mod route;
+pub mod setup;
 pub mod stub;
 pub mod xauth;
 
