@@ -10,6 +10,7 @@ use super::error::SetupError;
 use super::reload::{has_systemd, systemctl};
 use super::remove::remove_file;
 use super::steps::Steps;
+use crate::config::Config;
 use crate::server::installation::socket;
 use crate::system::files::write_atomic;
 
@@ -85,7 +86,7 @@ impl Setup {
     fn units(&self, steps: &mut Steps<'_>) -> Result<(), SetupError> {
         let mut changed = false;
         for (name, text, _) in UNITS {
-            let (path, text) = (unit(name), self.rendered(text)?);
+            let (path, text) = (unit(name), rendered(text, &self.binary, &self.place.config)?);
             if fs::read_to_string(&path).is_ok_and(|present| present == text) {
                 continue;
             }
@@ -104,16 +105,6 @@ impl Setup {
             })?;
         }
         Ok(())
-    }
-
-    /// A unit for this program, socket and group.
-    fn rendered(&self, text: &str) -> Result<String, SetupError> {
-        let config = &self.place.config;
-        Ok(text
-            .replace("/usr/local/bin/podspawn", word(&self.binary)?)
-            .replace("/run/podspawn/broker.sock", word(&socket(config))?)
-            .replace("/run/podspawn", word(&config.server.run_dir)?)
-            .replace("SocketGroup=podspawn-users", &format!("SocketGroup={}", config.server.group.as_str())))
     }
 
     /// Takes units and limits away again.
@@ -143,6 +134,16 @@ impl Setup {
     }
 }
 
+/// A unit for this program, socket and group.
+fn rendered(text: &str, binary: &Path, config: &Config) -> Result<String, SetupError> {
+    let server = &config.server;
+    Ok(text
+        .replace("/usr/local/bin/podspawn", word(binary)?)
+        .replace("/run/podspawn/broker.sock", word(&socket(config))?)
+        .replace("/run/podspawn", word(&server.run_dir)?)
+        .replace("SocketGroup=podspawn-users", &format!("SocketGroup={}", server.group.as_str())))
+}
+
 fn unit(name: &str) -> PathBuf {
     Path::new(UNIT_DIR).join(name)
 }
@@ -154,4 +155,26 @@ fn proc(name: &str) -> PathBuf {
 fn run(args: &[&str]) -> Result<(), SetupError> {
     let program = format!("systemctl {}", args.join(" "));
     systemctl(args)?.map(drop).map_err(|said| SetupError::Tool { program, said })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_run_this_program_for_this_installation() {
+        let mut config = Config::default();
+        config.server.run_dir = "/run/other".into();
+        for (name, text, enabled) in UNITS {
+            let unit = rendered(text, Path::new("/opt/p/podspawn"), &config).unwrap();
+            assert!(!unit.contains("/usr/local") && !unit.contains("/run/podspawn"), "{name}");
+            assert_eq!(name.ends_with(".service"), unit.contains("\nExecStart=/opt/p/podspawn "), "{name}");
+            assert!(!enabled || unit.contains("\n[Install]\n"), "{name} could not be enabled");
+        }
+        let socket = rendered(UNITS[1].1, Path::new("/opt/p/podspawn"), &config).unwrap();
+        assert!(socket.contains("\nListenStream=/run/other/broker.sock\n"));
+        // What is installed as a package is the same text for the usual place.
+        let usual = rendered(UNITS[0].1, Path::new("/usr/local/bin/podspawn"), &Config::default()).unwrap();
+        assert_eq!(usual, UNITS[0].1);
+    }
 }

@@ -17,7 +17,8 @@ mod steps;
 mod text;
 mod trusted;
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -124,8 +125,7 @@ impl Setup {
         let config_file = request.config_file.clone().unwrap_or_else(|| SERVER_CONFIG.into());
         let config = if config_file.exists() { installation.load()?.config } else { Config::default() };
         let config_dir = config_file.parent().unwrap_or(Path::new("/")).to_owned();
-        let binary =
-            std::fs::canonicalize(&request.program).map_err(SetupError::io("find", &request.program))?;
+        let binary = fs::canonicalize(&request.program).map_err(SetupError::io("find", &request.program))?;
         let files = Files::of(&request.sshd_config)?;
         let pam_service = match &request.pam_service {
             Some(file) => Some(file.clone()),
@@ -199,6 +199,15 @@ impl Setup {
 
     /// What the administrator should know about sshd as it is.
     fn remarks(&self, before: &View, block: &Block, changed: bool, steps: &mut Steps<'_>) {
+        let closed = |path: &Path, bit: u32| fs::metadata(path).is_ok_and(|facts| facts.mode() & bit == 0);
+        let dirs = self.config_file.ancestors().skip(1);
+        if closed(&self.config_file, 0o004) || dirs.into_iter().any(|dir| closed(dir, 0o001)) {
+            steps.note(format!(
+                "WARNING: {} cannot be read by everybody, and so not by `{}`, as which sshd asks for keys",
+                self.config_file.display(),
+                block.auth_account
+            ));
+        }
         if !changed {
             return;
         }

@@ -229,3 +229,22 @@ pub(super) fn has_users(place: &Place) -> bool {
     let is_record = |entry: fs::DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
     fs::read_dir(place.accounts()).is_ok_and(|entries| entries.flatten().any(is_record))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_a_new_server_means_what_no_configuration_means() {
+        let dir = tempfile::tempdir().unwrap();
+        let load = |text: &str| {
+            let file = dir.path().join("config.yaml");
+            fs::write(&file, text).unwrap();
+            crate::server::Installation::new(Some(file)).load().unwrap().config
+        };
+        assert_eq!(load(CONFIG), load(""));
+        assert_eq!(load("").server, Config::default().server);
+        assert_eq!(load("").state, Config::default().state);
+        assert!(CONFIG.contains("\ndefaults:\n") && CONFIG.contains("\nsession:\n"));
+    }
+}

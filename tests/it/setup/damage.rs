@@ -79,6 +79,7 @@ fn whoever_kills_it_at_any_moment_leaves_a_valid_configuration() {
         assert!(lab.is_valid(), "round {round}, after {moment:?}: {}", lab.read("ssh/sshd_config"));
         let text = lab.read("ssh/sshd_config");
         assert!(text.ends_with(&original), "round {round}: {text}");
+        assert_eq!(podspawn::server::pam::unwired(&lab.read("pam")), pam, "round {round}");
     }
     assert!(killed >= ROUNDS / 2, "only {killed} were killed");
 

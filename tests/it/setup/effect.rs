@@ -175,3 +175,27 @@ fn max_startups_is_set_on_demand_and_stays() {
     let run = lab.setup(&[]).run().ok();
     assert_eq!(said(&run)[0], "already configured, skipping");
 }
+
+#[test]
+fn what_an_interrupted_run_did_not_tell_sshd_the_next_one_does() {
+    let lab = Lab::new("UsePAM yes\n");
+    let _ = lab.setup(&[]).run().ok();
+    let pending = lab.path("run/sshd-not-reloaded");
+    assert!(!pending.exists());
+    std::fs::write(&pending, "").expect("write");
+    let run = lab.setup(&[]).run().ok();
+    assert_eq!(run.stderr, "sshd does not run: nothing to reload\nserver-setup complete\n");
+    assert!(!pending.exists());
+}
+
+#[test]
+fn a_configuration_that_sshd_cannot_ask_for_keys_with_is_warned_about() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new("UsePAM yes\n");
+    std::fs::set_permissions(lab.path("etc/config.yaml"), std::fs::Permissions::from_mode(0o600))
+        .expect("chmod");
+    for _ in 0..2 {
+        let run = lab.setup(&[]).run().ok();
+        assert!(run.stderr.contains("WARNING: ") && run.stderr.contains(&lab.auth), "{}", run.stderr);
+    }
+}
