@@ -13,4 +13,5 @@ mod firewall;
 mod guest;
 mod lifecycle;
 mod pam;
+mod setup;
 mod tidy;
