@@ -1,6 +1,7 @@
 //! What belongs to the host and not to one installation: the service manager's units and limits of the kernel. Only the
 //! installation of the usual configuration file has a say in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use super::reload::{has_systemd, systemctl};
 use super::remove::remove_file;
 use super::steps::Steps;
 use crate::config::Config;
-use crate::server::installation::socket;
+use crate::server::installation::{socket, state_dir};
 use crate::system::files::write_atomic;
 
 /// Units, and whether they are started at once and at every boot. The timer is for those who prefer it to the daemon.
@@ -136,8 +137,12 @@ impl Setup {
 
 /// A unit for this program, socket and group.
 fn rendered(text: &str, binary: &Path, config: &Config) -> Result<String, SetupError> {
-    let server = &config.server;
+    let (server, state) = (&config.server, &config.state);
+    let dirs = [state_dir(config), &state.lock_dir, &state.homes_dir].map(word);
+    let dirs = dirs.into_iter().collect::<Result<BTreeSet<_>, _>>()?;
+    let writable: Vec<String> = dirs.into_iter().map(|dir| format!("-{dir}")).collect();
     Ok(text
+        .replace("ReadWritePaths=-/var/lib/podspawn", &format!("ReadWritePaths={}", writable.join(" ")))
         .replace("/usr/local/bin/podspawn", word(binary)?)
         .replace("/run/podspawn/broker.sock", word(&socket(config))?)
         .replace("/run/podspawn", word(&server.run_dir)?)
@@ -173,8 +178,10 @@ mod tests {
         }
         let socket = rendered(UNITS[1].1, Path::new("/opt/p/podspawn"), &config).unwrap();
         assert!(socket.contains("\nListenStream=/run/other/broker.sock\n"));
-        // What is installed as a package is the same text for the usual place.
+        // What is installed as a package means the same for the usual place.
         let usual = rendered(UNITS[0].1, Path::new("/usr/local/bin/podspawn"), &Config::default()).unwrap();
-        assert_eq!(usual, UNITS[0].1);
+        let dirs = "ReadWritePaths=-/var/lib/podspawn -/var/lib/podspawn/homes -/var/lib/podspawn/locks\n";
+        assert_eq!(usual, UNITS[0].1.replace("ReadWritePaths=-/var/lib/podspawn\n", dirs));
+        assert!(usual.contains(dirs));
     }
 }

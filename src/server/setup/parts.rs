@@ -2,7 +2,7 @@
 //! first and made only if it is not there, so that a second run says and changes nothing.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use super::Setup;
@@ -122,14 +122,22 @@ impl Setup {
 
     fn emergency_file(&self, steps: &mut Steps<'_>) -> Result<(), SetupError> {
         let file = self.emergency_keys();
-        if file.exists() {
-            return Ok(());
-        }
         let name = file.display();
-        let did = format!("created {name}: it is empty; root's key for emergencies belongs there");
-        steps.step(&format!("create {name}"), &did, || {
-            write_atomic(&file, b"", 0o600).map_err(SetupError::io("write", &file))
-        })
+        match fs::metadata(&file) {
+            Ok(facts) if facts.mode() & 0o7777 == 0o600 => Ok(()),
+            Ok(_) => {
+                steps.step(&format!("close {name} to others"), &format!("closed {name} to others"), || {
+                    fs::set_permissions(&file, Permissions::from_mode(0o600))
+                        .map_err(SetupError::io("change", &file))
+                })
+            }
+            Err(_) => {
+                let did = format!("created {name}: it is empty; root's key for emergencies belongs there");
+                steps.step(&format!("create {name}"), &did, || {
+                    write_atomic(&file, b"", 0o600).map_err(SetupError::io("write", &file))
+                })
+            }
+        }
     }
 
     /// The state database, with everything around it the broker's.
@@ -137,16 +145,36 @@ impl Setup {
         let config = &self.place.config;
         let path = &config.state.db_path;
         let dirs = [state_dir(config), &config.state.lock_dir, &config.state.homes_dir];
-        if path.exists() && dirs.iter().all(|dir| dir.is_dir()) {
+        let owner = match &config.server.account {
+            Some(name) => account(name.as_str())?,
+            None => account("root")?,
+        };
+        let is_owners = |dir: &&Path| {
+            fs::metadata(dir).is_ok_and(|facts| {
+                facts.mode() & 0o7777 == 0o700 && Some(facts.uid()) == owner.as_ref().map(|owner| owner.uid)
+            })
+        };
+        if path.exists() && dirs.iter().all(is_owners) {
             return Ok(());
         }
         let name = path.display();
-        steps.step(&format!("create {name}"), &format!("created {name}"), || {
+        let (would, did) = match path.exists() {
+            true => {
+                (format!("put owner and mode of {name} right"), format!("put owner and mode of {name} right"))
+            }
+            false => (format!("create {name}"), format!("created {name}")),
+        };
+        steps.step(&would, &did, || {
             for dir in dirs {
                 prepare_dir(dir, 0o700)?;
             }
             drop(Store::open(path)?);
-            give_to_broker(config, &dirs)
+            // Looked up again: the account may have been made just now.
+            let owner = match &config.server.account {
+                Some(name) => account(name.as_str())?,
+                None => owner.clone(),
+            };
+            owner.map_or(Ok(()), |owner| give(config, &dirs, &owner))
         })
     }
 
@@ -199,22 +227,18 @@ impl Setup {
     }
 }
 
-/// Gives directories, and what is in them, to the account that the broker works as, if it has one.
-fn give_to_broker(config: &Config, dirs: &[&Path]) -> Result<(), SetupError> {
-    let Some(name) = &config.server.account else { return Ok(()) };
-    let Some(Passwd { uid, gid, .. }) = account(name.as_str())? else { return Ok(()) };
-    let give = |path: &Path| {
-        std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(SetupError::io("give away", path))
-    };
+/// Gives directories, and the files beside the database, to an account.
+fn give(config: &Config, dirs: &[&Path], to: &Passwd) -> Result<(), SetupError> {
     let state = state_dir(config);
     for entry in fs::read_dir(state).map_err(SetupError::io("read", state))? {
         let entry = entry.map_err(SetupError::io("read", state))?;
         if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            give(&entry.path())?;
+            let path = entry.path();
+            lchown(&path, Some(to.uid), Some(to.gid)).map_err(SetupError::io("give away", &path))?;
         }
     }
     for dir in dirs {
-        chown(dir, Some(uid), Some(gid)).map_err(SetupError::io("give away", dir))?;
+        chown(dir, Some(to.uid), Some(to.gid)).map_err(SetupError::io("give away", dir))?;
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(SetupError::io("change", dir))?;
     }
     Ok(())

@@ -199,3 +199,34 @@ fn a_configuration_that_sshd_cannot_ask_for_keys_with_is_warned_about() {
         assert!(run.stderr.contains("WARNING: ") && run.stderr.contains(&lab.auth), "{}", run.stderr);
     }
 }
+
+#[test]
+fn owners_and_modes_that_were_changed_are_put_right() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let lab = Lab::new("UsePAM yes\n");
+    let _ = lab.setup(&[]).run().ok();
+    let spoil =
+        [("etc/keys", 0o755), ("etc/emergency.keys", 0o644), ("state", 0o755), ("state/homes", 0o711)];
+    let facts = || {
+        spoil.map(|(name, _)| {
+            let facts = std::fs::metadata(lab.path(name)).expect("a file");
+            (facts.mode() & 0o7777, facts.uid())
+        })
+    };
+    let before = facts();
+    assert_eq!(before.map(|facts| facts.0), [0o700, 0o600, 0o700, 0o700]);
+    for (name, mode) in spoil {
+        std::fs::set_permissions(lab.path(name), std::fs::Permissions::from_mode(mode)).expect("chmod");
+    }
+    chown(lab.path("etc/keys"), Some(0), Some(0)).expect("chown");
+    let _ = lab.setup(&[]).run().ok();
+    assert_eq!(facts(), before);
+    // A broker that works as somebody else owns the state.
+    lab.write_config("  account: daemon\n");
+    let _ = lab.setup(&[]).run().ok();
+    let daemon = std::fs::metadata(lab.path("state/state.db")).expect("a file").uid();
+    assert_ne!(daemon, 0);
+    assert_eq!(facts()[2..], [(0o700, daemon), (0o700, daemon)]);
+    let again = lab.setup(&[]).run().ok();
+    assert_eq!(said(&again)[0], "already configured, skipping");
+}
