@@ -51,7 +51,7 @@ pub(crate) fn ask(arguments: &Arguments<'_>, user: &str, deadline: Instant) -> R
             }
             FromBroker::NoNetwork { reason } => return Err(Reason::Refused(reason)),
             FromBroker::Failed { text, .. } => return Err(Reason::Refused(text)),
-            FromBroker::Progress(_) | FromBroker::Notice(_) => {}
+            FromBroker::Progress(_) | FromBroker::Notice(_) | FromBroker::Over => {}
             FromBroker::Attached { .. } | FromBroker::Answer(_) | FromBroker::Done => {
                 return Err(WireError::Malformed.into());
             }

@@ -14,7 +14,7 @@ declare -A IMAGE_CMD=([debian]='["bash"]' [sudo]='["bash"]' [busybox]='["sh"]' [
 # What an image is made of. A change here is a new recipe, and every engine gets the new image.
 declare -A IMAGE_RECIPE=(
     [debian]="bookworm $DEBIAN_PACKAGES"
-    [sudo]="bookworm $DEBIAN_PACKAGES,openssh-client,openssh-sftp-server,sudo"
+    [sudo]="bookworm $DEBIAN_PACKAGES,openssh-client,openssh-sftp-server,rsync,sudo"
     [busybox]="busybox-static, every applet as a link"
     [uid1000]="bookworm $DEBIAN_PACKAGES; useradd --uid 1000 resident"
 )

@@ -126,7 +126,7 @@ pub fn ask<T: DeserializeOwned>(socket: &Path, request: &AdminRequest) -> Result
             }
             FromBroker::Done => return Ok(answers),
             FromBroker::Failed { text, hints } => return Err(AskError::Refused { text, hints }),
-            FromBroker::Progress(_) | FromBroker::Notice(_) => {}
+            FromBroker::Progress(_) | FromBroker::Notice(_) | FromBroker::Over => {}
             FromBroker::Attached { .. } | FromBroker::Network | FromBroker::NoNetwork { .. } => {
                 return Err(AskError::Answer);
             }

@@ -18,7 +18,7 @@ use podspawn_wire::{Exit, HostChannel, Received, RunAs, WireError};
 use thiserror::Error;
 
 use super::{route, xauth};
-use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared};
+use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared, attach_relay};
 use crate::system::{Host, terminal};
 
 /// File name of the login shell of container users, a link to this program.
@@ -211,7 +211,8 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
         }
         Way::Relay => {
             drop(prepared);
-            crate::session::attach::attach_relay(served.connection, &request)
+            let mut aside = BrokersWord::new(broker.clone(), tell);
+            attach_relay(served.connection, &request, &mut aside)
         }
     };
     let status = match &outcome {
@@ -259,7 +260,8 @@ fn wait(
                         .map_err(|_| StubError::Broker(WireError::Descriptors))?;
                     return Ok(Served { way, connection, lease, notices });
                 }
-                FromBroker::Network
+                FromBroker::Over
+                | FromBroker::Network
                 | FromBroker::NoNetwork { .. }
                 | FromBroker::Answer(_)
                 | FromBroker::Done => return Err(StubError::Broker(WireError::Malformed)),
@@ -277,19 +279,25 @@ struct BrokersWord<'a> {
     broker: Rc<RefCell<ClientChannel>>,
     /// The same connection, to be watched; none once it has ended.
     watched: Option<OwnedFd>,
+    /// It has said that the container is gone.
+    over: bool,
     tell: &'a dyn Tell,
 }
 
 impl<'a> BrokersWord<'a> {
     fn new(broker: Rc<RefCell<ClientChannel>>, tell: &'a dyn Tell) -> Self {
         let watched = broker.borrow().as_fd().try_clone_to_owned().ok();
-        Self { broker, watched, tell }
+        Self { broker, watched, over: false, tell }
     }
 }
 
 impl Aside for BrokersWord<'_> {
     fn watched(&self) -> Option<BorrowedFd<'_>> {
         self.watched.as_ref().map(AsFd::as_fd)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
     }
 
     fn listen(&mut self, raw: bool) {
@@ -301,8 +309,11 @@ impl Aside for BrokersWord<'_> {
                 Ok(Received::End) | Err(_) => break,
             }
             while let Ok(Some((message, _))) = broker.next() {
-                if let FromBroker::Notice(text) = message {
-                    self.tell.notice(&text, raw);
+                match message {
+                    FromBroker::Notice(text) => self.tell.notice(&text, raw),
+                    FromBroker::Over => self.over = true,
+                    // Nothing else is said to a stub that is served.
+                    _ => {}
                 }
             }
         }

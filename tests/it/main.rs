@@ -14,4 +14,6 @@ mod guest;
 mod lifecycle;
 mod pam;
 mod setup;
+mod security;
+mod sshd;
 mod tidy;

@@ -104,6 +104,8 @@ pub enum FromBroker {
     },
     /// A line for the person while their process runs.
     Notice(String),
+    /// The container of their process is gone: nothing more comes from it.
+    Over,
     /// Last answer to the PAM module; comes with the network namespace and the lease.
     Network,
     /// Last answer to the PAM module where there is none to be had.
@@ -148,6 +150,7 @@ impl Message for FromBroker {
             Self::Attached { .. } | Self::Network => 2,
             Self::Progress(_)
             | Self::Notice(_)
+            | Self::Over
             | Self::NoNetwork { .. }
             | Self::Answer(_)
             | Self::Done

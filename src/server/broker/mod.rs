@@ -174,6 +174,7 @@ impl Observer for Watcher {
     }
 
     fn removed(&self, record: &SessionRecord, reason: Reason) {
+        self.attached.over(&record.id);
         if !record.container_id.is_empty() {
             self.write(&Event::Destroy { reason: reason.as_str() }, record);
         }

@@ -112,7 +112,7 @@ impl Broker {
                 .ok_or("the default session does not run")?,
             Forwarding::OnDemand => {
                 let (lines, _) = unbounded_channel();
-                self.acquire(&identity, key, &caller, &lines, cancel).map_err(|refusal| refusal.text)?.0
+                self.acquire(&identity, key, &caller, &lines, cancel).map_err(|refusal| refusal.text)?
             }
         };
         match network_of(&session.record) {

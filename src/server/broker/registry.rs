@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use podspawn_wire::broker::FromBroker;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Who is connected to which session through a stub that this broker serves.
@@ -20,7 +21,7 @@ struct Stub {
     session: String,
     /// A person sits at a terminal.
     interactive: bool,
-    notices: UnboundedSender<String>,
+    messages: UnboundedSender<FromBroker>,
 }
 
 impl Registry {
@@ -29,12 +30,12 @@ impl Registry {
     }
 
     /// Enters a stub; the receiver gives what it is to be told.
-    pub(super) fn enter(&self, session: &str, interactive: bool) -> (u64, UnboundedReceiver<String>) {
-        let (notices, receiver) = unbounded_channel();
+    pub(super) fn enter(&self, session: &str, interactive: bool) -> (u64, UnboundedReceiver<FromBroker>) {
+        let (messages, receiver) = unbounded_channel();
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        state.stubs.insert(number, Stub { session: session.to_owned(), interactive, notices });
+        state.stubs.insert(number, Stub { session: session.to_owned(), interactive, messages });
         (number, receiver)
     }
 
@@ -48,8 +49,15 @@ impl Registry {
         for stub in self.state().stubs.values() {
             if stub.session == session && (stub.interactive || !only_people) {
                 // One that is leaving no longer listens.
-                let _ = stub.notices.send(text.to_owned());
+                let _ = stub.messages.send(FromBroker::Notice(text.to_owned()));
             }
+        }
+    }
+
+    /// Tells all stubs of a session that its container is gone. Those who carry bytes through an engine may not notice.
+    pub(super) fn over(&self, session: &str) {
+        for stub in self.state().stubs.values().filter(|stub| stub.session == session) {
+            let _ = stub.messages.send(FromBroker::Over);
         }
     }
 

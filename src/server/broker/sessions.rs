@@ -108,15 +108,15 @@ pub(super) async fn serve(
 }
 
 /// Passes on what the stub is to be told, until it ends. The status that it ended with, if it said so.
-async fn attend(link: &mut Link, told: &mut tokio::sync::mpsc::UnboundedReceiver<String>) -> Option<u8> {
+async fn attend(link: &mut Link, told: &mut tokio::sync::mpsc::UnboundedReceiver<FromBroker>) -> Option<u8> {
     let mut status = None;
     loop {
         tokio::select! {
             biased;
-            text = told.recv() => {
-                if let Some(text) = text {
+            message = told.recv() => {
+                if let Some(message) = message {
                     // One that does not listen any more is found out below.
-                    let _ = link.send(&FromBroker::Notice(text), Vec::new()).await;
+                    let _ = link.send(&message, Vec::new()).await;
                 }
             }
             message = link.receive() => match message {
@@ -197,16 +197,15 @@ impl Broker {
             None => Holder::Alone,
         };
         let caller = Caller { holder, network_only: false };
-        let (session, created) = self.acquire(&identity, key.clone(), &caller, lines, cancel)?;
+        let session = self.acquire(&identity, key.clone(), &caller, lines, cancel)?;
         let mut notices = Vec::new();
         if spawn.interactive {
-            if created {
-                let previous = self.core.previous_end(&key).unwrap_or_else(|error| {
-                    tracing::warn!("{}", tell::chain(&error));
-                    None
-                });
-                notices.extend(previous.as_deref().and_then(tell::replaced));
-            }
+            // Whoever made the new session, the PAM module as a rule, had nobody to tell.
+            let previous = self.core.previous_end(&key).unwrap_or_else(|error| {
+                tracing::warn!("{}", tell::chain(&error));
+                None
+            });
+            notices.extend(previous.as_deref().and_then(tell::replaced));
             notices.extend(self.forwarding_trouble(peer, &session));
         }
         match self.enter(&session, start, passed) {
@@ -221,7 +220,7 @@ impl Broker {
         }
     }
 
-    /// Joins the session, or makes it as the configuration says now. True if it is new. Blocks.
+    /// Joins the session, or makes it as the configuration says now. Blocks.
     pub(super) fn acquire(
         &self,
         identity: &Identity,
@@ -229,11 +228,11 @@ impl Broker {
         caller: &Caller,
         lines: &UnboundedSender<String>,
         cancel: &Cancel,
-    ) -> Result<(Session, bool), Refusal> {
+    ) -> Result<Session, Refusal> {
         if let Some(session) =
             self.core.try_join_as(&key, caller).map_err(|error| self.log(identity, error))?
         {
-            return Ok((session, false));
+            return Ok(session);
         }
         let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
             tracing::error!(user = %identity.user, "{error}");
@@ -253,7 +252,7 @@ impl Broker {
             .handle
             .block_on(self.core.acquire_as(&spec, Exists::Join, caller, &mut report, cancel))
             .map_err(|error| self.log(identity, error))?;
-        Ok((acquired.session, acquired.created))
+        Ok(acquired.session)
     }
 
     /// Makes sure that containers cannot reach this host: without that no session is made. Blocks.

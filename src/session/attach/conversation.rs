@@ -47,6 +47,10 @@ pub trait Aside {
     fn watched(&self) -> Option<BorrowedFd<'_>>;
     /// Listens, and passes it on. `raw`: the person's terminal is in raw mode.
     fn listen(&mut self, raw: bool);
+    /// It was said that the container is gone.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// This side of an attach, ready before the other side is: signals are caught, pipes are made.

@@ -20,7 +20,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::conversation::{self, Caught};
+use super::conversation::{self, Aside, Caught};
 use super::relay::{self, RelayInput, RelayOutput};
 use super::stream::{Carried, Inbound, Outbound};
 use super::{AttachError, AttachRequest};
@@ -54,13 +54,18 @@ pub async fn open_relay(engine: &Runtime, container: &str) -> Result<OwnedFd, At
 /// the time of the call, which must not be made inside another.
 ///
 /// Nobody here can see the container: its end is noticed by the end of the connection, which a sandbox that dies may leave open
-/// for minutes. Whoever opened the relay watches the container and ends this process.
-pub fn attach_relay(connection: OwnedFd, request: &AttachRequest<'_>) -> Result<Exit, AttachError> {
+/// for minutes. So whoever opened the relay has to say `aside` that the container is gone.
+pub fn attach_relay(
+    connection: OwnedFd,
+    request: &AttachRequest<'_>,
+    aside: &mut dyn Aside,
+) -> Result<Exit, AttachError> {
     let signals = Caught::new(request)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     runtime.map_err(AttachError::io("make a runtime"))?.block_on(async {
         let (input, output, _) = relay::take_over(connection, GREETING).await?;
-        carry(input, output, request, signals, std::future::pending()).await
+        let raw = request.terminal.is_some();
+        carry(input, output, request, signals, told(aside, raw)).await
     })
 }
 
@@ -104,6 +109,25 @@ async fn ended(engine: &Runtime, container: &str) {
             std::future::pending().await
         }
     }
+}
+
+/// Passes on what is said aside. Returns when that was that the container is gone, and its last words have had their time.
+async fn told(aside: &mut dyn Aside, raw: bool) {
+    let socket = aside.watched().and_then(|socket| socket.try_clone_to_owned().ok());
+    let Some(ready) = socket.and_then(|socket| watched(socket, Interest::READABLE).ok()) else {
+        return std::future::pending().await;
+    };
+    while !aside.is_over() {
+        match ready.readable().await {
+            Ok(mut flags) if aside.watched().is_some() => {
+                aside.listen(raw);
+                flags.clear_ready();
+            }
+            // Nobody is left who could say anything.
+            _ => return std::future::pending().await,
+        }
+    }
+    tokio::time::sleep(LAST_WORDS).await;
 }
 
 /// Passes frames on until there are no more, or the relay has had its last word: what is sent after that may make an engine

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use podspawn::session::attach::{
-    AttachError, AttachRequest, Guests, attach_direct, attach_engine, attach_relay, open_relay,
+    Aside, AttachError, AttachRequest, Guests, attach_direct, attach_engine, attach_relay, open_relay,
 };
 use podspawn::session::{GuestAddress, GuestPort};
 use podspawn::state::{AttachWay, FirstProcess};
@@ -132,7 +132,7 @@ impl Machine {
             }
             Way::Relay => {
                 let opened = own_runtime().block_on(open_relay(&self.engine, &self.address.container_id))?;
-                attach_relay(opened, request)
+                attach_relay(opened, request, &mut Nobody)
             }
         }
     }
@@ -226,4 +226,15 @@ fn init() -> String {
 
 fn uuid() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid").expect("a uuid").trim().to_owned()
+}
+
+/// Has nothing to say.
+struct Nobody;
+
+impl Aside for Nobody {
+    fn watched(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+
+    fn listen(&mut self, _: bool) {}
 }

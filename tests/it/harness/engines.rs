@@ -44,6 +44,11 @@ pub fn fact(key: &str) -> &'static str {
 }
 
 impl EngineName {
+    /// Itself, for stories that make something of their own on it.
+    pub fn on(engine: Self) -> Self {
+        engine
+    }
+
     /// By the name that a test function carries.
     pub fn named(name: &str) -> Self {
         match name {

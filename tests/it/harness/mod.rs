@@ -8,11 +8,15 @@ mod matrix;
 pub mod command;
 pub mod engines;
 pub mod env;
+pub mod greeter;
 pub mod json;
+pub mod server;
+pub mod sshd;
 pub mod system;
 pub mod terminal;
 
 pub use command::Run;
 pub use engines::EngineName;
 pub use env::Env;
+pub use server::Server;
 pub use terminal::Terminal;

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use super::lab::{HOST, INSIDE, Lab, Network, PATIENCE, Server, greeting};
+use super::lab::{HOST, INSIDE, Lab, Network, PATIENCE, greeting};
 use super::player::{Answer, Player};
+use crate::harness::greeter::Greeter;
 
 #[test]
 fn a_container_users_forwarding_ends_in_the_containers_network() {
@@ -18,7 +19,7 @@ fn a_container_users_forwarding_ends_in_the_containers_network() {
     let connection = broker.connection();
     assert_eq!(connection.user, lab.member);
 
-    let host_only = Server::listen(0, HOST);
+    let host_only = Greeter::listen(0, HOST);
     let run = lab.forward(&lab.member, host_only.port);
     assert_eq!((run.status, run.out().as_str()), (255, ""), "{}", run.stderr);
     lab.assert_ordinary();
@@ -32,7 +33,7 @@ fn every_kind_of_forwarding_of_one_connection_is_in_that_network() {
     let _broker = Player::listen(&lab.socket(), Answer::Network(network.file()));
     let to = |name: &str| lab.path(name).display().to_string();
     let (control, local, socks) = (to("control"), to("local.sock"), to("socks.sock"));
-    let host_only = Server::listen(0, HOST);
+    let host_only = Greeter::listen(0, HOST);
 
     // `-f` returns as soon as all forwardings are there.
     let port = lab.host.port;

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
+use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use podspawn::config::{Config, Deployment, Sources, load};
 use podspawn::server::pam::{self, Outcome, PamLine};
-use rustix::process::{Pid, Signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 
 use crate::harness::command::Invocation;
+use crate::harness::greeter::Greeter;
+use crate::harness::sshd::{Lines, Sshd};
+use crate::harness::system::run;
 use crate::harness::{Env, Run, system};
 
 /// Longer than anything that is waited for takes, unless it fails.
@@ -44,10 +46,6 @@ enum Powers {
     NoNamespaces,
 }
 
-/// What PAM modules log, collected as a log daemon would.
-#[derive(Clone, Default)]
-struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
-
 /// See the module. Everything goes when it is dropped.
 pub struct Lab {
     pub config: Config,
@@ -56,13 +54,13 @@ pub struct Lab {
     /// An ordinary user.
     pub stranger: String,
     /// Something that listens on the host's loopback.
-    pub host: Server,
+    pub host: Greeter,
     env: Env,
     group: String,
     service: PathBuf,
-    port: u16,
-    daemon: Child,
-    log: Log,
+    log: Lines,
+    // None once it is ended.
+    sshd: Option<Sshd>,
     dir: TempDir,
 }
 
@@ -137,11 +135,11 @@ impl Lab {
         for user in [&member, &stranger] {
             fs::copy(at("key.pub"), at("keys").join(user)).expect("copy the key");
         }
-        let log = Log::collect(&at("log.sock"));
-        let (daemon, port) = start_sshd(dir.path(), &id, powers);
-        let host = Server::listen(0, HOST);
+        let log = collect_log(&at("log.sock"));
+        let sshd = Some(start_sshd(dir.path(), &id, powers));
+        let host = Greeter::listen(0, HOST);
         let env = Env::without_engine();
-        Self { config, member, stranger, host, env, group, service, port, daemon, log, dir }
+        Self { config, member, stranger, host, env, group, service, log, sshd, dir }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -163,7 +161,8 @@ impl Lab {
 
     /// An `ssh` as this user with these arguments before the destination and these after it.
     pub fn ssh(&self, user: &str, before: &[&str], after: &[&str]) -> Invocation {
-        let mut args: Vec<String> = ["-F", "none", "-p", &self.port.to_string()].map(String::from).into();
+        let mut args: Vec<String> =
+            ["-F", "none", "-p", &self.sshd().port.to_string()].map(String::from).into();
         args.extend(["-i".into(), self.path("key").display().to_string()]);
         for option in [
             "BatchMode=yes",
@@ -211,16 +210,12 @@ impl Lab {
     /// Waits until a PAM module has logged a line that contains this.
     #[track_caller]
     pub fn logged(&self, part: &str) {
-        let (lines, more) = &*self.log.0;
-        let lines = lines.lock().expect("the log");
-        let absent = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(part));
-        let (lines, late) = more.wait_timeout_while(lines, PATIENCE, absent).expect("the log");
-        assert!(!late.timed_out(), "{part:?} is not in the log:\n{}", lines.join("\n"));
+        self.log.wait(part, PATIENCE);
     }
 
     /// What PAM modules have logged so far.
     pub fn log(&self) -> String {
-        self.log.0.0.lock().expect("the log").join("\n")
+        self.log.text()
     }
 
     /// For whom and when the rest of the session stack ran.
@@ -230,21 +225,17 @@ impl Lab {
 
     /// The processes of sshd that serve connections, the privileged ones first.
     pub fn serving(&self) -> Vec<i32> {
-        let privileged = children(self.daemon.id() as i32);
-        let others: Vec<i32> = privileged.iter().flat_map(|pid| children(*pid)).collect();
-        [privileged, others].concat()
+        self.sshd().serving()
+    }
+
+    fn sshd(&self) -> &Sshd {
+        self.sshd.as_ref().expect("sshd runs")
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        // The daemon first, so that no connection is begun any more.
-        let mut pids = vec![self.daemon.id() as i32];
-        pids.extend(self.serving());
-        for pid in pids {
-            let _ = rustix::process::kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL);
-        }
-        let _ = self.daemon.wait();
+        self.sshd = None;
         let _ = fs::remove_file(&self.service);
         for user in [&self.member, &self.stranger] {
             let _ = Command::new("userdel").arg("-f").arg(user).stderr(Stdio::null()).status();
@@ -253,28 +244,22 @@ impl Drop for Lab {
     }
 }
 
-impl Log {
-    /// Collects what is sent to a socket like the log daemon's.
-    fn collect(path: &Path) -> Self {
-        let log = Self::default();
-        let socket = UnixDatagram::bind(path).expect("bind");
-        let (lines, mut buffer) = (log.clone(), vec![0; 64 * 1024]);
-        std::thread::spawn(move || {
-            while let Ok(length) = socket.recv(&mut buffer) {
-                let (list, more) = &*lines.0;
-                list.lock().expect("the log").push(String::from_utf8_lossy(&buffer[..length]).into_owned());
-                more.notify_all();
-            }
-        });
-        log
-    }
+/// Collects what PAM modules log, which is sent to a socket like the log daemon's.
+fn collect_log(path: &Path) -> Lines {
+    let socket = UnixDatagram::bind(path).expect("bind");
+    let (log, mut buffer) = (Lines::default(), vec![0; 64 * 1024]);
+    let lines = log.clone();
+    std::thread::spawn(move || {
+        while let Ok(length) = socket.recv(&mut buffer) {
+            lines.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+    });
+    log
 }
 
-/// Starts a daemon on a free port, with a `/dev` of its own, in which `/dev/log` is ours.
-fn start_sshd(dir: &Path, id: &str, powers: Powers) -> (Child, u16) {
-    fs::create_dir_all("/run/sshd").expect("sshd's directory");
-    let program = dir.join(format!("podspawn-{id}"));
-    symlink("/usr/sbin/sshd", &program).expect("link");
+/// Starts a daemon with a `/dev` of its own, in which `/dev/log` is ours.
+fn start_sshd(dir: &Path, id: &str, powers: Powers) -> Sshd {
+    let program = Sshd::program(dir, &format!("podspawn-{id}"));
     let config = format!(
         "ListenAddress 127.0.0.1\nHostKey {0}/host_key\nPidFile none\nUsePAM yes\nStrictModes no\nUseDNS no\n\
          AuthorizedKeysFile {0}/keys/%u\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
@@ -286,37 +271,17 @@ fn start_sshd(dir: &Path, id: &str, powers: Powers) -> (Child, u16) {
          cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/fd dev\n\
          mkdir dev/pts dev/shm; mount --bind /dev/pts dev/pts; ln -s \"$1/log.sock\" dev/log\n\
          mount --rbind dev /dev; cd /; exec setpriv $4 \"$2\" -D -e -f \"$1/sshd_config\" -p \"$3\"";
-    // Another program may take a port between any look at it and its use, so it is sshd that tries.
-    for attempt in 0..20u16 {
-        let seed = u16::from_str_radix(&id[..4], 16).expect("hex");
-        let port = 20_001 + (seed.wrapping_add(attempt * 997)) % 11_000;
-        let mut daemon = Command::new("unshare")
+    Sshd::start(|port| {
+        let mut command = Command::new("unshare");
+        command
             .args(["--mount", "sh", "-c", script, "sh"])
             .args([dir.as_os_str(), program.as_os_str(), port.to_string().as_ref()])
             .arg(match powers {
                 Powers::All => "--reset-env",
                 Powers::NoNamespaces => "--bounding-set=-sys_admin",
-            })
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start sshd");
-        let mut lines = BufReader::new(daemon.stderr.take().expect("a pipe")).lines();
-        let mut said = Vec::new();
-        let listens = lines.by_ref().map_while(Result::ok).any(|line| {
-            said.push(line.clone());
-            line.starts_with("Server listening")
-        });
-        if listens {
-            // What it says later must have somewhere to go.
-            std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-            return (daemon, port);
-        }
-        let status = daemon.wait().expect("wait for sshd");
-        assert!(said.iter().any(|line| line.contains("already in use")), "{status}: {}", said.join("\n"));
-    }
-    panic!("no free port for sshd");
+            });
+        command
+    })
 }
 
 fn write_script(path: &Path, text: &str) {
@@ -324,40 +289,9 @@ fn write_script(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
 }
 
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().expect("start a program");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// The children of a process; none if it is gone.
-pub fn children(pid: i32) -> Vec<i32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
-}
-
 /// The host's network namespace as `/proc` names it.
 pub fn host_network() -> String {
     fs::read_link("/proc/self/ns/net").expect("readlink").display().to_string()
-}
-
-/// Greets everybody on a port of the loopback, in the network of the thread that listens.
-pub struct Server {
-    pub port: u16,
-}
-
-impl Server {
-    /// Port 0 is any.
-    pub fn listen(port: u16, greeting: &'static str) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("listen");
-        let port = listener.local_addr().expect("an address").port();
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                // A client that is gone already is none of our business.
-                let _ = client.and_then(|mut client| client.write_all(greeting.as_bytes()));
-            }
-        });
-        Self { port }
-    }
 }
 
 /// A network of a container: a namespace with its loopback up. It lives as long as anything in it.
@@ -384,7 +318,7 @@ impl Network {
     /// With [`INSIDE`] on a port of its loopback.
     pub fn with_server(port: u16) -> Self {
         let network = Self::new();
-        network.inside(move || Server::listen(port, INSIDE));
+        network.inside(move || Greeter::listen(port, INSIDE));
         network
     }
 

@@ -1,0 +1,184 @@
+//! Nonsense on the broker's socket, from a container user.
+
+use std::fs::File;
+use std::io::{IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use podspawn_wire::broker::{BROKER_PROTOCOL, ClientChannel, FromBroker, Spawn, ToBroker};
+use podspawn_wire::{Program, Streams, encode};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::harness::Server;
+
+/// Longer than the broker listens to somebody who says nothing.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection whose other end sees this user.
+fn connect(server: &Server, user: &str) -> UnixStream {
+    let (uid, gid) = (Uid::from_raw(server.uid(user)), Gid::from_raw(server.gid()));
+    let socket = server.socket();
+    let connected = std::thread::spawn(move || {
+        // Of this thread only.
+        set_thread_groups(&[]).expect("setgroups");
+        set_thread_res_gid(gid, gid, gid).expect("setresgid");
+        set_thread_res_uid(uid, uid, uid).expect("setresuid");
+        UnixStream::connect(socket).expect("connect")
+    });
+    let stream = connected.join().expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    stream
+}
+
+/// A request that is sound but for what a story changes.
+fn request(user: Option<&str>) -> ToBroker {
+    ToBroker::Spawn {
+        protocol: BROKER_PROTOCOL,
+        spawn: Box::new(Spawn {
+            user: user.map(str::to_owned),
+            project: None,
+            program: Program::CommandLine("true".into()),
+            streams: Streams::Pipes,
+            env: Vec::new(),
+            agent: false,
+            x11: None,
+            interactive: false,
+            original: "true".into(),
+        }),
+    }
+}
+
+/// Everything until the broker closes the connection, and how long that took.
+fn until_closed(mut stream: UnixStream) -> (Vec<u8>, Duration) {
+    let started = Instant::now();
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("the broker keeps the connection: {error}"),
+    }
+    (bytes, started.elapsed())
+}
+
+/// Sends bytes with descriptors, however many.
+fn send(stream: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
+    }
+    let sent = sendmsg(stream, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).expect("send");
+    assert_eq!(sent, bytes.len());
+}
+
+/// The broker's last word.
+fn answer(stream: UnixStream, message: &ToBroker, descriptors: Vec<OwnedFd>) -> FromBroker {
+    let mut channel = ClientChannel::new(stream.into());
+    let deadline = Instant::now() + PATIENCE;
+    channel.send(message, descriptors, deadline).expect("send");
+    channel.receive(Some(deadline)).expect("an answer").0
+}
+
+#[track_caller]
+fn refused(answer: FromBroker, why: &str) {
+    let FromBroker::Failed { text, .. } = answer else { panic!("{answer:?}") };
+    assert!(text.contains(why), "{text}");
+}
+
+fn pipe_end() -> OwnedFd {
+    std::io::pipe().expect("a pipe").1.into()
+}
+
+on_engines! {
+    [docker]
+    fn whoever_says_nothing_is_dropped_and_nobody_else_notices(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        server.sh(&ben, "true");
+        let silent = connect(&server, &ann);
+        // The beginning of a request, and no more of it.
+        let halting = connect(&server, &ann);
+        let whole = encode(&request(None), 3).expect("encode");
+        (&halting).write_all(&whole[..whole.len() / 2]).expect("write");
+        // More than one user may have open.
+        let many: Vec<UnixStream> = (0..70).map(|_| connect(&server, &ann)).collect();
+        server.broker_log().wait("too many open requests", PATIENCE);
+        assert_eq!(server.sh(&ben, "echo served"), "served");
+        let dropped: Vec<Duration> = many.into_iter().map(|stream| until_closed(stream).1).collect();
+        assert_eq!(dropped.iter().filter(|took| **took > Duration::from_secs(12)).count(), 0, "{dropped:?}");
+        for stream in [silent, halting] {
+            let (bytes, _) = until_closed(stream);
+            assert_eq!(bytes, b"");
+        }
+        // Afterwards they are welcome again.
+        assert_eq!(server.sh(&ann, "echo served"), "served");
+    }
+
+    [docker]
+    fn nonsense_ends_its_own_connection_only(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        let whole = encode(&request(None), 3).expect("encode");
+        let mut cut = whole.clone();
+        cut.truncate(whole.len() - 1);
+        cut.push(0xff);
+        for bytes in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 100_000], &[0; 64], &cut] {
+            let mut stream = connect(&server, &ann);
+            // It may be closed before everything is written.
+            let _ = stream.write_all(bytes);
+            let (_, took) = until_closed(stream);
+            assert!(took < Duration::from_secs(5), "{took:?} for {:?}...", &bytes[..20]);
+        }
+        server.broker_log().wait("a request came to nothing", PATIENCE);
+        assert_eq!(server.sh(&ben, "echo served"), "served");
+        assert_eq!(server.containers(&ann), Vec::<String>::new());
+    }
+
+    [docker]
+    fn descriptors_that_are_missing_too_many_or_of_the_wrong_kind_are_refused(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        let pipe = pipe_end();
+        for (announced, sent) in [(3, 0), (3, 2), (0, 0), (3, 4), (3, 40), (2, 2), (200, 3)] {
+            let stream = connect(&server, &ann);
+            let bytes = encode(&request(None), announced).expect("encode");
+            send(&stream, &bytes, &vec![pipe.as_fd(); sent]);
+            let (answer, took) = until_closed(stream);
+            assert!(took < Duration::from_secs(5), "{announced}, {sent}: {took:?}");
+            assert_eq!(answer, b"", "{announced}, {sent}");
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let tcp = TcpStream::connect(listener.local_addr().expect("an address")).expect("connect");
+        let (path, _) = server.marker();
+        let wrong: [(OwnedFd, &str); 4] = [
+            (File::open(path).expect("open").into(), "a file must not be passed"),
+            (File::open("/").expect("open").into(), "a directory must not be passed"),
+            (File::open("/dev/null").expect("open").into(), "a device must not be passed"),
+            (tcp.into(), "an internet socket must not be passed"),
+        ];
+        for (stdin, why) in wrong {
+            let descriptors = vec![stdin, pipe_end(), pipe_end()];
+            refused(answer(connect(&server, &ann), &request(None), descriptors), why);
+        }
+        assert_eq!(server.sh(&ben, "echo served"), "served");
+    }
+
+    [docker, podman]
+    fn a_user_is_who_the_kernel_says_and_no_administrator(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        let pipes = || vec![pipe_end(), pipe_end(), pipe_end()];
+        refused(answer(connect(&server, &ann), &request(Some(&ben)), pipes()), "the request is for another user");
+        let network = ToBroker::Network { protocol: BROKER_PROTOCOL, user: ann.clone() };
+        refused(answer(connect(&server, &ann), &network, Vec::new()), "only root");
+        for request in [r#""list""#, r#"{"stop":{"user":"x","project":""}}"#, r#""cleanup""#] {
+            let admin = ToBroker::Admin { protocol: BROKER_PROTOCOL, request: request.into() };
+            refused(answer(connect(&server, &ann), &admin, Vec::new()), "only root");
+        }
+        assert_eq!(server.containers(&ben), Vec::<String>::new());
+        // What they may ask is granted.
+        let granted = answer(connect(&server, &ann), &request(Some(&ann)), pipes());
+        assert!(matches!(granted, FromBroker::Attached { .. }), "{granted:?}");
+        server.audited(&ann, "disconnect", 1, PATIENCE);
+    }
+}

@@ -1,0 +1,133 @@
+//! Forwarding that tries to end on the host.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+use crate::harness::greeter::Greeter;
+use crate::harness::system::run;
+use crate::harness::{EngineName, Server};
+
+const HOST: &str = "this is the host\n";
+
+/// This host's addresses that are there for as long as it runs.
+fn host_addresses() -> Vec<String> {
+    let text = run(Command::new("ip").args(["-4", "-o", "addr", "show", "scope", "global"]));
+    let lasting = |line: &&str| line.contains(" eth") || line.contains(" en") || line.contains(" docker0");
+    let address = |line: &str| Some(line.split_whitespace().nth(3)?.split('/').next()?.to_owned());
+    let found: Vec<String> = text.lines().filter(lasting).filter_map(address).collect();
+    assert!(!found.is_empty(), "this host has no address:\n{text}");
+    found
+}
+
+/// What the forwarding of a user's connection brings from each place: by `-W`, and through a SOCKS port.
+fn brought(server: &Server, user: &str, places: &[String]) -> String {
+    let direct = |place: &String| {
+        format!("timeout 6 $SSH -W {place} {user}@127.0.0.1 </dev/null >>answers 2>/dev/null &")
+    };
+    let socks = |place: &String| {
+        format!(
+            "curl -s -m 6 --http0.9 --proxy socks5h://localhost$PWD/socks http://{place}/ >>answers 2>/dev/null &"
+        )
+    };
+    let all: Vec<String> = places.iter().flat_map(|place| [direct(place), socks(place)]).collect();
+    let script = format!(
+        "rm -f answers socks; touch answers; $SSH -f -N -M -S control -D $PWD/socks {user}@127.0.0.1
+         {}
+         wait; $SSH -S control -O exit {user}@127.0.0.1 2>/dev/null; cat answers",
+        all.join("\n")
+    );
+    server.script(&script).run().ok().out()
+}
+
+on_engines! {
+    [docker, podman, gvisor]
+    fn no_forwarding_reaches_what_listens_on_the_host(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let host = Greeter::listen_at("0.0.0.0", 0, HOST);
+        let mut addresses: Vec<String> = ["127.0.0.1", "localhost", "127.8.8.8", "0.0.0.0"].map(String::from).into();
+        if server.engine != EngineName::Podman {
+            // A rootless engine's network is a process of this host: there a rule of the administrator's is needed.
+            addresses.extend(host_addresses());
+            server.sh(&ann, "true");
+            let format = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}";
+            addresses.push(server.engine.run(&["inspect", "--format", format, &server.containers(&ann)[0]]));
+        }
+        let places: Vec<String> = addresses.iter().map(|address| format!("{address}:{}", host.port)).collect();
+        // For somebody else each of them is there, twice.
+        assert_eq!(brought(&server, &olaf, &places).matches(HOST).count(), 2 * places.len());
+        assert_eq!(brought(&server, &ann, &places), "");
+        // Nor is it reached from inside.
+        for address in &addresses {
+            let script = format!("timeout 4 bash -c 'cat </dev/tcp/{address}/{}' 2>/dev/null; true", host.port);
+            assert_eq!(server.sh(&ann, &script), "", "{address}");
+        }
+    }
+
+    [docker, gvisor]
+    fn no_forwarding_reaches_another_users_container(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        let listen = "use IO::Socket::INET; use POSIX; \
+            my $s = IO::Socket::INET->new(Listen => 5, LocalPort => 8080) or die; \
+            exit if fork; setsid; close STDIN; close STDOUT; close STDERR; \
+            while (my $c = $s->accept) { print $c \"this is ben\\n\"; close $c }";
+        server.sh(&ben, &format!("perl -e '{listen}'"));
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = server.engine.run(&["inspect", "--format", format, &server.containers(&ben)[0]]);
+        let place = [format!("{address}:8080")];
+        assert_eq!(brought(&server, &ben, &place), "this is ben\n".repeat(2));
+        assert_eq!(brought(&server, &ann, &place), "");
+        let script = format!("timeout 4 bash -c 'cat </dev/tcp/{address}/8080' 2>/dev/null; true");
+        assert_eq!(server.sh(&ann, &script), "");
+    }
+
+    [docker, podman]
+    fn no_unix_socket_of_the_host_is_reached_or_made(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let place = server.path("homes/socket");
+        let listener = UnixListener::bind(&place).expect("bind");
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o777)).expect("chmod");
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let _ = client.and_then(|mut client| client.write_all(HOST.as_bytes()));
+            }
+        });
+        let reach = |user: &str, place: &str| {
+            let script = format!(
+                "rm -f here; $SSH -f -N -M -S control -L $PWD/here:{place} {user}@127.0.0.1
+                 curl -s -m 6 --http0.9 --unix-socket here http://x/ || true
+                 $SSH -S control -O exit {user}@127.0.0.1 2>/dev/null"
+            );
+            server.script(&script).run().ok().out()
+        };
+        let place = place.display().to_string();
+        assert_eq!(reach(&olaf, &place), HOST);
+        assert_eq!(reach(&ann, &place), "");
+        assert_eq!(reach(&ann, server.engine.socket()), "");
+
+        let make = |user: &str| {
+            let place = server.scratch().join(format!("made-by-{user}"));
+            let _ = std::fs::set_permissions(server.scratch(), std::fs::Permissions::from_mode(0o777));
+            let lend = format!("{}:127.0.0.1:9", place.display());
+            let options = ["-o", "ExitOnForwardFailure=yes", "-R", &lend];
+            let run = server.ssh(user, &options, &["true"]).run();
+            (run.status == 0, place.exists())
+        };
+        assert_eq!(make(&olaf), (true, true));
+        assert_eq!(make(&ann), (false, false));
+    }
+
+    [docker, podman]
+    fn no_tunnel_is_made(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let rejected = |user: &str| {
+            let options = ["-v", "-o", "ExitOnForwardFailure=yes", "-w", "any:any", "-N"];
+            // An ordinary user may, but has not the rights to make the device.
+            let run = server.ssh(user, &options, &[]).run().status(255);
+            run.stderr.contains("Server has rejected tunnel device forwarding")
+        };
+        assert!(!rejected(&olaf));
+        assert!(rejected(&ann));
+    }
+}

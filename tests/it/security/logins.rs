@@ -1,0 +1,146 @@
+//! Ways in that must not exist, and what a way in must not show.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::Server;
+use crate::harness::command::Invocation;
+use crate::harness::system::run;
+
+/// A login with another key than the one that is in the user's key file.
+fn with_other_key(server: &Server, user: &str) -> Invocation {
+    let key = server.path("ssh/other").display().to_string();
+    let mut args: Vec<String> = server.client_options();
+    args.retain(|arg| !arg.starts_with("IdentityFile="));
+    // The option's name stood before what is gone.
+    let at = args.windows(2).position(|two| two[0] == "-o" && two[1] == "-o").expect("the gap");
+    args.remove(at);
+    args.extend(["-i".into(), key, format!("{user}@127.0.0.1"), "echo in".into()]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    server.tool("ssh", &args)
+}
+
+/// A directory or file of a user's own, which nobody else may write.
+fn own(server: &Server, path: &Path, user: &str, mode: u32) {
+    chown(path, Some(server.uid(user)), None).expect("chown");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+/// Whether a login with the other key works for nobody but an ordinary user.
+#[track_caller]
+fn only_for_others(server: &Server, ann: &str, olaf: &str) {
+    assert_eq!(with_other_key(server, olaf).run().ok().out(), "in\n");
+    let run = with_other_key(server, ann).run();
+    assert_eq!((run.status, run.out().as_str()), (255, ""), "{}", run.stderr);
+}
+
+on_engines! {
+    [docker]
+    fn a_key_counts_only_where_the_administrator_put_it(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let other = fs::read_to_string(server.path("ssh/other.pub")).expect("a key");
+        for (user, home) in [(&ann, server.run_home(&ann)), (&olaf, server.path("homes").join(&olaf))] {
+            let dir = home.join(".ssh");
+            fs::create_dir(&dir).expect("mkdir");
+            fs::write(dir.join("authorized_keys"), &other).expect("write");
+            own(&server, &dir, user, 0o700);
+            own(&server, &dir.join("authorized_keys"), user, 0o600);
+        }
+        only_for_others(&server, &ann, &olaf);
+
+        // In a file of the host's own for all its users.
+        for (user, home) in [(&ann, server.run_home(&ann)), (&olaf, server.path("homes").join(&olaf))] {
+            fs::remove_dir_all(home.join(".ssh")).expect("remove");
+            fs::write(server.path("ordinary").join(user), &other).expect("write");
+        }
+        only_for_others(&server, &ann, &olaf);
+
+        // By a certificate of the host's own authority.
+        for user in [&ann, &olaf] {
+            fs::remove_file(server.path("ordinary").join(user)).expect("remove");
+        }
+        let names = format!("{ann},{olaf}");
+        run(Command::new("ssh-keygen")
+            .args(["-q", "-I", "test", "-n", &names, "-s"])
+            .args([server.path("ssh/ca"), server.path("ssh/other.pub")]));
+        only_for_others(&server, &ann, &olaf);
+    }
+
+    [docker]
+    fn a_password_is_not_even_asked_for(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let ways = |user: &str| {
+            let run = server.ssh(user, &["-o", "PreferredAuthentications=none"], &["echo in"]).run().status(255);
+            run.stderr.trim().to_owned()
+        };
+        assert!(ways(&olaf).ends_with("(publickey,password)."), "{}", ways(&olaf));
+        assert!(ways(&ann).ends_with("(publickey)."), "{}", ways(&ann));
+    }
+
+    [docker, podman]
+    fn no_way_in_shows_a_file_of_the_host(server: Server) {
+        let (ann, olaf, eve) = (server.user("ann"), server.ordinary("olaf"), server.existing("eve"));
+        let (path, text) = server.marker();
+        let ways = |user: &str| {
+            let script = format!(
+                "rm -rf got; mkdir got; set +eo pipefail
+                 $SSH {user}@127.0.0.1 cat {path} >got/command
+                 $SSH -tt {user}@127.0.0.1 cat {path} >got/terminal
+                 echo cat {path} | $SSH {user}@127.0.0.1 >got/shell
+                 printf 'get {path} got/sftp\\n' | sftp -q $OPTIONS -b - {user}@127.0.0.1 >/dev/null
+                 scp -q -s $OPTIONS {user}@127.0.0.1:{path} got/scp
+                 scp -q -O $OPTIONS {user}@127.0.0.1:{path} got/scp-old
+                 rsync -e \"$SSH\" {user}@127.0.0.1:{path} got/rsync
+                 $SSH -s {user}@127.0.0.1 {path} >got/subsystem
+                 grep -l '{text}' got/* | wc -l"
+            );
+            server.script(&script).run().ok().out().trim().to_owned()
+        };
+        // All but the last, which is no subsystem.
+        assert_eq!(ways(&olaf), "7");
+        assert_eq!(ways(&ann), "0");
+        // Nor for a member of the group whose account is of this host's own making.
+        assert_eq!(ways(&eve), "0");
+    }
+
+    [docker, podman]
+    fn the_login_shell_leads_into_the_container_whoever_starts_it(server: Server) {
+        let ann = server.user("ann");
+        let (path, text) = server.marker();
+        let inside = server.sh(&ann, "cat /etc/hostname");
+        // The login shell knows the usual place only: here it is this server's.
+        let script = format!(
+            "mount -t tmpfs none /run && mkdir /run/podspawn && mount --bind {run} /run/podspawn
+             su - {ann} -c 'cat /etc/hostname'; su {ann} -c 'cat {path}'; echo 'cat {path} /etc/hostname' | su - {ann}",
+            run = server.path("run").display(),
+        );
+        let run = server.tool("unshare", &["--mount", "sh", "-c", &script]).run();
+        assert!(!run.out().contains(text), "{}", run.out());
+        assert_eq!(run.out().matches(&inside).count(), 2, "{}\n{}", run.out(), run.stderr);
+    }
+
+    [docker, podman]
+    fn the_stub_serves_nobody_under_another_name(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        let olaf = server.ordinary("olaf");
+        let (gid, socket) = (server.gid().to_string(), server.socket().display().to_string());
+        let stub = |as_user: &str, gid: &str, user: &str| {
+            let uid = server.uid(as_user).to_string();
+            let program = server.program().display().to_string();
+            let args = ["--reuid", &uid, "--regid", gid, "--clear-groups", &program, "spawn", "--user", user, "--socket", &socket];
+            server.tool("setpriv", &args).var("SSH_ORIGINAL_COMMAND", "id -un").run()
+        };
+        assert_eq!(stub(&ann, &gid, &ann).ok().out().trim(), ann);
+        let run = stub(&ann, &gid, &ben);
+        assert!(run.status != 0 && run.out().is_empty(), "{}", run.out());
+        assert!(run.stderr.contains("the request is for another user"), "{}", run.stderr);
+        assert_eq!(server.containers(&ben), Vec::<String>::new());
+        // Somebody who is no container user does not come as far as that.
+        let run = stub(&olaf, "65534", &ann);
+        assert!(run.status != 0 && run.stderr.contains("Permission denied"), "{}", run.stderr);
+        let run = stub(&olaf, &gid, &olaf);
+        assert!(run.status != 0 && run.stderr.contains("not a container user"), "{}", run.stderr);
+    }
+}

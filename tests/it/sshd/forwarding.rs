@@ -1,0 +1,84 @@
+//! What a connection carries besides its channels, which ends in the container's network.
+
+use std::time::Duration;
+
+use crate::harness::greeter::Greeter;
+use crate::harness::server::{LATE, Server, Wishes};
+
+/// Listens on the loopback of a user's container, and answers every request with `inside`.
+fn serve_inside(server: &Server, user: &str, port: u16) {
+    let script = format!(
+        "use IO::Socket::INET; use POSIX; \
+         my $s = IO::Socket::INET->new(Listen => 5, LocalAddr => \"127.0.0.1\", LocalPort => {port}) or die; \
+         exit if fork; setsid; close STDIN; close STDOUT; close STDERR; \
+         while (my $c = $s->accept) {{ <$c>; print $c \"HTTP/1.0 200 OK\\r\\n\\r\\ninside\\n\"; close $c }}"
+    );
+    server.sh(user, &format!("perl -e '{script}'"));
+}
+
+on_engines! {
+    [docker, podman]
+    fn what_listens_in_the_container_is_reached_by_its_users_forwarding(server: Server) {
+        let ann = server.user("ann");
+        serve_inside(&server, &ann, 8080);
+        let through = server.ssh(&ann, &["-W", "127.0.0.1:8080"], &[]).stdin("GET / HTTP/1.0\r\n\r\n").run().ok();
+        assert!(through.out().ends_with("inside\n"), "{}", through.out());
+
+        let run = server.script(&format!(
+            "$SSH -f -N -M -S control -L $PWD/local.sock:127.0.0.1:8080 -L $PWD/localhost.sock:localhost:8080 -D $PWD/socks.sock \
+               -o ExitOnForwardFailure=yes {ann}@127.0.0.1
+             trap '$SSH -S control -O exit {ann}@127.0.0.1' EXIT
+             curl -sS --unix-socket local.sock http://x/
+             curl -sS --unix-socket localhost.sock http://x/
+             curl -sS --proxy socks5h://localhost$PWD/socks.sock http://127.0.0.1:8080/
+             curl -sS --proxy socks5://localhost$PWD/socks.sock http://127.0.0.1:8080/"
+        ));
+        assert_eq!(run.run().ok().out(), "inside\n".repeat(4));
+    }
+
+    [docker, podman]
+    fn what_a_client_lends_is_reached_from_inside_and_from_nowhere_else(server: Server) {
+        let ann = server.user("ann");
+        let own = Greeter::listen(0, "the client\n");
+        let control = server.scratch().join("control").display().to_string();
+        let _ = server.ssh(&ann, &["-f", "-N", "-M", "-S", &control], &[]).run().ok();
+        let lend = format!("0:127.0.0.1:{}", own.port);
+        let answer = server.ssh(&ann, &["-S", &control, "-O", "forward", "-R", &lend], &[]).run().ok().out();
+        let port = answer.trim();
+        assert_eq!(server.sh(&ann, &format!("bash -c 'cat </dev/tcp/127.0.0.1/{port}'")), "the client");
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port.parse::<u16>().expect("a port"))).is_err());
+        let _ = server.ssh(&ann, &["-S", &control, "-O", "exit"], &[]).run().ok();
+    }
+
+    [docker, podman]
+    fn a_connection_that_only_forwards_keeps_its_session(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { grace: "2s", ..Wishes::default() });
+        let ann = server.user("ann");
+        serve_inside(&server, &ann, 8080);
+        let control = server.scratch().join("control").display().to_string();
+        let _ = server.ssh(&ann, &["-f", "-N", "-M", "-S", &control], &[]).run().ok();
+        // Longer than the grace period: another session's end tells that it is over.
+        let ben = server.user("ben");
+        server.sh(&ben, "true");
+        server.gone(&ben, 1, Duration::from_secs(2) + LATE);
+        assert_eq!(server.list().iter().filter(|one| one["user"] == ann.as_str()).count(), 1);
+        let through = server.ssh(&ann, &["-S", &control, "-W", "127.0.0.1:8080"], &[]).stdin("GET / HTTP/1.0\r\n\r\n");
+        assert!(through.run().ok().out().ends_with("inside\n"));
+        let _ = server.ssh(&ann, &["-S", &control, "-O", "exit"], &[]).run().ok();
+        server.gone(&ann, 1, Duration::from_secs(2) + LATE);
+    }
+
+    [docker, podman, gvisor]
+    fn a_forwarded_agent_is_there_for_several_connections_at_once(server: Server) {
+        let ann = server.user("ann");
+        let run = server.script(&format!(
+            "ssh-keygen -lf $KEY.pub >expected
+             ssh-agent bash -c 'ssh-add -q $KEY
+               for n in 1 2 3; do $SSH -A {ann}@127.0.0.1 \"ssh-add -l\" >got-$n & done; wait
+               $SSH {ann}@127.0.0.1 \"ssh-add -l\" >none 2>&1 || echo without: $?'
+             for n in 1 2 3; do cmp expected got-$n; done; cat none"
+        ));
+        let out = run.run().ok().out();
+        assert!(out.starts_with("without: 2\n") && out.contains("authentication agent"), "{out}");
+    }
+}

@@ -1,0 +1,76 @@
+//! How long a session lives.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::server::{LATE, Server, Wishes};
+
+/// Long enough for whatever has to happen.
+const SOON: Duration = Duration::from_secs(30);
+
+on_engines! {
+    [docker, podman]
+    fn whoever_comes_back_within_the_grace_period_finds_everything_as_it_was(server: Server) {
+        let ann = server.user("ann");
+        server.sh(&ann, "echo here >/tmp/file");
+        let containers = server.containers(&ann);
+        server.audited(&ann, "disconnect", 1, SOON);
+        assert_eq!(server.list()[0]["status"], "grace_period");
+        assert_eq!(server.sh(&ann, "cat /tmp/file"), "here");
+        assert_eq!(server.containers(&ann), containers);
+    }
+
+    [docker, podman, gvisor]
+    fn a_container_is_gone_soon_after_its_grace_period(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { grace: "3s", ..Wishes::default() });
+        let ann = server.user("ann");
+        server.sh(&ann, "true");
+        let ended = Instant::now();
+        server.gone(&ann, 1, Duration::from_secs(3) + LATE);
+        assert!(ended.elapsed() > Duration::from_millis(2500), "{:?}", ended.elapsed());
+        assert!(server.list().is_empty());
+        // A person is told why what they had is not there.
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("your previous container was replaced by a new one: its grace period was over");
+        terminal.expect("$ ");
+        terminal.line("exit");
+        terminal.wait();
+    }
+
+    [docker, podman]
+    fn a_container_ends_with_its_connection_where_the_mode_says_so(engine: EngineName) {
+        let wishes = Wishes { mode: "destroy-on-disconnect", ..Wishes::default() };
+        let server = Server::with(engine, &wishes);
+        let ann = server.user("ann");
+        let long = server.ssh(&ann, &[], &["exec sleep 1000"]).start();
+        // Once for its forwarding, once for its command.
+        server.audited(&ann, "connect", 2, SOON);
+        // Another connection of the same user ends nothing.
+        server.sh(&ann, "true");
+        assert_eq!(server.containers(&ann).len(), 1);
+        assert_eq!(server.audited(&ann, "disconnect", 1, SOON)["remaining_connections"], 1);
+        long.signal(Signal::KILL);
+        server.gone(&ann, 1, SOON);
+    }
+
+    [docker, podman]
+    fn a_persistent_home_outlives_its_container(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { mode: "persistent", grace: "1s", ..Wishes::default() });
+        let ann = server.user("ann");
+        assert_eq!(server.sh(&ann, "cd; echo kept >kept; stat -c '%u %g' . kept; id -u"), "1000 1000\n1000 1000\n1000");
+        let _ = server.podspawn(&["stop", &ann]).run().ok();
+        assert_eq!(server.containers(&ann), Vec::<String>::new());
+        assert_eq!(server.sh(&ann, "cd; cat kept; stat -c %u ."), "kept\n1000");
+    }
+
+    [docker, podman]
+    fn what_a_killed_client_has_started_ends(server: Server) {
+        let ann = server.user("ann");
+        let running = server.running(&ann, &[], "echo $$ >/tmp/pid; exec sleep 1000");
+        let pid = server.sh(&ann, "cat /tmp/pid");
+        running.signal(Signal::KILL);
+        let run = server.ssh(&ann, &[], &[&format!("tail --pid={pid} -f /dev/null")]).run().ok();
+        assert!(run.took < Duration::from_secs(20), "{:?}", run.took);
+    }
+}

@@ -1,0 +1,62 @@
+//! People at terminals.
+
+on_engines! {
+    [docker, podman, gvisor]
+    fn a_login_is_a_shell_on_a_terminal_of_the_container(server: Server) {
+        let ann = server.user("ann");
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
+        terminal.line("tty; stty size; id -un; echo shell-$0").expect("/dev/pts/");
+        terminal.expect("24 80");
+        terminal.expect(&ann);
+        terminal.expect("shell-");
+        terminal.line("exit 7");
+        let (status, screen) = terminal.wait();
+        assert_eq!(status, 7, "{screen}");
+        // Nothing of the host's own greeting.
+        assert!(!screen.contains("Last login") && !screen.contains("ABSOLUTELY NO WARRANTY"), "{screen}");
+    }
+
+    [docker, podman, gvisor]
+    fn a_window_that_changes_its_size_is_noticed_inside(server: Server) {
+        let ann = server.user("ann");
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
+        terminal.line("bash -c 'trap \"stty size; exit\" WINCH; echo rea\"dy\"; sleep 1000 & wait'").expect("ready");
+        terminal.resize(50, 132).expect("50 132");
+        terminal.expect("$ ");
+        terminal.line("vim -u NONE -c 'echo \"load\" . \"ed\"' -c 'autocmd VimResized * call writefile([&columns], \"/tmp/columns\") | quit'");
+        terminal.expect("loaded");
+        terminal.resize(40, 100).expect("$ ");
+        terminal.line("cat /tmp/columns").expect("100");
+        terminal.line("exit");
+        terminal.wait();
+    }
+
+    [docker, podman]
+    fn ctrl_c_reaches_what_runs_and_a_closed_window_ends_it(server: Server) {
+        let ann = server.user("ann");
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
+        terminal.line("echo $$ >/tmp/shell; bash -c 'trap \"echo caught; exit\" INT; echo rea\"dy\"; read line'");
+        terminal.expect("ready");
+        terminal.send("\x03").expect("caught");
+        terminal.expect("$ ");
+        terminal.hang_up();
+        let shell = server.sh(&ann, "cat /tmp/shell");
+        let _ = server.sh(&ann, &format!("tail --pid={shell} -f /dev/null"));
+    }
+
+    [docker, podman, gvisor]
+    fn five_connections_at_once_share_one_container(server: Server) {
+        let ann = server.user("ann");
+        let started: Vec<_> =
+            (0..5).map(|_| server.ssh(&ann, &[], &["cat /etc/hostname"]).start()).collect();
+        let outputs: std::collections::BTreeSet<String> = started
+            .into_iter()
+            .map(|running| running.wait(std::time::Duration::from_secs(60)).ok().out())
+            .collect();
+        assert_eq!(outputs.len(), 1, "{outputs:?}");
+        assert_eq!(server.containers(&ann).len(), 1);
+    }
+}
