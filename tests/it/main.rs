@@ -13,7 +13,7 @@ mod firewall;
 mod guest;
 mod lifecycle;
 mod pam;
-mod setup;
 mod security;
+mod setup;
 mod sshd;
 mod tidy;
