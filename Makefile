@@ -9,6 +9,7 @@ INSTALL := install
 BIN := $(DESTDIR)$(PREFIX)/bin
 LIB := $(DESTDIR)$(PREFIX)/lib/podspawn
 SHARE := $(DESTDIR)$(PREFIX)/share/podspawn
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 DOC := $(DESTDIR)$(PREFIX)/share/doc/podspawn
 
 export CARGO
@@ -48,6 +49,9 @@ install: ## puts the built files where a package would [PREFIX= DESTDIR=]
 	$(INSTALL) -D -m 0755 $(RELEASE)/podspawn-guest $(LIB)/podspawn-guest
 	$(INSTALL) -D -m 0644 $(RELEASE)/pam_podspawn.so $(LIB)/pam_podspawn.so
 	$(INSTALL) -D -m 0644 config.example.yaml $(SHARE)/config.example.yaml
+	set -e; for file in packaging/systemd/*; do \
+		sed 's|/usr/local/bin/podspawn|$(PREFIX)/bin/podspawn|' $$file >$(RELEASE)/$$(basename $$file); \
+		$(INSTALL) -D -m 0644 $(RELEASE)/$$(basename $$file) $(UNITS)/$$(basename $$file); done
 	set -e; for file in $$(find profiles examples -type f 2>/dev/null); do $(INSTALL) -D -m 0644 $$file $(SHARE)/$$file; done
 	set -e; for file in $$(find README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md docs -type f); do $(INSTALL) -D -m 0644 $$file $(DOC)/$$file; done
 	$(INSTALL) -D -m 0644 LICENSE $(DOC)/copyright

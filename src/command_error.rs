@@ -12,6 +12,8 @@ use crate::local::{EnterError, LocalError, MachineError};
 use crate::server::accounts::{AccountError, RemoveError};
 use crate::server::github::GithubError;
 use crate::server::key_sources::SourceError;
+use crate::server::pam::PamError;
+use crate::server::setup::SetupError;
 use crate::session::SessionError;
 use crate::session::attach::AttachError;
 use crate::spec::ResolveError;
@@ -349,6 +351,79 @@ impl From<RemoveError<Self>> for CommandError {
             RemoveError::Account(error) => error.into(),
         }
     }
+}
+
+impl From<PamError> for CommandError {
+    fn from(error: PamError) -> Self {
+        let told = Self::failed_to(ErrorKind::Failure, &error);
+        match error {
+            PamError::Io { .. } => told,
+            ref error => {
+                let told = Self::new(ErrorKind::Config, chain(error));
+                match error {
+                    PamError::Service(_) | PamError::NotText(_) => {
+                        told.hint("`--pam-service` names another file, if sshd's is not /etc/pam.d/sshd")
+                    }
+                    PamError::Directory(path) => told.hint(root_only(path)),
+                    PamError::Record(path) => told.hint(format!("remove {}", path.display())),
+                    _ => told,
+                }
+            }
+        }
+    }
+}
+
+impl From<SetupError> for CommandError {
+    fn from(error: SetupError) -> Self {
+        let told = |kind| Self::new(kind, chain(&error));
+        match error {
+            SetupError::Config(error) => error.into(),
+            SetupError::Pam(error) => error.into(),
+            SetupError::Store(error) => error.into(),
+            SetupError::Firewall(error) => {
+                let remedy = error.remedy();
+                Self::failed_to(ErrorKind::Failure, &error).hint(remedy)
+            }
+            SetupError::NotRoot => told(ErrorKind::State).hint("sudo"),
+            SetupError::NoSshd => {
+                Self::failed_to(ErrorKind::State, &error).hint("install the package `openssh-server`")
+            }
+            SetupError::Broken { ref said, ref path } => {
+                let repair = match said.strip_prefix("Missing privilege separation directory: ") {
+                    Some(dir) => format!("start sshd once, or `mkdir -m 0755 {dir}`"),
+                    None => format!("repair it first: `sshd -t -f {}`", path.display()),
+                };
+                told(ErrorKind::Config).hint(repair).hint("nothing was changed")
+            }
+            SetupError::Rehearsal(_) | SetupError::RolledBack { .. } => told(ErrorKind::Failure).hint(
+                "look for lines of sshd's configuration that include files, or that come before all others",
+            ),
+            SetupError::NotRolledBack { ref path, .. } => {
+                let hint = format!(
+                    "put it back yourself before sshd is reloaded: the copy is {}.podspawn.bak",
+                    path.display()
+                );
+                told(ErrorKind::Failure).hint(hint)
+            }
+            SetupError::Untrusted { ref path, .. } => {
+                let hint = root_only(path);
+                told(ErrorKind::Config).hint(hint)
+            }
+            SetupError::Name(_) => told(ErrorKind::Config),
+            SetupError::MaxStartups(_) => told(ErrorKind::Usage).hint("--max-startups 100:30:200"),
+            SetupError::Reload { ref service, .. } => {
+                let hint = format!("reload it yourself: `systemctl reload {service}`");
+                Self::failed_to(ErrorKind::Failure, &error).hint(hint)
+            }
+            _ => Self::failed_to(ErrorKind::Failure, &error),
+        }
+    }
+}
+
+/// How a path becomes root's alone.
+fn root_only(path: &std::path::Path) -> String {
+    let path = path.display();
+    format!("`chown root {path}` and `chmod go-w {path}`, or use another place")
 }
 
 impl From<std::io::Error> for CommandError {

@@ -16,6 +16,7 @@ mod output;
 mod remove_user;
 mod rm;
 mod run;
+mod server_setup;
 mod shell;
 mod spec;
 mod status;
@@ -43,6 +44,7 @@ pub use output::*;
 pub use remove_user::*;
 pub use rm::*;
 pub use run::*;
+pub use server_setup::*;
 pub use shell::*;
 pub use spec::*;
 pub use status::*;
@@ -150,6 +152,8 @@ pub enum Command {
     VerifyImage(VerifyImageArgs),
     /// Show the settings that a machine would get, and where each comes from.
     Spec(SpecArgs),
+    /// Make this host's sshd lead container users into their containers.
+    ServerSetup(ServerSetupArgs),
     /// Show podspawn's version.
     Version(VersionArgs),
     /// Serve the container users of this host (started by the init system or at a login).

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use crate::cli::AuthKeysRequest;
 use crate::config::{self, Config, SERVER_CONFIG};
 use crate::exit::Exit;
-use crate::sandbox::Force;
 use crate::server::auth_keys::Places;
 use crate::server::keys::Wanted;
 use crate::system::hygiene;
@@ -58,13 +57,7 @@ fn answer(request: &AuthKeysRequest, config: &Config) -> String {
         binary: binary.as_deref(),
     };
     // Before anything that a container user could have had a hand in is opened.
-    match places.plan().apply() {
-        Ok(Force::Full) => {}
-        Ok(Force::Partial | Force::Nothing) => {
-            tracing::info!("this kernel enforces only a part of the sandbox")
-        }
-        Err(error) => tracing::warn!(%error, "no sandbox"),
-    }
+    places.restrict();
     places.answer(user, &Wanted::from_arguments(about_key)).unwrap_or_else(|error| {
         tracing::error!(user = user.as_str(), %error, "no keys");
         String::new()

@@ -18,6 +18,7 @@ mod report;
 mod rm;
 mod run;
 mod server;
+mod server_setup;
 mod shell;
 mod spawn;
 mod spec;
@@ -99,6 +100,7 @@ fn parse_and_run(
         Command::Doctor(args) => doctor::run(args.try_into()?, &overrides, host, ui),
         Command::VerifyImage(args) => verify_image::run(args.try_into()?, &overrides, host, ui),
         Command::Spec(args) => spec::run(args.try_into()?, &overrides, host, ui),
+        Command::ServerSetup(args) => server_setup::run(args.try_into()?, &overrides, host, ui),
         Command::Version(_) => version::run(&ui),
         Command::Broker(args) => broker::run(args.into(), &overrides, host, ui),
     }

@@ -58,6 +58,9 @@ impl SessionsOfUser for OfBroker<'_> {
     fn destroy_all(&mut self, user: &UserName) -> Result<usize, CommandError> {
         let request = AdminRequest::Remove { user: user.to_string() };
         let removed: Removed = ask_one(self.config, self.overrides, self.host, &request)?;
+        for container in &removed.containers {
+            tracing::info!(%user, container, "destroying session");
+        }
         if !removed.failures.is_empty() {
             let text = format!("failed to remove every session of {user}: {}", removed.failures.join("; "));
             return Err(CommandError::new(ErrorKind::Engine, text).hint("`podspawn cleanup` tries again"));

@@ -14,7 +14,7 @@ use super::forwarding;
 use super::keys::{Forced, KeyLine, Wanted};
 use crate::config::Config;
 use crate::names::{NameError, UserName};
-use crate::sandbox::Plan;
+use crate::sandbox::{Force, Plan};
 use crate::system::files::{self, TrustError};
 
 /// Longest key file that is read, in bytes.
@@ -54,14 +54,22 @@ pub struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// What is needed from now on, and nothing else.
-    pub fn plan(&self) -> Plan {
-        Plan::auth_keys(
+    /// Takes from this thread, for the rest of its life, everything but what is needed from now on. What the kernel does
+    /// not know stays allowed: without keys nobody could log in to change that.
+    pub fn restrict(&self) {
+        let plan = Plan::auth_keys(
             self.key_dir.to_owned(),
             self.config_dir.to_owned(),
             pam_service(self.config_dir),
             self.config.server.lib_dir.clone(),
-        )
+        );
+        match plan.apply() {
+            Ok(Force::Full) => {}
+            Ok(Force::Partial | Force::Nothing) => {
+                tracing::info!("this kernel enforces only a part of the sandbox, or nothing of it");
+            }
+            Err(error) => tracing::warn!(%error, "no sandbox"),
+        }
     }
 
     /// The key lines for a user, each ended; empty for a user without a key file. Lines that are of no use are logged.

@@ -17,6 +17,7 @@ pub mod key_sources;
 pub mod keys;
 pub mod pam;
 pub mod route;
+pub mod setup;
 pub mod stub;
 pub mod xauth;
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -99,6 +99,16 @@ fn check_owner(path: &Path, metadata: &fs::Metadata, owner: u32) -> Result<(), T
 
 /// Writes a file so that every reader sees the old content or the new, never a part: a neighbour is written, synced, renamed.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write_renamed(path, content, mode, None)
+}
+
+/// As [`write_atomic`], for a file that exists: mode, owner and group stay what they are.
+pub fn replace_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
+    let facts = fs::metadata(path)?;
+    write_renamed(path, content, facts.mode() & 0o7777, Some((facts.uid(), facts.gid())))
+}
+
+fn write_renamed(path: &Path, content: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut temporary = std::ffi::OsString::from(".");
@@ -108,6 +118,9 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let written = (|| {
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(content)?;
+        if let Some((uid, gid)) = owner {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
         fs::rename(&temporary, path)

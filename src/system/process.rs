@@ -79,6 +79,11 @@ impl Pinned {
 }
 
 impl Pinned {
+    /// Sends SIGHUP, by which many services read their configuration anew.
+    pub fn hang_up(&self) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, Signal::HUP)?)
+    }
+
     /// Waits at most that long for its end; true once it has ended.
     pub fn ends_within(&self, limit: Duration) -> bool {
         let limit = Timespec::try_from(limit).ok();

@@ -14,5 +14,6 @@ mod guest;
 mod lifecycle;
 mod pam;
 mod security;
+mod setup;
 mod sshd;
 mod tidy;

@@ -192,9 +192,11 @@ fn a_command_that_would_leave_its_quotes_is_refused() {
     }
 }
 
+/// An option's name and value.
+type Read = (String, Option<String>);
+
 /// sshd's own way through a line's options, written down a second time: names and unquoted values, and the rest of the line.
-#[allow(clippy::type_complexity, reason = "options with their values, and the rest")]
-fn as_sshd_reads(line: &str) -> Option<(Vec<(String, Option<String>)>, String)> {
+fn as_sshd_reads(line: &str) -> Option<(Vec<Read>, String)> {
     let mut chars = line.chars().peekable();
     let mut options = Vec::new();
     loop {

@@ -246,3 +246,26 @@ fn uids_run_out_with_a_clear_word() {
         )
     );
 }
+
+#[test]
+fn the_examples_of_the_help_texts_work() {
+    let lab = Lab::new("auto");
+    let file = lab.path("sarah.pub");
+    std::fs::write(&file, format!("{KEY}\n")).unwrap();
+    // The users' names of the examples could be those of accounts of this host.
+    let user = lab.user("sarah");
+    for command in ["add-user", "list-users", "remove-user"] {
+        let help = lab.podspawn(&[command, "--help"]).run().ok().out();
+        let example = help.lines().find_map(|line| line.strip_prefix("  podspawn ")).expect("an example");
+        let words: Vec<&str> = example
+            .split(' ')
+            .map(|word| match word {
+                "sarah" | "james" => user.as_str(),
+                "sarah.pub" => file.to_str().unwrap(),
+                word => word,
+            })
+            .collect();
+        let _ = lab.podspawn(&words).run().ok();
+    }
+    assert_eq!(lab.leftovers(), Vec::<String>::new());
+}

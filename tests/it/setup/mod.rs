@@ -1,0 +1,7 @@
+//! `server-setup`: what it does to sshd, and that nothing it does can lock anybody out.
+
+mod damage;
+mod effect;
+mod lab;
+mod login;
+mod restore;
