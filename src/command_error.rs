@@ -378,6 +378,7 @@ impl From<SetupError> for CommandError {
         let told = |kind| Self::new(kind, chain(&error));
         match error {
             SetupError::Config(error) => error.into(),
+            SetupError::Account(error) => error.into(),
             SetupError::Pam(error) => error.into(),
             SetupError::Store(error) => error.into(),
             SetupError::Firewall(error) => {
