@@ -1,7 +1,8 @@
-//! Packet filter rules that keep the containers of a Docker server away from the host itself and from the cloud's metadata.
+//! Packet filter rules that keep the containers of a Docker server away from the host itself, from the cloud's metadata and
+//! from each other.
 //!
-//! Two chains of podspawn's own, for each of IPv4 and IPv6, are jumped to for packets that come in through podspawn's
-//! bridges: one first in `INPUT`, one first in `DOCKER-USER` (in `FORWARD` where Docker filters nothing). They only take
+//! Two chains of podspawn's own in the table `mangle`, for each of IPv4 and IPv6, are jumped to for packets that come in
+//! through podspawn's bridges: one first in `INPUT`, one first in `FORWARD`. They only take
 //! away: nothing is accepted that the host's other rules would not accept. What the rules are is decided in [`rules`],
 //! which is pure; [`tool`] runs the host's commands. Rules are put into force by one transaction per family, chain
 //! contents before the jump, and what is there already and sound is left alone.
@@ -119,12 +120,12 @@ impl Firewall {
         for family in tool::families() {
             let tools = tool::Tools::find(family)?;
             let found = tools.save()?;
-            if rules::check(self, family, &found).is_ok() {
+            if rules::check(self, family, tool::host(family), &found).is_ok() {
                 continue;
             }
-            tools.restore(&rules::install(self, family, &found))?;
+            tools.restore(&rules::install(self, family, tool::host(family), &found))?;
             // Looked at again: a command that reports success is no proof that another backend's rules were meant.
-            rules::check(self, family, &tools.save()?)
+            rules::check(self, family, tool::host(family), &tools.save()?)
                 .map_err(|flaw| FirewallError::NotInForce { family, flaw })?;
         }
         Ok(())
@@ -134,7 +135,8 @@ impl Firewall {
     pub fn check(&self) -> Result<(), FirewallError> {
         for family in tool::families() {
             let found = tool::Tools::find(family)?.save()?;
-            rules::check(self, family, &found).map_err(|flaw| FirewallError::NotInForce { family, flaw })?;
+            rules::check(self, family, tool::host(family), &found)
+                .map_err(|flaw| FirewallError::NotInForce { family, flaw })?;
         }
         Ok(())
     }

@@ -4,6 +4,10 @@ use std::fmt::{Display, Formatter, Write};
 
 use super::Firewall;
 
+/// The table that the rules stand in: one that Docker and the usual firewalls leave alone, so that nobody takes a jump out
+/// for a moment to put it back first.
+pub(super) const TABLE: &str = "mangle";
+
 /// Replies to what the host itself began, as a matter of direction: a connection that a container began before the rules
 /// were there ends with them. Returned and not accepted, so that the host's own rules still decide.
 const REPLIES: &str = "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY";
@@ -82,27 +86,38 @@ impl Display for Flaw {
     }
 }
 
+/// What is known of the host besides its tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Host {
+    /// Packets between two ports of one bridge come through the packet filter too (the kernel's `bridge-nf-call-…`).
+    pub(super) filters_bridges: bool,
+}
+
 /// One of podspawn's chains, and where it is jumped to from.
 struct Chain<'a> {
     name: &'a str,
     from: &'static str,
-    rules: &'static [(&'static str, &'static str)],
+    rules: Vec<(String, &'static str)>,
 }
 
-fn chains<'a>(firewall: &'a Firewall, family: Family, found: &str) -> [Chain<'a>; 2] {
+fn chains(firewall: &Firewall, family: Family, host: Host) -> [Chain<'_>; 2] {
     let (input, forward) = match family {
         Family::V4 => (INPUT_V4, FORWARD_V4),
         Family::V6 => (INPUT_V6, FORWARD_V6),
     };
-    // Docker keeps its chain for others first in FORWARD. It has none in a table that it does not filter; should one
-    // appear later, the next look finds the jump missing there.
-    let docker = found.lines().any(|line| line.starts_with(":DOCKER-USER "));
+    let owned = |rules: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
+        rules.iter().map(|(condition, target)| ((*condition).to_owned(), *target)).collect()
+    };
+    // One session's network from another's. Docker's own rules for that are away for a moment whenever anybody makes a
+    // network. Within one bridge a session and its services speak with each other.
+    let within = if host.filters_bridges { " -m physdev ! --physdev-is-bridged" } else { "" };
+    let apart = (format!("-o {}+{within}", firewall.bridge_prefix), "DROP");
     [
-        Chain { name: &firewall.input_chain, from: "INPUT", rules: input },
+        Chain { name: &firewall.input_chain, from: "INPUT", rules: owned(input) },
         Chain {
             name: &firewall.forward_chain,
-            from: if docker { "DOCKER-USER" } else { "FORWARD" },
-            rules: forward,
+            from: "FORWARD",
+            rules: std::iter::once(apart).chain(owned(forward)).collect(),
         },
     ]
 }
@@ -112,7 +127,7 @@ impl Chain<'_> {
     /// missing, moved, added or of another version shows, however a backend writes conditions down.
     fn mark(&self, number: usize) -> String {
         // FNV-1a: this is about versions, not about forgers, who could switch the rules off as well.
-        let digest = self.rules.iter().flat_map(|(condition, target)| [*condition, *target]).fold(
+        let digest = self.rules.iter().flat_map(|(condition, target)| [condition.as_str(), *target]).fold(
             0xcbf2_9ce4_8422_2325_u64,
             |hash, text| {
                 text.bytes()
@@ -135,11 +150,11 @@ fn rules_of<'a>(found: &'a str, chain: &str) -> impl Iterator<Item = &'a str> {
 }
 
 /// Whether a saved table holds the rules.
-pub(super) fn check(firewall: &Firewall, family: Family, found: &str) -> Result<(), Flaw> {
-    for chain in chains(firewall, family, found) {
+pub(super) fn check(firewall: &Firewall, family: Family, host: Host, found: &str) -> Result<(), Flaw> {
+    for chain in chains(firewall, family, host) {
         let present: Vec<&str> = rules_of(found, chain.name).collect();
         let sound = present.len() == chain.rules.len()
-            && present.iter().zip(chain.rules).enumerate().all(|(number, (rule, (_, target)))| {
+            && present.iter().zip(&chain.rules).enumerate().all(|(number, (rule, (_, target)))| {
                 rule.ends_with(&format!("-j {target}"))
                     && rule.split([' ', '"']).any(|word| word == chain.mark(number))
             });
@@ -171,9 +186,9 @@ fn may_meet(rule: &str, prefix: &str) -> bool {
 
 /// The script that puts the rules into a table that was saved as `found`: chains are emptied and filled before anything
 /// jumps to them. It is carried out as a whole or not at all.
-pub(super) fn install(firewall: &Firewall, family: Family, found: &str) -> String {
-    let chains = chains(firewall, family, found);
-    let mut script = String::from("*filter\n");
+pub(super) fn install(firewall: &Firewall, family: Family, host: Host, found: &str) -> String {
+    let chains = chains(firewall, family, host);
+    let mut script = format!("*{TABLE}\n");
     for chain in &chains {
         // Declaring a chain makes it, or empties it if it is there.
         line(&mut script, format_args!(":{} - [0:0]", chain.name));
@@ -204,7 +219,7 @@ pub(super) fn removal(firewall: &Firewall, found: &str) -> Option<String> {
     if present.is_empty() {
         return None;
     }
-    let mut script = String::from("*filter\n");
+    let mut script = format!("*{TABLE}\n");
     remove_jumps(firewall, found, &mut script);
     for name in &present {
         line(&mut script, format_args!("-F {name}"));

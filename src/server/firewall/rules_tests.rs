@@ -2,17 +2,19 @@
 
 use super::*;
 
-const EMPTY: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+const EMPTY: &str = "*mangle\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
 
 fn firewall() -> Firewall {
     Firewall::named("tst-", "TEST").unwrap()
 }
 
-/// A table with Docker's chain and a rule of somebody else in each chain of the host.
-fn docker() -> String {
+const HOST: Host = Host { filters_bridges: true };
+
+/// A table with a rule of somebody else in each chain of the host.
+fn used() -> String {
     EMPTY.replace(
         "COMMIT\n",
-        ":DOCKER-USER - [0:0]\n-A INPUT -s 192.0.2.0/24 -j ACCEPT\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n",
+        "-A INPUT -s 192.0.2.0/24 -j ACCEPT\n-A FORWARD -s 192.0.2.0/24 -j MARK --set-xmark 0x1/0xffffffff\nCOMMIT\n",
     )
 }
 
@@ -43,33 +45,32 @@ fn after(found: &str, script: &str) -> String {
     }
     let chains: String = chains.iter().map(|chain| format!(":{chain}\n")).collect();
     let rules: String = rules.iter().map(|(chain, rule)| format!("-A {chain} {rule}\n")).collect();
-    format!("*filter\n{chains}{rules}COMMIT\n")
+    format!("*mangle\n{chains}{rules}COMMIT\n")
 }
 
 fn installed(family: Family) -> String {
-    let found = docker();
-    after(&found, &install(&firewall(), family, &found))
+    let found = used();
+    after(&found, &install(&firewall(), family, HOST, &found))
 }
 
 #[test]
-fn what_is_installed_is_sound_with_and_without_docker() {
+fn what_is_installed_is_sound_with_and_without_used() {
     for family in [Family::V4, Family::V6] {
-        for found in [EMPTY, &docker()] {
-            assert!(check(&firewall(), family, found).is_err());
-            let table = after(found, &install(&firewall(), family, found));
-            assert_eq!(check(&firewall(), family, &table), Ok(()), "{table}");
+        for found in [EMPTY, &used()] {
+            assert!(check(&firewall(), family, HOST, found).is_err());
+            let table = after(found, &install(&firewall(), family, HOST, found));
+            assert_eq!(check(&firewall(), family, HOST, &table), Ok(()), "{table}");
         }
     }
 }
 
 #[test]
 fn a_script_fills_chains_before_anything_jumps_to_them() {
-    let script = install(&firewall(), Family::V4, &docker());
+    let script = install(&firewall(), Family::V4, HOST, &used());
     let last_rule = script.rfind("-A TEST-").unwrap();
     let first_jump = script.find("-I INPUT 1 -i tst-+ -j TEST-INPUT").unwrap();
     assert!(last_rule < first_jump, "{script}");
-    assert!(script.contains("-I DOCKER-USER 1 -i tst-+ -j TEST-FORWARD"), "{script}");
-    assert!(install(&firewall(), Family::V4, EMPTY).contains("-I FORWARD 1 "), "no chain of Docker's");
+    assert!(script.contains("-I FORWARD 1 -i tst-+ -j TEST-FORWARD"), "{script}");
 }
 
 #[test]
@@ -90,12 +91,12 @@ fn every_change_of_a_chain_is_found() {
     ] {
         assert_ne!(changed, table, "{change}");
         assert_eq!(
-            check(&firewall(), Family::V4, &changed),
+            check(&firewall(), Family::V4, HOST, &changed),
             Err(Flaw::Chain("TEST-INPUT".into())),
             "{change}"
         );
-        let mended = after(&changed, &install(&firewall(), Family::V4, &changed));
-        assert_eq!(check(&firewall(), Family::V4, &mended), Ok(()), "{change}: {mended}");
+        let mended = after(&changed, &install(&firewall(), Family::V4, HOST, &changed));
+        assert_eq!(check(&firewall(), Family::V4, HOST, &mended), Ok(()), "{change}: {mended}");
     }
 }
 
@@ -124,28 +125,33 @@ fn a_jump_that_is_not_the_first_rule_is_found_and_moved() {
     let behind = table.replace(jump, &format!("-A INPUT -j ACCEPT\n{jump}"));
     assert_ne!(behind, table);
     let flaw = Flaw::Jump { from: "INPUT", to: "TEST-INPUT".into() };
-    assert_eq!(check(&firewall(), Family::V4, &behind), Err(flaw));
-    let mended = after(&behind, &install(&firewall(), Family::V4, &behind));
-    assert_eq!(check(&firewall(), Family::V4, &mended), Ok(()));
+    assert_eq!(check(&firewall(), Family::V4, HOST, &behind), Err(flaw));
+    let mended = after(&behind, &install(&firewall(), Family::V4, HOST, &behind));
+    assert_eq!(check(&firewall(), Family::V4, HOST, &mended), Ok(()));
     assert_eq!(mended.matches(jump).count(), 1, "{mended}");
     assert!(mended.contains("-A INPUT -j ACCEPT\n"), "others' rules stay: {mended}");
 }
 
 #[test]
-fn the_jump_follows_docker_when_its_chain_appears() {
-    let before = after(EMPTY, &install(&firewall(), Family::V4, EMPTY));
-    let docker =
-        after(&before, ":DOCKER-USER - [0:0]\n-A DOCKER-USER -j RETURN\n-I FORWARD 1 -j DOCKER-USER\n");
-    let flaw = Flaw::Jump { from: "DOCKER-USER", to: "TEST-FORWARD".into() };
-    assert_eq!(check(&firewall(), Family::V4, &docker), Err(flaw));
-    let mended = after(&docker, &install(&firewall(), Family::V4, &docker));
-    assert_eq!(check(&firewall(), Family::V4, &mended), Ok(()));
-    assert_eq!(mended.matches("-j TEST-FORWARD\n").count(), 1, "{mended}");
+fn sessions_are_kept_apart_and_a_session_from_its_own_network_is_not() {
+    let with = |filters_bridges| {
+        let host = Host { filters_bridges };
+        (host, after(EMPTY, &install(&firewall(), Family::V4, host, EMPTY)))
+    };
+    let first =
+        |table: &str| table.lines().find(|line| line.starts_with("-A TEST-FORWARD")).unwrap().to_owned();
+    let ((filters, physical), (passes, plain)) = (with(true), with(false));
+    assert!(first(&physical).contains("-o tst-+ -m physdev ! --physdev-is-bridged "), "{physical}");
+    assert!(first(&plain).contains("-o tst-+ -m comment "), "{plain}");
+    // The kernel's switch was turned since: the rules no longer fit.
+    let flaw = Err(Flaw::Chain("TEST-FORWARD".into()));
+    assert_eq!(check(&firewall(), Family::V4, passes, &physical), flaw);
+    assert_eq!(check(&firewall(), Family::V4, filters, &plain), flaw);
 }
 
 #[test]
 fn removal_leaves_the_table_as_it_was() {
-    let found = after(&docker(), "");
+    let found = after(&used(), "");
     let removed = after(&installed(Family::V6), &removal(&firewall(), &installed(Family::V6)).unwrap());
     assert_eq!(removed, found);
     assert_eq!(removal(&firewall(), &found), None);

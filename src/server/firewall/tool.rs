@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::FirewallError;
-use super::rules::Family;
+use super::rules::{Family, Host, TABLE};
 
 /// Where the commands are looked for, whatever the caller's search path says.
 const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"];
@@ -18,6 +18,17 @@ const SAID_MAX: usize = 300;
 pub(super) fn families() -> impl Iterator<Item = Family> {
     let v6 = Path::new("/proc/net/if_inet6").exists();
     std::iter::once(Family::V4).chain(v6.then_some(Family::V6))
+}
+
+/// What rules of a family depend on besides the table.
+pub(super) fn host(family: Family) -> Host {
+    let switch = match family {
+        Family::V4 => "/proc/sys/net/bridge/bridge-nf-call-iptables",
+        Family::V6 => "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
+    };
+    // Not there: the module that does it is not loaded.
+    let filters_bridges = std::fs::read_to_string(switch).is_ok_and(|text| text.trim() != "0");
+    Host { filters_bridges }
 }
 
 /// The two commands of one family.
@@ -39,11 +50,11 @@ impl Tools {
         Ok(Self { save: find(save)?, restore: find(restore)? })
     }
 
-    /// Every rule of the table `filter`, as text.
+    /// Every rule of the table, as text.
     pub(super) fn save(&self) -> Result<String, FirewallError> {
         let (name, path) = &self.save;
         let output = command(path)
-            .args(["-t", "filter"])
+            .args(["-t", TABLE])
             .stdin(Stdio::null())
             .output()
             .map_err(|source| FirewallError::Run { command: name, source })?;

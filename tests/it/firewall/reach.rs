@@ -92,10 +92,34 @@ fn answer_to_a_connection_begun_before(rules: bool) -> String {
 }
 
 #[test]
+fn sessions_do_not_reach_each_other_even_while_dockers_own_rules_are_away() {
+    let world = World::new();
+    world.start("one", "runc");
+    world.start("two", "runc");
+    let far = world.start_elsewhere("far");
+    // What a container meets while Docker has taken its isolation out: nothing in front of an ACCEPT.
+    let bridges = format!("{}+", world.bridge_prefix);
+    let lapse = |action: &str| {
+        let rule = ["-i", &bridges, "-o", &bridges, "-j", "ACCEPT"];
+        let place = if action == "-I" { &["FORWARD", "1"][..] } else { &["FORWARD"] };
+        run("iptables", &[&["-w", action][..], place, &rule].concat());
+    };
+    lapse("-I");
+    let without = world.ask("one", far, 80);
+    world.firewall.ensure().expect("put the rules into force");
+    let with = world.ask("one", far, 80);
+    let neighbour = world.ask("one", world.address("two"), 80);
+    lapse("-D");
+    assert_eq!(without.as_deref(), Some("far"), "or the next line shows nothing");
+    assert_eq!(with, None, "another session answered");
+    assert_eq!(neighbour.as_deref(), Some("two"), "the session's own network");
+}
+
+#[test]
 fn rules_that_were_tampered_with_are_found_and_mended_and_sound_ones_are_left_alone() {
     let firewall = {
         let world = World::new();
-        let save = || run("iptables-save", &["-t", "filter"]);
+        let save = || run("iptables-save", &["-t", "mangle"]);
         let chain = format!("{}-INPUT", world.chains);
         let jump = format!("-A INPUT -i {}+ -j {chain}\n", world.bridge_prefix);
         assert!(matches!(
@@ -104,25 +128,25 @@ fn rules_that_were_tampered_with_are_found_and_mended_and_sound_ones_are_left_al
         ));
         world.firewall.ensure().expect("put the rules into force");
         world.firewall.check().expect("the rules are in force");
-        run("iptables", &["-w", "-I", &chain, "1", "-j", "ACCEPT"]);
+        run("iptables", &["-w", "-t", "mangle", "-I", &chain, "1", "-j", "ACCEPT"]);
         assert!(matches!(world.firewall.check(), Err(FirewallError::NotInForce { .. })));
         world.firewall.ensure().expect("mend the chain");
         world.firewall.check().expect("the chain is mended");
 
         let bridge = format!("{}+", world.bridge_prefix);
-        run("iptables", &["-w", "-I", "INPUT", "1", "-i", &bridge, "-j", "ACCEPT"]);
+        run("iptables", &["-w", "-t", "mangle", "-I", "INPUT", "1", "-i", &bridge, "-j", "ACCEPT"]);
         let found = world.firewall.check();
         world.firewall.ensure().expect("move the jump");
         world.firewall.check().expect("the jump stands before the foreign rule");
         let after = save();
-        run("iptables", &["-w", "-D", "INPUT", "-i", &bridge, "-j", "ACCEPT"]);
+        run("iptables", &["-w", "-t", "mangle", "-D", "INPUT", "-i", &bridge, "-j", "ACCEPT"]);
         assert!(matches!(found, Err(FirewallError::NotInForce { flaw: Flaw::Jump { .. }, .. })), "{found:?}");
         assert_eq!(after.matches(&jump).count(), 1, "{after}");
 
         // A guard believes what it saw; who asks it to look finds out.
         let guard = Guard::new(world.firewall.clone());
         guard.ensure().expect("look");
-        run("iptables", &["-w", "-F", &chain]);
+        run("iptables", &["-w", "-t", "mangle", "-F", &chain]);
         guard.ensure().expect("believed");
         world.firewall.check().expect_err("nobody looked");
         guard.ensure_now().expect("mend");

@@ -124,6 +124,17 @@ impl World {
         assert_eq!(&line, b"ready\n");
     }
 
+    /// Starts a container on another guarded network, as another session's is; gives its address.
+    pub fn start_elsewhere(&self, suffix: &str) -> Ipv4Addr {
+        let network = self.container("elsewhere");
+        let bridge = format!("com.docker.network.bridge.name={}{}", self.bridge_prefix, &random_hex()[..6]);
+        DOCKER.run(&["network", "create", "--opt", &bridge, &network]);
+        self.start_on(&network, suffix, "httpd -p 80 -h /www");
+        let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+        let address = DOCKER.run(&["inspect", "--format", &format, &self.container(suffix)]);
+        address.parse().expect("a container's address")
+    }
+
     /// Address of a container on the guarded network.
     pub fn address(&self, suffix: &str) -> Ipv4Addr {
         let format = format!("{{{{(index .NetworkSettings.Networks \"{}\").IPAddress}}}}", self.name);
@@ -156,6 +167,10 @@ impl Drop for World {
             DOCKER.run(&["rm", "-f", container]);
         }
         DOCKER.run(&["network", "rm", &self.name]);
+        let elsewhere = self.container("elsewhere");
+        if !DOCKER.run(&["network", "ls", "-q", "--filter", &format!("name={elsewhere}")]).is_empty() {
+            DOCKER.run(&["network", "rm", &elsewhere]);
+        }
         if !std::thread::panicking() {
             removed.expect("remove the rules");
             for save in ["iptables-save", "ip6tables-save"] {
