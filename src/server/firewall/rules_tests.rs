@@ -54,7 +54,7 @@ fn installed(family: Family) -> String {
 }
 
 #[test]
-fn what_is_installed_is_sound_with_and_without_used() {
+fn what_is_installed_is_sound_in_an_empty_and_in_a_used_table() {
     for family in [Family::V4, Family::V6] {
         for found in [EMPTY, &used()] {
             assert!(check(&firewall(), family, HOST, found).is_err());

@@ -49,7 +49,13 @@ fn a_name_that_is_none_is_refused_with_the_rule_that_it_breaks() {
 fn an_option_in_the_place_of_a_name_is_refused() {
     let env = Env::without_engine();
     let run = env.podspawn(["create", "-dev"]).run().status(1);
-    assert!(run.stderr.starts_with("Error: unexpected argument '-d' found\nhint: "), "{}", run.stderr);
+    assert!(
+        run.stderr.starts_with("Error: invalid machine name \"-dev\": it must not begin with `-`"),
+        "{}",
+        run.stderr
+    );
+    let run = env.podspawn(["create", "--dev"]).run().status(1);
+    assert!(run.stderr.starts_with("Error: unexpected argument '--dev' found\nhint: "), "{}", run.stderr);
 }
 
 on_engines! {
