@@ -71,6 +71,12 @@ impl HandedLease {
         self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
+    /// The SSH connection that the lease belongs to, or the name of a lease that belongs to none.
+    pub fn connection(&self) -> String {
+        let name = self.name();
+        name.split_once('+').map(|(connection, _)| connection.to_owned()).unwrap_or(name)
+    }
+
     /// Waits until nobody holds the lock any more, and removes the file. Blocks.
     pub fn wait_for_end(self) {
         let Ok(file) = File::open(&self.path) else { return };

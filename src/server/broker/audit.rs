@@ -19,7 +19,7 @@ pub(super) struct Audit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event<'a> {
     /// Somebody connected.
-    Connect { connections: usize, forwarding_only: bool },
+    Connect { connections: usize },
     /// A connection ended.
     Disconnect { remaining: usize },
     /// A container was made.
@@ -65,11 +65,8 @@ impl Audit {
             put("container", record.container_name.as_str().into());
         }
         match event {
-            Event::Connect { connections, forwarding_only } => {
+            Event::Connect { connections } => {
                 put("connections", (*connections).into());
-                if *forwarding_only {
-                    put("forwarding_only", true.into());
-                }
             }
             Event::Disconnect { remaining } => {
                 put("remaining_connections", (*remaining).into());

@@ -85,10 +85,9 @@ async fn keep_guard(broker: Arc<Broker>) {
 
 /// Waits for the end of a connection that another broker gave out.
 fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
-    let name = lease.name();
-    if name.starts_with('c') && !name.contains('+') {
-        broker.connections().insert(name.clone());
-    }
+    let (name, connection) = (lease.name(), lease.connection());
+    // The broker that gave it out has written it down.
+    let _ = broker.connections.enter(&record.id, &lease);
     let duty = Duty::new(broker);
     let (ended, end) = oneshot::channel();
     let waiting = std::thread::Builder::new().name("lease".into()).stack_size(SMALL_STACK).spawn(move || {
@@ -102,9 +101,9 @@ fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
     let broker = broker.clone();
     broker.handle.clone().spawn(async move {
         let _ = end.await;
-        broker.connections().remove(&name);
         let inner = broker.clone();
-        let _ = tokio::task::spawn_blocking(move || inner.departed(&record)).await;
+        let left = move || inner.departed(&record, &name, &connection);
+        let _ = tokio::task::spawn_blocking(left).await;
         drop(duty);
     });
 }

@@ -6,6 +6,7 @@
 
 mod admin;
 mod audit;
+mod connections;
 mod deadlines;
 mod identity;
 mod limits;
@@ -17,16 +18,16 @@ mod serve;
 mod sessions;
 mod tell;
 
-use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use self::audit::{Audit, Event};
+use self::connections::Connections;
 use self::limits::OpenRequests;
 use self::registry::Registry;
 use super::Installation;
@@ -101,8 +102,7 @@ struct Broker {
     /// Keeps containers away from the host; no session is made on Docker while it cannot.
     guard: Guard,
     open: OpenRequests,
-    /// Names of the SSH connections whose PAM module holds a lease.
-    connections: Mutex<HashSet<String>>,
+    connections: Connections,
     /// What keeps the broker alive besides deadlines: requests, connections, leases that are watched.
     duties: Duties,
     /// Something was made, joined, left or removed: deadlines are to be looked at anew.
@@ -138,15 +138,11 @@ impl Broker {
             attached,
             guard: Guard::default(),
             open: OpenRequests::default(),
-            connections: Mutex::default(),
+            connections: Connections::default(),
             duties: Duties::default(),
             changed: Notify::new(),
             handle,
         })
-    }
-
-    fn connections(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,7 +10,6 @@ use podspawn_wire::WireError;
 use podspawn_wire::broker::FromBroker;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::audit::Event;
 use super::limits::OpenRequest;
 use super::link::Link;
 use super::tell::Refusal;
@@ -49,7 +48,7 @@ pub(super) async fn serve(
     let Some(connection) = name_of(peer.pid) else { return Ok(()) };
     let (handle, cancel) = Cancel::new();
     let mut work = {
-        let (broker, connection) = (broker.clone(), connection.clone());
+        let broker = broker.clone();
         let duty = Duty::new(&broker);
         tokio::task::spawn_blocking(move || {
             let joined = broker.join_network(&user, connection, &cancel);
@@ -79,16 +78,11 @@ pub(super) async fn serve(
         Ok(joined) => joined,
         Err(reason) => return link.send(&FromBroker::NoNetwork { reason }, Vec::new()).await,
     };
-    broker.connections().insert(connection.clone());
-    let connections = broker.core.leases().count(&record.id).unwrap_or_default();
-    let event = Event::Connect { connections, forwarding_only: true };
-    broker.audit.write(&event, &record, record.key.user.as_str(), broker.core.clock.now());
-    broker.changed.notify_one();
+    broker.arrived(&record, &handed);
     if link.send(&FromBroker::Network, vec![namespace, lease]).await.is_ok() {
         // The module says nothing more: this is the end of the SSH connection.
         let _ = link.receive().await;
     }
-    broker.connections().remove(&connection);
     super::sessions::depart(broker, handed, record).await;
     Ok(())
 }

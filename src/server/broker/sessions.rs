@@ -85,11 +85,7 @@ pub(super) async fn serve(
     drop(open);
     let Served { way, connection, lease, handed, record, notices } = served;
     let (number, mut told) = broker.attached.enter(&record.id, interactive);
-    let (now, actor) = (broker.core.clock.now(), record.key.user.as_str().to_owned());
-    let connections = broker.core.leases().count(&record.id).unwrap_or_default();
-    let event = Event::Connect { connections, forwarding_only: false };
-    broker.audit.write(&event, &record, &actor, now);
-    broker.changed.notify_one();
+    broker.arrived(&record, &handed);
     let answer = FromBroker::Attached { way, notices };
     let sent = link.send(&answer, vec![connection, lease]).await;
     let status = match sent {
@@ -102,7 +98,7 @@ pub(super) async fn serve(
         && let Some(status) = status
     {
         let event = Event::Command { command: &original, status };
-        broker.audit.write(&event, &record, &actor, broker.core.clock.now());
+        broker.audit.write(&event, &record, record.key.user.as_str(), broker.core.clock.now());
     }
     Ok(())
 }
@@ -132,8 +128,9 @@ pub(super) async fn depart(broker: &Arc<Broker>, handed: HandedLease, record: Se
     let duty = Duty::new(broker);
     let inner = broker.clone();
     let done = tokio::task::spawn_blocking(move || {
+        let (name, connection) = (handed.name(), handed.connection());
         handed.wait_for_end();
-        inner.departed(&record);
+        inner.departed(&record, &name, &connection);
     });
     if let Err(panic) = done.await {
         tracing::error!("the end of a connection failed: {panic}");
@@ -142,11 +139,23 @@ pub(super) async fn depart(broker: &Arc<Broker>, handed: HandedLease, record: Se
 }
 
 impl Broker {
-    /// Does what a session's mode says after a connection to it has ended. Blocks.
-    pub(super) fn departed(&self, record: &SessionRecord) {
-        let remaining = self.core.leases().count(&record.id).unwrap_or_default();
+    /// Takes note of a lease that was given out.
+    pub(super) fn arrived(&self, record: &SessionRecord, lease: &HandedLease) {
+        if self.connections.enter(&record.id, lease) {
+            let connections = self.core.leases().count(&record.id).unwrap_or_default();
+            let (actor, now) = (record.key.user.as_str(), self.core.clock.now());
+            self.audit.write(&Event::Connect { connections }, record, actor, now);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Does what a session's mode says after a lease of it has ended. Blocks.
+    pub(super) fn departed(&self, record: &SessionRecord, lease: &str, connection: &str) {
         let actor = record.key.user.as_str();
-        self.audit.write(&Event::Disconnect { remaining }, record, actor, self.core.clock.now());
+        if self.connections.leave(&record.id, lease, connection) {
+            let remaining = self.core.leases().count(&record.id).unwrap_or_default();
+            self.audit.write(&Event::Disconnect { remaining }, record, actor, self.core.clock.now());
+        }
         if let Err(error) = self.handle.block_on(self.core.departed(record)) {
             tracing::warn!(
                 user = actor,
@@ -314,7 +323,6 @@ impl Broker {
 
     /// The SSH connection that a process belongs to: one of the processes above it is sshd's, whose PAM module holds a lease.
     fn connection_of(&self, pid: i32) -> Option<String> {
-        let known = self.connections();
-        network::names_above(pid).into_iter().find(|name| known.contains(name))
+        network::names_above(pid).into_iter().find(|name| self.connections.forwards(name))
     }
 }
