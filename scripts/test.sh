@@ -12,13 +12,18 @@ CARGO=${CARGO:-cargo}
 step() { echo "test: $*" >&2; }
 command -v cc >/dev/null || scripts/run.sh step_toolchain
 
-scripts/engines.sh start
 step "$CARGO fmt --check"
 "$CARGO" fmt --all --check
+# Engines are unpacked and started while the compiler works. They are waited for in any case: half an installation helps nobody.
+env --default-signal=INT,QUIT scripts/engines.sh start &
+engines=$!
+trap 'wait' EXIT
 step "$CARGO clippy"
 "$CARGO" clippy --workspace --all-targets --quiet -- -D warnings
 # and without what only tests switch on
 "$CARGO" clippy --package podspawn --lib --bins --quiet -- -D warnings
+"$CARGO" test --workspace --no-run --quiet
+wait "$engines"
 # A shell that starts this in the background ignores these for all its children; stories press Ctrl-C.
 with_signals=(env --default-signal=INT,QUIT)
 case ${1:-} in

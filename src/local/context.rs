@@ -19,7 +19,7 @@ use crate::session::attach::Guests;
 use crate::session::{Core, Dirs};
 use crate::spec::{self, Kind, Owner, Request, ResolveError, Resolved, SessionSpec};
 use crate::state::{Store, StoreError};
-use crate::system::{Host, SystemClock};
+use crate::system::{Host, SystemClock, accounts};
 
 /// Where stock sshd reads its configuration: a hint at whether this host is a server.
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
@@ -82,7 +82,7 @@ impl Settings {
             (Some(user), _) => UserName::derive(user),
             // Nothing on a server belongs to whoever asks.
             (None, Deployment::Server) => UserName::derive("root"),
-            (None, Deployment::Local) => return Err(LocalError::NoUser),
+            (None, Deployment::Local) => UserName::derive(&account(host).ok_or(LocalError::NoUser)?),
         };
         Ok(Self { host: host.clone(), owner, layers })
     }
@@ -106,6 +106,14 @@ impl Settings {
         let request = Request { image, timezone, home_owner, ..Request::new(key, kind) };
         spec::resolve(&request, &self.layers)
     }
+}
+
+/// The name of the invoking account where no variable says it, as in jobs of cron. An empty variable is a mistake.
+fn account(host: &Host) -> Option<String> {
+    if host.has("USER") {
+        return None;
+    }
+    accounts::user_by_uid(host.uid()).ok().flatten().map(|account| account.name)
 }
 
 /// See the module.

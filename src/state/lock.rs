@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -99,7 +99,8 @@ impl UserLocks {
             return Ok(lock);
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.wait_in_thread(user, move |taken| drop(sender.try_send(taken)))?;
+        let wanted = Arc::new(());
+        self.wait_in_thread(user, &wanted, move |taken| drop(sender.try_send(taken)))?;
         receiver.recv_timeout(limit).unwrap_or_else(|_| Err(self.timeout(user)))
     }
 
@@ -115,7 +116,8 @@ impl UserLocks {
         }
         waiting(LockWait { pid: self.holder(user) });
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.wait_in_thread(user, move |taken| drop(sender.send(taken)))?;
+        let wanted = Arc::new(());
+        self.wait_in_thread(user, &wanted, move |taken| drop(sender.send(taken)))?;
         match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(taken)) => taken,
             Ok(Err(_)) | Err(_) => Err(self.timeout(user)),
@@ -126,21 +128,23 @@ impl UserLocks {
         LockError::Timeout { user: user.to_string(), pid: self.holder(user) }
     }
 
-    /// Blocks a new thread in `flock` and hands what came of it to `done`.
+    /// Blocks a new thread in `flock` and hands what came of it to `done`. Once `wanted` is dropped, it touches nothing more.
     fn wait_in_thread(
         &self,
         user: &UserName,
+        wanted: &Arc<()>,
         done: impl FnOnce(Result<UserLock, LockError>) + Send + 'static,
     ) -> Result<(), LockError> {
         let path = self.path(user);
         let mut file = self.open(&path)?;
-        let (locks, user) = (self.clone(), user.clone());
+        let (locks, user, wanted) = (self.clone(), user.clone(), Arc::downgrade(wanted));
         let body = {
             let path = path.clone();
             move || {
                 done(loop {
                     match flock(&file, FlockOperation::LockExclusive) {
                         Err(Errno::INTR) => {}
+                        Ok(()) if wanted.strong_count() == 0 => break Err(locks.timeout(&user)),
                         Ok(()) if is_gone(&file) => match locks.open(&path) {
                             Ok(new) => file = new,
                             Err(error) => break Err(error),

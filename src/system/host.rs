@@ -49,6 +49,11 @@ impl Host {
         Self { env, uid, gid, pid: self.pid, cwd: self.cwd.clone() }
     }
 
+    /// Whether a variable is set, be it empty.
+    pub fn has(&self, name: &str) -> bool {
+        self.env.contains_key(OsStr::new(name))
+    }
+
     /// A variable that is set and not empty.
     pub fn var_os(&self, name: &str) -> Option<&OsStr> {
         self.env.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())

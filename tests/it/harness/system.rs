@@ -10,6 +10,11 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+/// Whether this is the run of long rounds, `make soak`.
+pub fn soak() -> bool {
+    podspawn::system::Host::capture().var("PODSPAWN_SOAK") == Some("1")
+}
+
 /// Eight random bytes as sixteen hex digits.
 pub fn random_hex() -> String {
     let mut bytes = [0u8; 8];
