@@ -75,6 +75,12 @@ fn check(kind: &'static str, text: &str, max: usize) -> Result<(), NameError> {
     Ok(())
 }
 
+/// Whether a terminal or a reader's eye would be misled: C0, DEL, C1, and what changes the order or joins invisibly.
+pub(crate) fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// The text with everything escaped that a terminal would not simply show.
 pub(crate) fn printable(text: &str) -> String {
     let shown = |c: char| matches!(c, '\'' | '"' | '\\') || c.escape_debug().len() == 1;

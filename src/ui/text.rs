@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::names::misleads;
+
 /// The text on one line and without anything that a terminal would act on: line breaks become spaces, other control
 /// characters and the characters that reorder text are shown as escapes.
 pub fn clean(text: &str) -> String {
@@ -10,7 +12,7 @@ pub fn clean(text: &str) -> String {
         match c {
             '\r' => {}
             '\n' | '\t' | '\u{2028}' | '\u{2029}' => clean.push(' '),
-            c if acts(c) => {
+            c if misleads(c) => {
                 // Writing to a string cannot fail.
                 let _ = write!(clean, "\\u{{{:x}}}", u32::from(c));
             }
@@ -18,12 +20,6 @@ pub fn clean(text: &str) -> String {
         }
     }
     clean
-}
-
-/// Whether a terminal or a reader's eye would be misled: C0, DEL, C1, and what changes the order or joins invisibly.
-fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
+use crate::names::misleads;
 use crate::state::{SessionRecord, Timestamp};
 
 /// Appends to the file that the configuration names.
@@ -83,8 +84,7 @@ impl Audit {
                 put("outcome", if *status == 0 { "success" } else { "failure" }.into());
             }
         }
-        let mut text = Value::Object(line).to_string();
-        text.push('\n');
+        let text = safe(&Value::Object(line).to_string()) + "\n";
         let opened = OpenOptions::new()
             .append(true)
             .create(true)
@@ -96,4 +96,18 @@ impl Audit {
             tracing::error!(file = %file.display(), "the audit log cannot be written: {error}");
         }
     }
+}
+
+/// JSON with escapes for what a terminal would act on: JSON itself asks for that below U+0020 only, and none of it stands
+/// outside of a string.
+fn safe(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if misleads(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }

@@ -3,5 +3,7 @@
 
 mod broker;
 mod forwarding;
+mod inside;
 mod logins;
+mod neighbours;
 mod ordinary;

@@ -150,6 +150,11 @@ impl Server {
         *self.broker_log.borrow_mut() = log;
     }
 
+    /// The process of the broker that was started last.
+    pub fn broker_pid(&self) -> u32 {
+        self.broker.borrow().as_ref().expect("a broker").id()
+    }
+
     /// Ends the broker as a crash does.
     pub fn kill_broker(&self) {
         let mut child = self.broker.borrow_mut().take().expect("a broker");

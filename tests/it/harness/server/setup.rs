@@ -81,6 +81,13 @@ impl Server {
              AuthorizedKeysFile .ssh/authorized_keys {root}/ordinary/%u\nTrustedUserCAKeys {root}/ssh/ca.pub\n\
              AllowStreamLocalForwarding yes\nPermitTunnel yes\nX11Forwarding yes\nAcceptEnv *\n"
         );
+        // What others have put there for everybody: of no effect for container users.
+        let foreign = format!(
+            "ForceCommand none\nAuthorizedKeysFile .ssh/authorized_keys {root}/ordinary/%u\n\
+             TrustedUserCAKeys {root}/ssh/ca.pub\nAuthenticationMethods publickey password\nPermitTunnel yes\nPermitUserRC yes\n\
+             AllowTcpForwarding yes\nAllowStreamLocalForwarding yes\nGatewayPorts yes\nAcceptEnv *\n"
+        );
+        let rest = format!("{rest}Match User *\n{foreign}Match Address 127.0.0.0/8\n{foreign}Match all\n");
         fs::write(self.path("ssh/podspawn.conf"), block).expect("write");
         let file = self.path("ssh/config");
         fs::write(&file, rest).expect("write");
