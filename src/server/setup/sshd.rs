@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use super::error::SetupError;
 
 /// Where sshd is looked for.
-const PLACES: [&str; 4] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"];
+pub(super) const PLACES: [&str; 4] =
+    ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"];
 
 /// The program.
 #[derive(Debug)]
