@@ -19,7 +19,10 @@ const LIMIT: Duration = Duration::from_secs(600);
 #[serde(rename_all = "kebab-case")]
 pub enum AdminRequest {
     /// The sessions; answers are [`crate::session::Listed`].
-    List,
+    List {
+        /// Ask the engine how much disk they use.
+        measured: bool,
+    },
     /// Numbers; the answer is a [`Numbers`].
     Status {
         /// Ask the engine how many containers there are.

@@ -38,10 +38,14 @@ impl Broker {
             value.map_err(|error| Refusal::new(format!("the answer cannot be written: {error}")))
         };
         match request {
-            AdminRequest::List => {
+            AdminRequest::List { measured } => {
                 let now = self.core.clock.now();
                 let views = self.core.list(&Filter::default()).map_err(|error| whole(&error))?;
-                views.iter().map(|view| value(serde_json::to_value(Listed::new(view, now)))).collect()
+                let mut listed: Vec<_> = views.iter().map(|view| Listed::new(view, now)).collect();
+                if measured {
+                    self.core.measure(&mut listed).await;
+                }
+                listed.iter().map(|one| value(serde_json::to_value(one))).collect()
             }
             AdminRequest::Status { check } => {
                 Ok(vec![value(serde_json::to_value(self.numbers(check).await?))?])
