@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{SET_UP, Server};
+use super::{SET_UP, Server, User};
 use crate::check::Check;
 use crate::system::accounts::user_by_name;
 
@@ -58,7 +58,15 @@ impl Server {
         let Ok(Some(auth)) = user_by_name(account) else {
             return Check::fail(NAME, format!("there is no account `{account}` to ask as"), SET_UP);
         };
-        let user = self.members().find(|user| user.keys.as_ref().is_ok_and(|keys| *keys > 0));
+        let dir = &self.place.config.auth.key_dir;
+        let shown = dir.display();
+        if fs::metadata(dir).is_ok_and(|facts| facts.mode() & 0o022 != 0) {
+            let detail = format!("others may write to {shown}, so that no key in it is accepted");
+            return Check::fail(NAME, detail, format!("chmod 700 {shown}"));
+        }
+        // Whose keys cannot be read is worth asking for too, but a good answer says more.
+        let has_keys = |good: bool| move |user: &&User| user.keys.as_ref().map_or(!good, |keys| *keys > 0);
+        let user = self.members().find(has_keys(true)).or_else(|| self.members().find(has_keys(false)));
         let mut command = Command::new(program);
         command.arg("auth-keys");
         if let Some(file) = self.installation.config_flag() {
@@ -92,8 +100,8 @@ impl Server {
         if answered && output.status.success() {
             return Check::pass(NAME, format!("`{account}` reads what it has to"));
         }
-        let dir = self.place.config.auth.key_dir.display();
-        let fix = format!("{SET_UP}; nobody may write to {dir} and the files in it but `{account}` and root");
+        let fix =
+            format!("{SET_UP}; nobody may write to {shown} and the files in it but `{account}` and root");
         Check::fail(NAME, format!("`{account}` gets no keys: {said}"), fix)
     }
 

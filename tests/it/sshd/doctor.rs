@@ -1,7 +1,7 @@
 //! `podspawn doctor` on a server.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use podspawn::server::pam;
@@ -203,8 +203,12 @@ fn what_keeps_users_out_is_named_with_its_fix() {
     mode(0o777);
     let found = findings(&server);
     found.find("key directory").is("warn", "has mode 0777", "chmod 700 ");
-    found.find("keys for sshd").is("fail", "gets no keys", "podspawn server-setup");
+    found.find("keys for sshd").is("fail", "others may write to", "chmod 700 ");
     mode(0o700);
+    let owner = fs::metadata(&keys).expect("metadata").uid();
+    chown(&keys, Some(0), None).expect("chown");
+    findings(&server).find("keys for sshd").is("fail", "gets no keys", "podspawn server-setup");
+    chown(&keys, Some(owner), None).expect("chown");
     // Nothing that a name of a file holds reaches the terminal as it is.
     fs::write(keys.join("\x1b[2Jx"), "").expect("write");
     let out = doctor(&server, &[]).run().ok().out();
