@@ -6,10 +6,15 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::{SET_UP, Server, User};
 use crate::check::Check;
 use crate::system::accounts::user_by_name;
+use crate::system::process::output_within;
+
+/// Longest that sshd's question may take here.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A name that no container user has.
 const NOBODY: &str = "podspawn-doctor-asks";
@@ -79,7 +84,7 @@ impl Server {
             .current_dir("/")
             .stdin(Stdio::null());
         command.uid(auth.uid).gid(auth.gid);
-        let output = match command.output() {
+        let output = match output_within(&mut command, ANSWER_LIMIT) {
             Ok(output) => output,
             Err(error) => {
                 let said = format!("`{account}` cannot run {}: {error}", program.display());

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::block;
 use super::change::Files;
@@ -11,6 +12,10 @@ use super::sshd::{self, Effective, Sshd};
 use super::{text, trusted, wanted_block};
 use crate::server::Installation;
 use crate::server::accounts::Place;
+use crate::system::process::output_within;
+
+/// Longest that a program may take to say its version.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// sshd and its configuration.
 #[derive(Debug)]
@@ -134,7 +139,7 @@ pub fn open_ssh() -> Option<String> {
     servers.chain(["/usr/bin/ssh", "/usr/local/bin/ssh"]).find_map(|program| {
         let mut command = Command::new(program);
         command.arg("-V").env_clear().current_dir("/").stdin(Stdio::null());
-        let output = command.output().ok()?;
+        let output = output_within(&mut command, ANSWER_LIMIT).ok()?;
         // Older servers do not know the flag and say their version in the complaint.
         [output.stderr, output.stdout].iter().find_map(|text| version_in(&String::from_utf8_lossy(text)))
     })

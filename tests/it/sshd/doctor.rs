@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
+use std::process::Command;
 
 use podspawn::server::pam;
 use serde_json::Value;
 
 use crate::harness::command::Invocation;
-use crate::harness::{EngineName, Run, Server, json};
+use crate::harness::{EngineName, Run, Server, json, system};
 
 /// The checks that every host of the sshd hook has, in their order.
 const USUAL: [&str; 10] = [
@@ -231,6 +232,10 @@ fn what_keeps_users_out_is_named_with_its_fix() {
     let found = findings(&server);
     found.find("sshd config valid").is("fail", "NoSuchKeyword", "sshd -t");
     found.find("AuthorizedKeysCommand").is("pass", "", "");
+    // A file that nobody ever writes to keeps neither the doctor nor the sshd that it asked.
+    fs::remove_file(server.sshd_config()).expect("remove");
+    system::run(Command::new("mkfifo").arg(server.sshd_config()));
+    findings(&server).find("sshd config valid").is("fail", "did not end within 10 s", "sshd -t");
     fs::rename(server.path("ssh/config.copy"), server.sshd_config()).expect("rename");
     server.set_up();
 
