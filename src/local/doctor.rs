@@ -103,11 +103,11 @@ async fn checks(subject: &Subject<'_>, tell: &dyn Fn(Check), after_engine: &dyn 
     let state_dir = state.db_path.parent().unwrap_or(Path::new("/")).to_owned();
     // On a server it is the broker's: what is missing is not made for it by whoever looks.
     let make = if subject.is_server() { there } else { make };
-    tell(unless_closed(subject, state_directory(&state_dir, make), &state_dir));
+    tell(of_broker(subject, state_directory(&state_dir, make), &state_dir));
     if !subject.is_server() {
         tell(state_database(&state.db_path));
     }
-    tell(unless_closed(subject, lock_directory(&state.lock_dir, make), &state.lock_dir));
+    tell(of_broker(subject, lock_directory(&state.lock_dir, make), &state.lock_dir));
     tell(disk_space(&state_dir, connected.map(Engine::facts), layers.deployment));
     if let Some(engine) = connected {
         tell(default_image(engine, layers.config.defaults.image.as_str()).await);
@@ -116,10 +116,16 @@ async fn checks(subject: &Subject<'_>, tell: &dyn Fn(Check), after_engine: &dyn 
     tell(guest());
 }
 
-/// A check of a directory of the broker's, unless whoever asks cannot see into it.
-fn unless_closed(subject: &Subject<'_>, check: Check, dir: &Path) -> Check {
-    let closed = subject.is_server() && subject.uid != 0 && check.outcome == Outcome::Fail;
-    if closed { Check::unseen(check.name, dir.display()) } else { check }
+/// A check of a directory that is the broker's on a server: whoever asks may not see into it, and `server-setup` makes it.
+fn of_broker(subject: &Subject<'_>, check: Check, dir: &Path) -> Check {
+    if !subject.is_server() || check.outcome != Outcome::Fail {
+        return check;
+    }
+    if subject.uid != 0 {
+        return Check::unseen(check.name, dir.display());
+    }
+    let fix = format!("podspawn server-setup; where that fails, look at `ls -ld {}`", dir.display());
+    Check::fail(check.name, check.detail, fix)
 }
 
 /// Makes a directory, or only finds out whether it is there.

@@ -96,9 +96,12 @@ impl Server {
             Ok(facts) => facts,
             Err(error) => return Check::fail(NAME, format!("{shown}: {error}"), SET_UP),
         };
-        let mut begin = [0; MAGIC.len()];
-        let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
-        if !facts.is_file() || read.is_err() || begin != *MAGIC {
+        let begins_well = || {
+            let mut begin = [0; MAGIC.len()];
+            File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *MAGIC
+        };
+        // What is no file is not opened: that could take for ever.
+        if !facts.is_file() || !begins_well() {
             let fix = format!(
                 "move {shown} out of the way: `{SET_UP}` makes a new one, and sessions of the old are lost"
             );

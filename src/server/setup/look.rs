@@ -52,10 +52,12 @@ impl Look {
         self.sshd.test(&self.files.main)
     }
 
-    /// Whether a line of either file makes podspawn the source of keys.
+    /// Whether a line of sshd's file, or of ours if that is read, makes podspawn the source of keys.
     pub fn asks_podspawn(&self) -> Result<bool, SetupError> {
-        let texts = [self.files.read()?, self.files.read_include()?.unwrap_or_default()];
-        Ok(texts.iter().any(|text| crate::config::sshd_is_wired(&String::from_utf8_lossy(text))))
+        let asks = |text: &[u8]| crate::config::sshd_is_wired(&String::from_utf8_lossy(text));
+        let present = self.files.read()?;
+        let is_read = self.files.plain(&present) != present;
+        Ok(asks(&present) || (is_read && self.files.read_include()?.is_some_and(|ours| asks(&ours))))
     }
 
     /// Whether `UsePAM yes` is in force; sshd's own words if its configuration is not valid.

@@ -232,6 +232,12 @@ fn what_keeps_users_out_is_named_with_its_fix() {
     let found = findings(&server);
     found.find("sshd config valid").is("fail", "NoSuchKeyword", "sshd -t");
     found.find("AuthorizedKeysCommand").is("pass", "", "");
+    let include = format!("Include {}\n", include.display());
+    let text = fs::read_to_string(server.path("ssh/config.copy")).expect("read");
+    fs::write(server.sshd_config(), text.replace(&include, "")).expect("write");
+    let found = findings(&server);
+    found.find("AuthorizedKeysCommand").is("warn", "does not ask podspawn for keys", "podspawn server-setup");
+    found.find("sshd for container users").is("fail", "does not lead anybody", "podspawn server-setup");
     // A file that nobody ever writes to keeps neither the doctor nor the sshd that it asked.
     fs::remove_file(server.sshd_config()).expect("remove");
     system::run(Command::new("mkfifo").arg(server.sshd_config()));
