@@ -2,6 +2,7 @@
 //!
 //! Dependencies point one way: `commands → server | local → session → spec, state, runtimes, wire → names, system`.
 
+pub mod check;
 pub mod cli;
 pub mod command_error;
 pub mod commands;

@@ -1,5 +1,6 @@
 //! The one trait that every engine fulfils.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,6 +59,10 @@ pub trait Engine {
 
     /// All containers, running or not, whose labels match.
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>>;
+
+    /// Bytes that each container whose labels match has written to its own layer, by id. Engines walk that layer: it takes
+    /// as long as there are files in it.
+    async fn disk_use(&self, labels: &Labels) -> Result<BTreeMap<String, u64>>;
 
     /// What the first process wrote, as raw bytes of both streams.
     async fn logs(

@@ -1,6 +1,6 @@
 //! gVisor: Docker with the runtime `runsc`, and what differs inside a sandbox.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +112,10 @@ impl Engine for Gvisor {
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {
         self.docker.containers(labels).await
+    }
+
+    async fn disk_use(&self, labels: &Labels) -> Result<BTreeMap<String, u64>> {
+        self.docker.disk_use(labels).await
     }
 
     async fn logs(

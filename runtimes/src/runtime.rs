@@ -1,5 +1,6 @@
 //! The engines as one type, and the way to one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -26,13 +26,19 @@ pub(super) fn run(
     let ListRequest { output } = request;
     let settings = Settings::load(host, overrides, Reach::Either)?;
     let now = SystemClock.now();
+    // Measuring takes the engine's time: the table has no column for it.
+    let measured = output == OutputArg::Json;
     let (listed, server) = if settings.is_server() {
-        (ask(&settings.layers.config, overrides, host, &AdminRequest::List)?, true)
+        (ask(&settings.layers.config, overrides, host, &AdminRequest::List { measured })?, true)
     } else {
         let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
         let user = Some(context.owner().clone());
         let views = context.core.list(&Filter { user }).map_err(|error| explain(&context, error.into()))?;
-        (views.iter().map(|view| Listed::new(view, now)).collect::<Vec<_>>(), false)
+        let mut listed: Vec<_> = views.iter().map(|view| Listed::new(view, now)).collect();
+        if measured && !listed.is_empty() {
+            context.block_on(context.core.measure(&mut listed))?;
+        }
+        (listed, false)
     };
     match output {
         OutputArg::Json => ui.json(&listed)?,

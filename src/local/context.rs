@@ -176,7 +176,7 @@ impl Context {
 }
 
 /// The configuration in force.
-pub(super) fn load(host: &Host, overrides: &Overrides, reach: Reach) -> Result<Layers, LocalError> {
+pub fn load(host: &Host, overrides: &Overrides, reach: Reach) -> Result<Layers, LocalError> {
     let deployment = deployment(overrides, reach)?;
     let home = host.home().map(Path::to_owned);
     let local_root = match (&home, deployment) {
@@ -204,7 +204,7 @@ pub(super) fn load(host: &Host, overrides: &Overrides, reach: Reach) -> Result<L
 }
 
 /// For whom the command works.
-fn deployment(overrides: &Overrides, reach: Reach) -> Result<Deployment, LocalError> {
+pub fn deployment(overrides: &Overrides, reach: Reach) -> Result<Deployment, LocalError> {
     if reach == Reach::AlwaysLocal {
         return Ok(Deployment::Local);
     }

@@ -6,92 +6,93 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineError, Facts, Runtime};
-use rustix::fs::Access;
-use serde::Serialize;
-
-use super::context::{LocalError, Overrides, load};
-use crate::config::{Deployment, Layers, Reach};
+use super::context::LocalError;
+use crate::check::{Check, Outcome};
+use crate::config::{Deployment, EngineChoice, Layers};
 use crate::engine::{LazyEngine, label};
 use crate::state::Store;
 use crate::system::files::free_bytes;
 use crate::system::{Host, guest_program};
+use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineError, Facts, Runtime};
+use rustix::fs::Access;
 
 /// Longest wait for the engine's answer in one check.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const GB: u64 = 1 << 30;
 
-/// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// As it should be.
-    Pass,
-    /// It works, with a drawback.
-    Warn,
-    /// It does not work.
-    Fail,
+/// The socket of the engine in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSocket {
+    /// The engine as people write it.
+    pub engine: &'static str,
+    /// The socket; none where the engine is spoken to otherwise.
+    pub path: Option<PathBuf>,
 }
 
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was looked at.
-    pub name: String,
-    /// How it went.
-    pub outcome: Outcome,
-    /// What was found.
-    pub detail: String,
-    /// What to do about it, unless it passed.
-    pub fix: Option<String>,
-    /// The detail belongs to the answer even where nothing is wrong.
-    #[serde(skip)]
-    pub always_shown: bool,
+/// Who is to run what, and by which configuration.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// As whom the engine is looked for.
+    pub host: &'a Host,
+    /// Who asks.
+    pub uid: u32,
+    /// Configuration in force.
+    pub layers: &'a Layers,
+    /// Engine in use; none for the one that is found.
+    pub engine: Option<EngineChoice>,
 }
 
-impl Check {
-    fn pass(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            outcome: Outcome::Pass,
-            detail: detail.into(),
-            fix: None,
-            always_shown: false,
+impl Subject<'_> {
+    fn is_server(&self) -> bool {
+        self.layers.deployment == Deployment::Server
+    }
+
+    /// What is a failure to root may be none: others see less.
+    fn as_seen(&self, check: Check) -> Check {
+        if !self.is_server() || self.uid == 0 || check.outcome != Outcome::Fail {
+            return check;
         }
-    }
-
-    fn warn(name: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Warn, fix: Some(fix.into()), ..Self::pass(name, detail) }
-    }
-
-    fn fail(name: impl Into<String>, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Fail, fix: Some(fix.into()), ..Self::pass(name, detail) }
+        let detail = format!("{} (as far as you can see it)", check.detail);
+        Check::warn(check.name, detail, "sudo podspawn doctor")
     }
 }
 
-/// Runs all checks.
-pub fn examine(host: &Host, overrides: &Overrides) -> Result<Vec<Check>, LocalError> {
-    let layers = load(host, overrides, Reach::Either)?;
+/// Runs all checks. On a server it is for `after_engine` to look at the engine's socket, and at what belongs to a server.
+pub fn examine(
+    subject: &Subject<'_>,
+    tell: &dyn Fn(Check),
+    after_engine: &dyn Fn(Option<&EngineSocket>),
+) -> Result<(), LocalError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LocalError::Runtime)?;
-    Ok(runtime.block_on(checks(host, &layers)))
+    runtime.block_on(checks(subject, tell, after_engine));
+    Ok(())
 }
 
-async fn checks(host: &Host, layers: &Layers) -> Vec<Check> {
-    let lazy = LazyEngine::new(host, layers.config.engine());
-    let mut checks = Vec::new();
+async fn checks(subject: &Subject<'_>, tell: &dyn Fn(Check), after_engine: &dyn Fn(Option<&EngineSocket>)) {
+    let Subject { host, layers, .. } = subject;
+    let lazy = LazyEngine::new(host, subject.engine);
     let connected = match lazy.choose() {
         Err(error) => {
-            checks.push(Check::fail("engine choice", error.to_string(), error.hints().join("; or ")));
+            let failed = Check::fail("engine choice", error.to_string(), error.hints().join("; or "));
+            tell(subject.as_seen(failed));
+            after_engine(None);
             None
         }
         Ok(chosen) => {
             let name = label(chosen.kind);
             let detail = format!("{name} at {}, because {}", chosen.endpoint, chosen.reason);
-            checks.push(Check { always_shown: true, ..Check::pass("engine choice", detail) });
+            tell(Check::pass("engine choice", detail).shown());
             let connected = tokio::time::timeout(ANSWER_LIMIT, lazy.connected()).await;
-            checks.push(daemon(name, &chosen, &connected));
-            checks.push(socket(name, &chosen));
+            tell(subject.as_seen(daemon(name, &chosen, &connected)));
+            if !subject.is_server() {
+                tell(socket(name, &chosen));
+            }
+            let path = match &chosen.endpoint {
+                Endpoint::Unix(path) => Some(path.clone()),
+                Endpoint::Tcp(_) => None,
+            };
+            after_engine(Some(&EngineSocket { engine: name, path }));
             match connected {
                 Ok(Ok((_, engine))) => Some(engine),
                 _ => None,
@@ -100,17 +101,35 @@ async fn checks(host: &Host, layers: &Layers) -> Vec<Check> {
     };
     let state = &layers.config.state;
     let state_dir = state.db_path.parent().unwrap_or(Path::new("/")).to_owned();
-    checks.push(state_directory(&state_dir));
-    checks.push(state_database(&state.db_path));
-    checks.push(lock_directory(&state.lock_dir));
-    checks.push(disk_space(&state_dir, connected.map(Engine::facts), layers.deployment));
-    if let Some(engine) = connected {
-        checks.push(default_image(engine, layers.config.defaults.image.as_str()).await);
-        checks.push(direct_attach(engine.facts()));
+    // On a server it is the broker's: what is missing is not made for it by whoever looks.
+    let make = if subject.is_server() { there } else { make };
+    tell(of_broker(subject, state_directory(&state_dir, make), &state_dir));
+    if !subject.is_server() {
+        tell(state_database(&state.db_path));
     }
-    checks.push(guest());
-    checks
+    tell(of_broker(subject, lock_directory(&state.lock_dir, make), &state.lock_dir));
+    tell(disk_space(&state_dir, connected.map(Engine::facts), layers.deployment));
+    if let Some(engine) = connected {
+        tell(default_image(engine, layers.config.defaults.image.as_str()).await);
+        tell(direct_attach(engine.facts()));
+    }
+    tell(guest());
 }
+
+/// A check of a directory that is the broker's on a server: whoever asks may not see into it, and `server-setup` makes it.
+fn of_broker(subject: &Subject<'_>, check: Check, dir: &Path) -> Check {
+    if !subject.is_server() || check.outcome != Outcome::Fail {
+        return check;
+    }
+    if subject.uid != 0 {
+        return Check::unseen(check.name, dir.display());
+    }
+    let fix = format!("podspawn server-setup; where that fails, look at `ls -ld {}`", dir.display());
+    Check::fail(check.name, check.detail, fix)
+}
+
+/// Makes a directory, or only finds out whether it is there.
+type Make = fn(&Path) -> io::Result<()>;
 
 type Connected<'a> = Result<Result<&'a (Chosen, Runtime), EngineError>, tokio::time::error::Elapsed>;
 
@@ -152,7 +171,7 @@ fn socket(name: &str, chosen: &Chosen) -> Check {
     }
 }
 
-fn state_directory(dir: &Path) -> Check {
+fn state_directory(dir: &Path, make: Make) -> Check {
     const NAME: &str = "state directory";
     let probed = make(dir).and_then(|()| {
         let probe = dir.join(format!(".probe-{}", std::process::id()));
@@ -181,7 +200,7 @@ fn state_database(path: &Path) -> Check {
     }
 }
 
-fn lock_directory(dir: &Path) -> Check {
+fn lock_directory(dir: &Path, make: Make) -> Check {
     const NAME: &str = "lock directory";
     match make(dir).and_then(|()| fs::metadata(dir)) {
         Ok(metadata) if metadata.is_dir() => Check::pass(NAME, dir.display().to_string()),
@@ -197,6 +216,11 @@ fn lock_directory(dir: &Path) -> Check {
 /// Directories of podspawn's own are made when they are first needed, by this check too.
 fn make(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Directories of a server are made by `server-setup`.
+fn there(dir: &Path) -> io::Result<()> {
+    fs::metadata(dir).map(drop)
 }
 
 fn disk_space(state: &Path, facts: Option<&Facts>, deployment: Deployment) -> Check {
@@ -281,7 +305,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        for check in [state_directory(&file), lock_directory(&file), state_database(dir.path())] {
+        for check in [state_directory(&file, make), lock_directory(&file, make), state_database(dir.path())] {
             assert_eq!(check.outcome, Outcome::Fail, "{check:?}");
             assert!(check.fix.is_some(), "{check:?}");
         }
@@ -292,7 +316,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let locks = dir.path().join("state/locks");
-        assert_eq!(lock_directory(&locks).outcome, Outcome::Pass);
+        assert_eq!(lock_directory(&locks, make).outcome, Outcome::Pass);
         assert_eq!(std::fs::metadata(&locks).unwrap().permissions().mode() & 0o777, 0o700);
     }
 }

@@ -12,8 +12,8 @@ mod machine;
 mod verify_image;
 
 pub use attach::{EnterError, Streams};
-pub use context::{Context, LocalError, Overrides, Settings};
-pub use doctor::{Check, Outcome, examine};
+pub use context::{Context, LocalError, Overrides, Settings, deployment, load};
+pub use doctor::{EngineSocket, Subject, examine};
 pub use interrupts::{Interrupts, Stopped};
 pub use machine::{Machine, MachineError};
 pub use verify_image::ImageCheck;

@@ -19,7 +19,10 @@ const LIMIT: Duration = Duration::from_secs(600);
 #[serde(rename_all = "kebab-case")]
 pub enum AdminRequest {
     /// The sessions; answers are [`crate::session::Listed`].
-    List,
+    List {
+        /// Ask the engine how much disk they use.
+        measured: bool,
+    },
     /// Numbers; the answer is a [`Numbers`].
     Status {
         /// Ask the engine how many containers there are.
@@ -34,6 +37,8 @@ pub enum AdminRequest {
     },
     /// One pass of cleaning up; the answer is a [`Cleaned`].
     Cleanup,
+    /// How the broker itself sees this server; the answer is an [`Examined`].
+    Examine,
     /// How many sessions a user has; the answer is a number.
     Count {
         /// The owner.
@@ -63,6 +68,19 @@ pub struct Numbers {
     pub engine: String,
     /// Age of the oldest session, in seconds.
     pub oldest_seconds: Option<u64>,
+}
+
+/// How the broker sees this server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examined {
+    /// Sessions, those that are being made among them.
+    pub sessions: usize,
+    /// Of these, those whose end has passed long enough ago that they should be gone.
+    pub overdue: usize,
+    /// The engine and its version; the reason if it cannot be reached.
+    pub engine: Result<String, String>,
+    /// Names of containers of this installation that no session owns; none if the engine did not say.
+    pub orphans: Option<Vec<String>>,
 }
 
 /// What a pass of cleaning up came to.
@@ -112,11 +130,20 @@ pub enum AskError {
 
 /// Asks the broker and returns its answers.
 pub fn ask<T: DeserializeOwned>(socket: &Path, request: &AdminRequest) -> Result<Vec<T>, AskError> {
+    ask_within(socket, request, LIMIT)
+}
+
+/// The same with an answer that has to be there in time.
+pub fn ask_within<T: DeserializeOwned>(
+    socket: &Path,
+    request: &AdminRequest,
+    limit: Duration,
+) -> Result<Vec<T>, AskError> {
     let stream = UnixStream::connect(socket)
         .map_err(|source| AskError::NoBroker { socket: socket.display().to_string(), source })?;
     let mut channel = ClientChannel::new(stream.into());
     let request = serde_json::to_string(request).map_err(|_| AskError::Answer)?;
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit;
     channel.send(&ToBroker::Admin { protocol: BROKER_PROTOCOL, request }, Vec::new(), deadline)?;
     let mut answers = Vec::new();
     loop {

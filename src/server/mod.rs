@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod admin;
 pub mod auth_keys;
 pub mod broker;
+pub mod doctor;
 pub mod firewall;
 pub mod forwarding;
 pub mod github;

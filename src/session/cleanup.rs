@@ -255,6 +255,21 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         Ok(())
     }
 
+    /// Names of containers of this installation that no session owns. Changes nothing.
+    pub async fn orphans(&self) -> Result<Vec<String>, SessionError> {
+        let engine = self.engines.engine().await?;
+        // The engine first, then the rows, as in a pass.
+        let containers = engine.containers(&self.installation()).await?;
+        let rows = self.store.all()?;
+        let known: BTreeSet<&str> = rows.iter().map(|record| record.id.as_str()).collect();
+        let now = self.now();
+        let lost = containers.into_iter().filter(|found| {
+            let session = found.labels.get(label::SESSION);
+            session.is_some_and(|id| !known.contains(id.as_str())) && old_enough(Some(found.created_at), now)
+        });
+        Ok(lost.map(|found| found.name).collect())
+    }
+
     /// Removes volumes that hold the guest of another version of podspawn. One that a container still uses stays.
     async fn remove_old_guests(&self, engine: &Runtime, volumes: &[VolumeInfo]) {
         let current = guest_volume_name();

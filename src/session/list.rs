@@ -1,9 +1,13 @@
-//! What there is, from the store and the leases alone.
+//! What there is, from the store and the leases alone; the engine is asked only for what only it knows, and not waited for long.
 
+use std::time::Duration;
+
+use podspawn_runtimes::Engine;
 use serde::{Deserialize, Serialize};
 
-use super::core::Core;
+use super::core::{Core, EngineSource};
 use super::error::SessionError;
+use super::guest_port::GuestPort;
 use super::settle::is_alive;
 use crate::names::UserName;
 use crate::spec::{Kind, Mode};
@@ -64,6 +68,8 @@ pub struct Listed {
     pub grace_expires_at: Option<Timestamp>,
     /// Seconds since it was made.
     pub age_seconds: u64,
+    /// Bytes that it has written to its container's own layer; none if that is not known.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Listed {
@@ -100,6 +106,28 @@ impl Listed {
             grace_expires_at: record.grace_expiry,
             // A clock that was set back makes nothing younger than new.
             age_seconds: u64::try_from(now.duration_since(record.created_at).as_secs()).unwrap_or(0),
+            disk_bytes: None,
+        }
+    }
+}
+
+/// Longest that a list waits for the engine to measure containers.
+const MEASURE_LIMIT: Duration = Duration::from_secs(2);
+
+impl<S: EngineSource, G: GuestPort> Core<S, G> {
+    /// Fills in how much disk sessions use, as far as the engine says so in time.
+    pub async fn measure(&self, listed: &mut [Listed]) {
+        if listed.is_empty() {
+            return;
+        }
+        let asked = async { self.engines.engine().await?.disk_use(&self.installation()).await };
+        let sizes = match tokio::time::timeout(MEASURE_LIMIT, asked).await {
+            Ok(Ok(sizes)) => sizes,
+            Ok(Err(error)) => return tracing::debug!("disk use is not known: {error}"),
+            Err(_) => return tracing::debug!("disk use is not known: the engine takes too long"),
+        };
+        for one in listed {
+            one.disk_bytes = sizes.get(&one.container_id).copied();
         }
     }
 }

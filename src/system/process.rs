@@ -1,8 +1,10 @@
 //! Processes of this host, named so that a pid that was given to another process meanwhile is never mistaken for the first.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -94,6 +96,40 @@ impl Pinned {
             }
         }
     }
+}
+
+/// Runs a program to its end, which has to come in time: past the limit it is killed, and the error is
+/// [`io::ErrorKind::TimedOut`].
+pub fn output_within(command: &mut Command, limit: Duration) -> io::Result<Output> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let ended = i32::try_from(child.id()).map_err(io::Error::other).and_then(|pid| {
+        // Not waited for yet, so that the pid is still this child's.
+        Ok(Pinned::any(pid).map_err(io::Error::other)?.ends_within(limit))
+    });
+    if !matches!(ended, Ok(true)) {
+        child.kill()?;
+        child.wait()?;
+        ended?;
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let status = child.wait()?;
+    Ok(Output {
+        status,
+        stdout: stdout.join().unwrap_or_default(),
+        stderr: stderr.join().unwrap_or_default(),
+    })
+}
+
+fn collect(from: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut from) = from {
+            // What was read before an error is all that there is.
+            let _ = from.read_to_end(&mut bytes);
+        }
+        bytes
+    })
 }
 
 /// How long processes are given to end by themselves, and after that to be ended.
@@ -220,6 +256,19 @@ mod tests {
         let pid = i32::try_from(child.id()).unwrap();
         child.wait().unwrap();
         assert_eq!(start_time(pid).unwrap(), None);
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_in_time_is_killed() {
+        let output =
+            output_within(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]), PATIENCE)
+                .unwrap();
+        assert_eq!(
+            (output.status.code(), &output.stdout[..], &output.stderr[..]),
+            (Some(3), &b"out\n"[..], &b"err\n"[..])
+        );
+        let hanging = output_within(Command::new("sleep").arg("1000"), Duration::from_millis(50));
+        assert_eq!(hanging.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -141,6 +141,16 @@ impl Api {
         };
         Ok(found.into_iter().map(summary).collect())
     }
+
+    pub(crate) async fn disk_use(&self, labels: &Labels) -> Result<BTreeMap<String, u64>> {
+        let action = Action::general("measure containers");
+        let filters = Some(label_filter(labels));
+        let options = ListContainersOptions { all: true, size: true, filters, ..Default::default() };
+        let found = self.ask(&action, self.client.list_containers(Some(options))).await?;
+        // Nothing written is not mentioned.
+        let written = |size: Option<i64>| u64::try_from(size.unwrap_or(0)).unwrap_or(0);
+        Ok(found.into_iter().filter_map(|one| Some((one.id?, written(one.size_rw)))).collect())
+    }
 }
 
 /// What a create request misses, by the engine's words: the image, a network or a volume.

@@ -9,6 +9,7 @@ pub(crate) mod images;
 pub(crate) mod networks;
 mod streams;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +91,10 @@ impl Engine for Docker {
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {
         self.api.containers(labels).await
+    }
+
+    async fn disk_use(&self, labels: &Labels) -> Result<BTreeMap<String, u64>> {
+        self.api.disk_use(labels).await
     }
 
     async fn logs(

@@ -6,6 +6,7 @@ mod export;
 mod facts;
 mod seccomp;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -209,6 +210,11 @@ impl Engine for Podman {
         let options = ContainerListOpts::builder().all(true).filter(filter).build();
         let found = self.ask(&action, self.client.containers().list(&options)).await?;
         Ok(found.into_iter().map(convert::summary).collect())
+    }
+
+    /// Compatible API: `podman-api` loses sizes.
+    async fn disk_use(&self, labels: &Labels) -> Result<BTreeMap<String, u64>> {
+        self.compatible.disk_use(labels).await
     }
 
     /// Compatible API: `podman-api` panics on a frame it does not know. Podman sends the head of its answer with the first

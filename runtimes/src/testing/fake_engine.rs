@@ -1,5 +1,6 @@
 //! The fake's answers: every call is recorded, does what is planned for it, and changes the model.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -147,6 +148,14 @@ impl Engine for Fake {
             Ok(found.map(summary).collect())
         };
         self.call("containers", "", act).await
+    }
+
+    async fn disk_use(&self, labels: &Labels) -> Result<BTreeMap<String, u64>> {
+        let act = |world: &mut World| {
+            let found = world.containers.iter().map(|c| &c.info).filter(|i| has_labels(&i.labels, labels));
+            Ok(found.map(|info| (info.id.clone(), 0)).collect())
+        };
+        self.call("disk_use", "", act).await
     }
 
     async fn logs(

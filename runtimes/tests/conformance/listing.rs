@@ -45,6 +45,24 @@ pub(crate) async fn containers_are_listed_by_label(lab: Arc<Lab>) {
     assert_eq!(lab.engine.container(&lab.name("none")).await.unwrap(), None);
 }
 
+pub(crate) async fn what_a_container_writes_is_counted_as_its_own(lab: Arc<Lab>) {
+    let writer = lab.start(&lab.spec("writer")).await;
+    let idle = lab.start(&lab.spec("idle")).await;
+    let id = async |name: &str| lab.engine.container(name).await.unwrap().unwrap().id;
+    let (writer_id, idle_id) = (id(&writer).await, id(&idle).await);
+    lab.sh(&writer, "dd if=/dev/zero of=/written bs=1000 count=2000 2>/dev/null; sync").await;
+    let found = lab.engine.disk_use(&lab.labels).await.unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    // Under gVisor what is written may lie elsewhere than in the engine's layer.
+    if lab.which != Which::Gvisor {
+        assert!((2_000_000..3_000_000).contains(&found[&writer_id]), "{found:?}");
+    }
+    assert!(found[&idle_id] < 1_000_000, "{found:?}");
+    let mut others = lab.labels.clone();
+    others.insert("colour".into(), "none".into());
+    assert!(lab.engine.disk_use(&others).await.unwrap().is_empty());
+}
+
 pub(crate) async fn events_tell_what_happens_to_labelled_containers(lab: Arc<Lab>) {
     let mut labels = lab.labels.clone();
     labels.insert("watched".into(), String::new());

@@ -104,6 +104,7 @@ conformance! {
     }
     listing::{
         containers_are_listed_by_label,
+        what_a_container_writes_is_counted_as_its_own,
         events_tell_what_happens_to_labelled_containers,
         facts_are_those_of_the_engine,
         a_known_engine_is_connected_without_asking,

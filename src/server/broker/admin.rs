@@ -1,6 +1,7 @@
 //! Answering administrators' commands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use podspawn_runtimes::{Engine, Labels};
 use serde_json::{Value, json};
@@ -9,9 +10,12 @@ use super::Broker;
 use super::tell::{Refusal, chain};
 use crate::engine::label;
 use crate::names::{MachineName, SessionKey, UserName};
-use crate::server::admin::{AdminRequest, Cleaned, Numbers, Removed};
+use crate::server::admin::{AdminRequest, Cleaned, Examined, Numbers, Removed};
 use crate::session::{EngineSource, Filter, Listed, Reason, SessionError, Silent};
-use crate::state::Status;
+use crate::state::{SessionRecord, Status};
+
+/// How long after its end a session may still be there before that counts as a fault.
+const LATE: Duration = Duration::from_secs(90);
 
 /// The answers, one JSON text each.
 pub(super) async fn answer(broker: &Arc<Broker>, request: &str) -> Result<Vec<String>, Refusal> {
@@ -34,14 +38,19 @@ impl Broker {
             value.map_err(|error| Refusal::new(format!("the answer cannot be written: {error}")))
         };
         match request {
-            AdminRequest::List => {
+            AdminRequest::List { measured } => {
                 let now = self.core.clock.now();
                 let views = self.core.list(&Filter::default()).map_err(|error| whole(&error))?;
-                views.iter().map(|view| value(serde_json::to_value(Listed::new(view, now)))).collect()
+                let mut listed: Vec<_> = views.iter().map(|view| Listed::new(view, now)).collect();
+                if measured {
+                    self.core.measure(&mut listed).await;
+                }
+                listed.iter().map(|one| value(serde_json::to_value(one))).collect()
             }
             AdminRequest::Status { check } => {
                 Ok(vec![value(serde_json::to_value(self.numbers(check).await?))?])
             }
+            AdminRequest::Examine => Ok(vec![value(serde_json::to_value(self.examined().await?))?]),
             AdminRequest::Stop { user, project } => {
                 let name = match project.as_str() {
                     "" => None,
@@ -84,6 +93,28 @@ impl Broker {
                 Ok(vec![value(serde_json::to_value(removed))?])
             }
         }
+    }
+
+    async fn examined(&self) -> Result<Examined, Refusal> {
+        let records = self.core.store.all().map_err(|error| Refusal::new(error.to_string()))?;
+        let late = self.core.clock.now() - LATE;
+        let is_overdue = |record: &&SessionRecord| {
+            [record.grace_expiry, record.max_lifetime].into_iter().flatten().any(|end| end < late)
+        };
+        let engine = self.core.engines.engine().await.map(|engine| {
+            let kind = self.core.engines.choose().map_or("engine", |chosen| label(chosen.kind));
+            format!("{kind} {}", engine.facts().version)
+        });
+        let orphans = match engine {
+            Ok(_) => self.core.orphans().await.ok(),
+            Err(_) => None,
+        };
+        Ok(Examined {
+            sessions: records.len(),
+            overdue: records.iter().filter(is_overdue).count(),
+            engine: engine.map_err(|error| chain(&error)),
+            orphans,
+        })
     }
 
     async fn numbers(&self, check: bool) -> Result<Numbers, Refusal> {

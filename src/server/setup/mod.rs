@@ -8,6 +8,7 @@ mod block;
 mod change;
 mod error;
 mod host;
+mod look;
 mod parts;
 mod rehearsal;
 mod reload;
@@ -24,6 +25,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 pub use error::SetupError;
+pub use look::{Look, Wired, open_ssh};
+pub use reload::{has_systemd, unit_is_active};
 pub use remove::remove;
 
 use self::block::Block;
@@ -47,7 +50,7 @@ pub const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 const USUAL_STARTUPS: &str = "10:30:100";
 
 /// File in the run-time directory: sshd's configuration is being changed, and sshd does not know yet.
-const PENDING: &str = "sshd-not-reloaded";
+pub const PENDING: &str = "sshd-not-reloaded";
 
 /// What is wanted.
 #[derive(Debug, Clone)]
@@ -183,18 +186,8 @@ impl Setup {
         let former = self.files.read_include()?.unwrap_or_default();
         let former = String::from_utf8_lossy(&former);
         let max_startups = self.request.max_startups.as_deref().or_else(|| block::max_startups(&former));
-        let usual = config.server.run_dir == Config::default().server.run_dir;
-        Ok(Block {
-            group: config.server.group.as_str().to_owned(),
-            auth_account: config.server.auth_account.as_str().to_owned(),
-            binary: self.binary.clone(),
-            config_flag: self.installation.config_flag().map(Path::to_owned),
-            socket_flag: (!usual).then(|| socket(config)),
-            forwarding: wanted && usable && wired,
-            root_keys: before.root.value("authorizedkeysfile").unwrap_or("none").to_owned(),
-            emergency_keys: self.emergency_keys(),
-            max_startups: max_startups.map(str::to_owned),
-        })
+        let forwarding = wanted && usable && wired;
+        Ok(wanted_block(&self.place, &self.installation, &self.binary, before, forwarding, max_startups))
     }
 
     /// What the administrator should know about sshd as it is.
@@ -231,6 +224,35 @@ impl Setup {
         let usual = self.files.shown == Path::new(SSHD_CONFIG);
         Way::find(self.request.service.as_deref(), usual, &view.ordinary)
     }
+}
+
+/// What an installation wants of sshd. `before`: what sshd makes of its configuration without that.
+fn wanted_block(
+    place: &Place,
+    installation: &Installation,
+    binary: &Path,
+    before: &View,
+    forwarding: bool,
+    max_startups: Option<&str>,
+) -> Block {
+    let server = &place.config.server;
+    let usual = server.run_dir == Config::default().server.run_dir;
+    Block {
+        group: server.group.as_str().to_owned(),
+        auth_account: server.auth_account.as_str().to_owned(),
+        binary: binary.to_owned(),
+        config_flag: installation.config_flag().map(Path::to_owned),
+        socket_flag: (!usual).then(|| socket(&place.config)),
+        forwarding,
+        root_keys: before.root.value("authorizedkeysfile").unwrap_or("none").to_owned(),
+        emergency_keys: emergency_keys(&place.config_dir),
+        max_startups: max_startups.map(str::to_owned),
+    }
+}
+
+/// Keys that let root in when nothing else does.
+pub fn emergency_keys(config_dir: &Path) -> PathBuf {
+    config_dir.join("emergency.keys")
 }
 
 /// A number, or three of them: when some are dropped, how many of a hundred, when all are.

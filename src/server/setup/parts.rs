@@ -223,7 +223,7 @@ impl Setup {
 
     /// Keys that let root in when nothing else does.
     pub(super) fn emergency_keys(&self) -> PathBuf {
-        self.place.config_dir.join("emergency.keys")
+        super::emergency_keys(&self.place.config_dir)
     }
 }
 

@@ -17,7 +17,7 @@ use super::text;
 use crate::system::process::own_pid;
 
 /// An account that every host has and that is nobody's.
-const ORDINARY: &str = "nobody";
+pub(super) const ORDINARY: &str = "nobody";
 
 /// What connections get by a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl View {
 }
 
 /// A file without a name, which other processes of root can read as long as this one holds it.
-struct Unnamed(OwnedFd);
+pub(super) struct Unnamed(OwnedFd);
 
 impl Unnamed {
     fn new(content: &[u8]) -> std::io::Result<Self> {
@@ -74,12 +74,12 @@ impl Unnamed {
         Ok(Self(file.into()))
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", own_pid(), self.0.as_raw_fd()).into()
     }
 }
 
-fn unnamed(content: &[u8]) -> Result<Unnamed, SetupError> {
+pub(super) fn unnamed(content: &[u8]) -> Result<Unnamed, SetupError> {
     Unnamed::new(content).map_err(SetupError::io("make a file in memory for", Path::new("sshd")))
 }
 

@@ -13,13 +13,18 @@ use crate::system::process::Pinned;
 const SYSTEMD: &str = "/run/systemd/system";
 
 /// Whether systemd runs this host.
-pub(super) fn has_systemd() -> bool {
+pub fn has_systemd() -> bool {
     Path::new(SYSTEMD).is_dir()
 }
 
 /// Runs `systemctl`; its words if it fails.
 pub(super) fn systemctl(args: &[&str]) -> Result<Result<String, String>, SetupError> {
     output(Command::new("systemctl").args(args))
+}
+
+/// Whether the service manager says that a unit works.
+pub fn unit_is_active(unit: &str) -> bool {
+    matches!(systemctl(&["is-active", "--quiet", unit]), Ok(Ok(_)))
 }
 
 /// How sshd is told.

@@ -1,12 +1,19 @@
 //! sshd itself, asked what it makes of a configuration.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::error::SetupError;
+use crate::system::process::output_within;
+
+/// Longest that a program of the system may take; they take well below a second.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Where sshd is looked for.
-const PLACES: [&str; 4] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"];
+pub(super) const PLACES: [&str; 4] =
+    ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"];
 
 /// The program.
 #[derive(Debug)]
@@ -65,7 +72,13 @@ pub(super) fn output(command: &mut Command) -> Result<Result<String, String>, Se
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::null());
-    let output = command.output().map_err(|error| SetupError::Tool { program, said: error.to_string() })?;
+    let output = output_within(command, LIMIT).map_err(|error| {
+        let said = match error.kind() {
+            io::ErrorKind::TimedOut => format!("it did not end within {} s", LIMIT.as_secs()),
+            _ => error.to_string(),
+        };
+        SetupError::Tool { program, said }
+    })?;
     if output.status.success() {
         return Ok(Ok(String::from_utf8_lossy(&output.stdout).into_owned()));
     }

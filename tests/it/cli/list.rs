@@ -34,6 +34,7 @@ on_engines! {
         assert_eq!(api["container"], env.container("api").as_str());
         assert_eq!(api["kind"], "machine");
         assert_eq!(api["expires_at"], serde_json::Value::Null);
+        assert!(api["disk_bytes"].is_u64(), "{api}");
 
         // Somebody inside is a connection.
         let mut terminal = env.terminal(["shell", "api"]);
@@ -52,6 +53,28 @@ on_engines! {
         let checked = json::parse(&env.podspawn(["status", "--check", "--output", "json"]).run().ok());
         assert!(checked["containers"].as_u64().expect("a number") >= 2, "{checked}");
     }
+}
+
+on_engines! {
+    [docker, docker26, podman]
+    fn what_a_machine_has_written_is_measured_for_programs(env: Env) {
+        let _ = env.podspawn(["create", "dev"]).run().ok();
+        let disk = || json::parse(&env.podspawn(["list", "--output", "json"]).run().ok())[0]["disk_bytes"].as_u64().expect("a number");
+        let before = disk();
+        let _ = env.podspawn(["exec", "dev", "--", "sh", "-c", "head -c 3000000 /dev/urandom >~/written; sync"]).run().ok();
+        let written = disk() - before;
+        assert!((3_000_000..4_000_000).contains(&written), "{before} {written}");
+    }
+}
+
+#[test]
+fn a_list_for_programs_needs_no_engine() {
+    let mut env = Env::on(crate::harness::EngineName::Docker);
+    let _ = env.podspawn(["create", "dev"]).run().ok();
+    let socket = env.directory().join("none.sock");
+    env.set("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let listed = json::parse(&env.podspawn(["--runtime", "docker", "list", "--output", "json"]).run().ok());
+    assert_eq!((&listed[0]["name"], &listed[0]["disk_bytes"]), (&"dev".into(), &serde_json::Value::Null));
 }
 
 #[test]

@@ -228,11 +228,14 @@ fn orphans_go_when_they_are_old_enough_and_only_those_of_this_installation() {
             world.containers.push(other);
         });
         assert!(core.cleanup().await.expect("clean up").is_empty(), "they are too young");
+        assert_eq!(core.orphans().await.expect("look"), Vec::<String>::new());
         lab.pass(60);
+        assert_eq!(core.orphans().await.expect("look"), ["podspawn-ann-web"], "only looked at");
         let report = core.cleanup().await.expect("clean up");
         assert_eq!(report.orphans_removed, 2, "container and network: {report:?}");
         let left: Vec<_> = lab.fake.world().containers.iter().map(|c| c.info.name.clone()).collect();
         assert_eq!(left, ["podspawn-someone-else"]);
+        assert_eq!(core.orphans().await.expect("look"), Vec::<String>::new());
     });
 }
 

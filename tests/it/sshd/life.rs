@@ -16,7 +16,9 @@ on_engines! {
         server.sh(&ann, "echo here >/tmp/file");
         let containers = server.containers(&ann);
         server.audited(&ann, "disconnect", 1, SOON);
-        assert_eq!(server.list()[0]["status"], "grace_period");
+        let listed = &server.list()[0];
+        assert_eq!(listed["status"], "grace_period");
+        assert!(listed["disk_bytes"].is_u64(), "{listed}");
         assert_eq!(server.sh(&ann, "cat /tmp/file"), "here");
         assert_eq!(server.containers(&ann), containers);
     }

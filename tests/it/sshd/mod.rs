@@ -1,6 +1,7 @@
 //! Container users with stock clients against a real sshd.
 
 mod commands;
+mod doctor;
 mod ending;
 mod files;
 mod forwarding;

@@ -18,6 +18,42 @@ on_engines! {
     }
 
     [docker, podman, gvisor]
+    fn a_terminal_that_the_image_does_not_know_is_told_as_one_that_it_knows(server: Server) {
+        let ann = server.user("ann");
+        let told = |term: &str| {
+            let run = server.ssh(&ann, &["-tt"], &["echo told-$TERM-; tput cols"]).var("TERM", term);
+            let (status, screen) = run.terminal(24, 80).wait();
+            assert_eq!(status, 0, "{screen}");
+            let rest = screen.split_once("told-").expect("an answer").1;
+            rest.split_once('-').map(|_| rest.lines().next().expect("a line").trim_end().to_owned()).expect("a line")
+        };
+        for (sent, expected) in [
+            ("xterm-kitty-of-tomorrow", "xterm-256color-"),
+            ("vt100", "vt100-"),
+            ("../../etc/passwd", "xterm-256color-"),
+        ] {
+            assert_eq!(told(sent), expected, "{sent}");
+        }
+    }
+
+    [docker, podman]
+    fn the_time_is_that_of_this_hosts_zone(server: Server) {
+        let ann = server.user("ann");
+        let expected = podspawn::system::host::timezone().unwrap_or_default();
+        assert_eq!(server.sh(&ann, "echo $TZ"), expected);
+        let wanted = server.path("etc/users");
+        std::fs::create_dir(&wanted).expect("mkdir");
+        let ben = server.user("ben");
+        std::fs::write(wanted.join(format!("{ben}.yaml")), "env:\n  TZ: Asia/Kolkata\n").expect("write");
+        assert_eq!(server.sh(&ben, "echo $TZ; bash -c 'echo $TZ'"), "Asia/Kolkata\nAsia/Kolkata");
+        let mut terminal = server.login(&ben, &[]);
+        terminal.expect("$ ");
+        terminal.line("echo zone-$TZ-").expect("zone-Asia/Kolkata-");
+        terminal.line("exit");
+        terminal.wait();
+    }
+
+    [docker, podman, gvisor]
     fn a_window_that_changes_its_size_is_noticed_inside(server: Server) {
         let ann = server.user("ann");
         let mut terminal = server.login(&ann, &[]);

@@ -5,6 +5,7 @@ use super::source::{File, lines_with_word, none, rust_files};
 /// The rooms of the package, and which other rooms each may call. `main.rs` and `lib.rs` put them together.
 const ROOMS: &[(&str, &[&str])] = &[
     ("names", &[]),
+    ("check", &[]),
     ("system", &["names"]),
     ("config", &["names", "spec", "system"]),
     ("spec", &["names", "config"]),
@@ -13,8 +14,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ui", &["names", "system"]),
     ("engine", &["config", "session", "system"]),
     ("sandbox", &["system"]),
-    ("server", &["config", "engine", "names", "sandbox", "session", "spec", "state", "system"]),
-    ("local", &["config", "engine", "names", "session", "spec", "state", "system"]),
+    ("server", &["check", "config", "engine", "names", "sandbox", "session", "spec", "state", "system"]),
+    ("local", &["check", "config", "engine", "names", "session", "spec", "state", "system"]),
     ("cli", &["config", "names"]),
     ("exit", &[]),
     (
@@ -24,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
+            "check",
             "cli",
             "command_error",
             "config",

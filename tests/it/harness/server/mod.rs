@@ -50,7 +50,8 @@ pub struct Server {
     env: Env,
     id: String,
     root: PathBuf,
-    service: PathBuf,
+    /// sshd's PAM service file.
+    pub service: PathBuf,
     sshd: Option<Sshd>,
     broker: RefCell<Option<Child>>,
     broker_log: RefCell<Lines>,

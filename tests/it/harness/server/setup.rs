@@ -94,6 +94,22 @@ impl Server {
         file
     }
 
+    /// sshd's configuration file.
+    pub fn sshd_config(&self) -> PathBuf {
+        self.path("ssh/config")
+    }
+
+    /// `server-setup` on these files. The sshd that runs already keeps what it has.
+    #[track_caller]
+    pub fn set_up(&self) {
+        let (config, service) = (self.sshd_config(), self.service.clone());
+        let args = ["server-setup", "--sshd-config"].map(std::ffi::OsStr::new);
+        let args =
+            args.into_iter().chain([config.as_os_str(), "--pam-service".as_ref(), service.as_os_str()]);
+        let args: Vec<&str> = args.map(|arg| arg.to_str().expect("text")).collect();
+        let _ = self.podspawn(&args).run().ok();
+    }
+
     pub(super) fn with_sshd(mut self) -> Self {
         let config = self.write_sshd_config();
         let program = Sshd::program(&self.path("ssh"), &format!("podspawn-{}", self.id));
