@@ -52,7 +52,7 @@ pub(crate) struct Installation {
     id: String,
     made: File,
     port: u16,
-    engine_cli: Vec<String>,
+    engine_cli: String,
 }
 
 impl Installation {
@@ -70,8 +70,8 @@ impl Installation {
         let socket = facts.get(if engine == Engine::Podman { "PODMAN_SOCKET" } else { "DOCKER_SOCKET" })?;
         // Docker's program at the engine's socket: Podman answers to it as well.
         let cli = format!("{} -H unix://{socket}", facts.get("DOCKER_CLI")?);
-        let mut new = Self { engine, root: root.clone(), id, made, port: 0, engine_cli: words(&cli) };
-        new.note("engine", &cli)?;
+        let mut new = Self { engine, root: root.clone(), id, made, port: 0, engine_cli: cli };
+        new.note("engine", &new.engine_cli)?;
         for name in ["bin", "etc", "lib", "ssh", "ordinary", "run/homes", "homes"] {
             directory(name, 0o755)?;
         }
@@ -306,16 +306,21 @@ impl Installation {
         ssh
     }
 
-    /// The engine's own program.
-    pub(crate) fn cli(&self, arguments: &[&str]) -> Command {
-        let mut all: Vec<&str> = self.engine_cli.iter().skip(1).map(String::as_str).collect();
-        all.extend(arguments);
-        command(&self.engine_cli[0], &all)
+    /// Somebody who may use the engine: root, with the same key, at this sshd alone.
+    pub(crate) fn administrator(&self) -> Result<&'static str> {
+        fs::copy(self.path("ssh/key.pub"), self.path("ordinary/root"))?;
+        Ok("root")
+    }
+
+    /// The engine's own program, as words of a shell.
+    pub(crate) fn cli(&self) -> &str {
+        &self.engine_cli
     }
 
     /// The running container of a user.
     pub(crate) fn container(&self, user: &str) -> Result<String> {
-        let list = output(self.cli(&["ps", "-q", "--filter", &format!("label=podspawn-user={user}")]))?;
+        let filter = format!("label=podspawn-user={user}");
+        let list = engine(&self.engine_cli, &["ps", "-q", "--filter", &filter])?;
         Ok(list.lines().next().ok_or("the user has no container")?.to_owned())
     }
 
@@ -367,8 +372,8 @@ fn remove(root: &Path) -> Result<()> {
             attempt(end_all_of(uid).map_err(Into::into));
         }
     }
-    for engine in of("engine").map(words) {
-        of("container-user").for_each(|user| attempt(remove_objects(user, &engine)));
+    for cli in of("engine") {
+        of("container-user").for_each(|user| attempt(remove_objects(user, cli)));
     }
     for user in of("container-user").chain(of("user")) {
         if uid(user).is_ok() {
@@ -407,28 +412,25 @@ fn end(noted: &str) -> Result<()> {
 }
 
 /// Removes everything that a container user has in the engine.
-fn remove_objects(user: &str, cli: &[String]) -> Result<()> {
-    let engine = |arguments: &[&str]| {
-        let mut all: Vec<&str> = cli.iter().skip(1).map(String::as_str).collect();
-        all.extend(arguments);
-        output(command(&cli[0], &all))
-    };
+fn remove_objects(user: &str, cli: &str) -> Result<()> {
     let filter = format!("label=podspawn-user={user}");
     for (list, remove) in [
         (&["container", "ls", "-aq"][..], &["container", "rm", "-f", "-v"][..]),
         (&["network", "ls", "-q"], &["network", "rm"]),
         (&["volume", "ls", "-q"], &["volume", "rm"]),
     ] {
-        let found = engine(&[list, &["--filter", &filter]].concat())?;
+        let found = engine(cli, &[list, &["--filter", &filter]].concat())?;
         for id in found.lines() {
-            engine(&[remove, &[id]].concat())?;
+            engine(cli, &[remove, &[id]].concat())?;
         }
     }
     Ok(())
 }
 
-fn words(text: &str) -> Vec<String> {
-    text.split(' ').map(str::to_owned).collect()
+/// The engine's own program, run to its end.
+fn engine(cli: &str, arguments: &[&str]) -> Result<String> {
+    let words: Vec<&str> = cli.split(' ').chain(arguments.iter().copied()).collect();
+    output(command(words[0], &words[1..]))
 }
 
 fn random_id() -> Result<String> {
