@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures the promises about speed: engines, release build, then the rows. Arguments go to the program (--pairs N,
-# --only TEXT). Root is needed to act as the account of rootless Podman.
+# --only TEXT). Root is needed to act as the account of rootless Podman, and to set up an sshd of its own on loopback with
+# accounts, which are removed again. What is missing (sshd, its clients, engines) is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 CARGO=${CARGO:-cargo}
@@ -13,4 +14,6 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 scripts/engines.sh start
 "$CARGO" build --release --quiet --package podspawn --bin podspawn
 "$CARGO" build --release --quiet --package podspawn-bench
-exec "$target/release/podspawn-bench" --json "$target/bench.json" "$@"
+# what the rows set up on this host goes with each row; after an interruption it goes here
+trap '"$target/release/podspawn-bench" --clean' EXIT
+"$target/release/podspawn-bench" --json "$target/bench.json" "$@"

@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
 mod engines;
+mod installation;
+mod logins;
 mod machine;
 mod many;
 mod measure;
@@ -14,27 +16,32 @@ mod report;
 mod terminal;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use engines::{Facts, Place};
-use report::Row;
+use installation::{Engine, Installation};
+use report::{Failure, Report, Row};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: podspawn-bench [--pairs N] [--only TEXT] [--json FILE]
+       podspawn-bench --clean
 
-Each row is measured N times (default 30) on both sides, alternating. `--only` takes rows whose name or engine contains TEXT.";
+Each row is measured N times (default 30) on both sides, alternating. `--only` takes rows whose name or engine contains TEXT.
+A row that cannot be measured does not stop the others. `--clean` only removes what runs that were killed have left.";
 
 struct Options {
     pairs: usize,
     only: Option<String>,
     json: Option<PathBuf>,
+    clean: bool,
 }
 
 fn main() -> ExitCode {
     match options().and_then(run) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: error: {error}");
             ExitCode::FAILURE
@@ -43,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { pairs: 30, only: None, json: None };
+    let mut options = Options { pairs: 30, only: None, json: None, clean: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(USAGE);
@@ -51,6 +58,7 @@ fn options() -> Result<Options> {
             "--pairs" => options.pairs = value()?.parse().map_err(|_| USAGE)?,
             "--only" => options.only = Some(value()?),
             "--json" => options.json = Some(value()?.into()),
+            "--clean" => options.clean = true,
             _ => return Err(USAGE.into()),
         }
     }
@@ -60,33 +68,73 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-fn run(options: Options) -> Result<()> {
+/// Measures what is wanted; false if something of it could not be measured.
+fn run(options: Options) -> Result<bool> {
+    installation::sweep()?;
+    if options.clean {
+        return Ok(true);
+    }
     let facts = Facts::read()?;
     let program = std::env::current_exe()?.with_file_name("podspawn");
     let wanted = |name: &str, engine: &str| {
         options.only.as_ref().is_none_or(|only| name.contains(only) || engine.contains(only))
     };
-    let mut rows: Vec<Row> = Vec::new();
-    let mut versions = Vec::new();
+    let mut out = Out { json: options.json.as_deref(), report: Report::default(), versions: Vec::new() };
     for place in [Place::docker(&facts, &program)?, Place::podman(&facts, &program)?] {
-        versions.push((place.engine, place.engine_version()?));
+        out.versions.push((place.engine, place.engine_version()?));
         for (name, measure) in machine::ROWS {
             if wanted(name, place.engine) {
-                eprintln!("bench: {name}, {}", place.engine);
-                rows.push(measure(&place, &facts, options.pairs)?);
+                out.row(name, place.engine, || Ok(vec![measure(&place, &facts, options.pairs)?]))?;
             }
+        }
+    }
+    for engine in Engine::ALL {
+        let label = engine.label();
+        for (name, _, measure) in
+            logins::ROWS.iter().filter(|(name, on, _)| on.contains(&engine) && wanted(name, label))
+        {
+            out.row(name, label, || {
+                let on = Installation::set_up(engine, &facts, &program)?;
+                let row = measure(&on, options.pairs).map_err(|error| format!("{error}\n{}", on.log()))?;
+                Ok(vec![row])
+            })?;
         }
     }
     for (name, measure) in many::ROWS {
         if wanted(name, "store") {
-            eprintln!("bench: {name}");
-            rows.extend(measure(&facts, &program, options.pairs)?);
+            out.row(name, "-", || measure(&facts, &program, options.pairs))?;
         }
     }
-    report::print(&rows);
+    report::print(&out.report);
     if let Some(path) = &options.json {
-        report::write_json(path, &rows, &versions)?;
         println!("\nwritten to {}", path.display());
     }
-    Ok(())
+    Ok(out.report.failures.is_empty())
+}
+
+/// What has come out so far.
+struct Out<'a> {
+    json: Option<&'a Path>,
+    report: Report,
+    versions: Vec<(&'static str, String)>,
+}
+
+impl Out<'_> {
+    /// Measures; what fails is reported, and the file is written anew each time: nothing is lost by what comes after.
+    fn row(
+        &mut self,
+        name: &str,
+        engine: &'static str,
+        measure: impl FnOnce() -> Result<Vec<Row>>,
+    ) -> Result<()> {
+        eprintln!("bench: {name}, {engine}");
+        match measure() {
+            Ok(rows) => self.report.rows.extend(rows),
+            Err(error) => {
+                eprintln!("bench: failed: {error}");
+                self.report.failures.push(Failure { name: name.into(), engine, error: error.to_string() });
+            }
+        }
+        self.json.map_or(Ok(()), |path| report::write_json(path, &self.report, &self.versions))
+    }
 }

@@ -16,6 +16,22 @@ pub(crate) enum Budget {
     FasterAtLeast(f64),
     /// Our time in seconds, at most.
     SecondsAtMost(f64),
+    /// Our amount in the row's unit, at most.
+    AmountAtMost(f64),
+}
+
+/// A promise that could not be measured.
+pub(crate) struct Failure {
+    pub(crate) name: String,
+    pub(crate) engine: &'static str,
+    pub(crate) error: String,
+}
+
+/// Everything that came out.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) failures: Vec<Failure>,
 }
 
 /// One measured promise.
@@ -50,7 +66,9 @@ impl Row {
 
     fn met(&self) -> bool {
         match self.budget {
-            Budget::RatioAtMost(limit) | Budget::SecondsAtMost(limit) => self.figure() <= limit,
+            Budget::RatioAtMost(limit) | Budget::SecondsAtMost(limit) | Budget::AmountAtMost(limit) => {
+                self.figure() <= limit
+            }
             Budget::FasterAtLeast(limit) => self.figure() >= limit,
         }
     }
@@ -59,6 +77,7 @@ impl Row {
         match self.unit {
             "s" if value < 10.0 => format!("{:.1} ms", value * 1000.0),
             "s" => format!("{value:.1} s"),
+            "MB" => format!("{value:.2} MB"),
             unit => format!("{value:.0} {unit}"),
         }
     }
@@ -67,11 +86,12 @@ impl Row {
         let (figure, budget) = match self.budget {
             Budget::RatioAtMost(limit) => (format!("{:.3} x", self.figure()), format!("<= {limit} x")),
             Budget::FasterAtLeast(limit) => {
-                (format!("{:.1} times as fast", self.figure()), format!(">= {limit} times"))
+                (format!("{:.2} times as fast", self.figure()), format!(">= {limit} times"))
             }
             Budget::SecondsAtMost(limit) => {
                 (self.amount(self.figure()), format!("<= {:.0} ms", limit * 1000.0))
             }
+            Budget::AmountAtMost(limit) => (self.amount(self.figure()), format!("<= {limit} {}", self.unit)),
         };
         [
             self.name.clone(),
@@ -90,6 +110,7 @@ impl Row {
             Budget::RatioAtMost(limit) => ("ratio_at_most", limit),
             Budget::FasterAtLeast(limit) => ("times_as_fast_at_least", limit),
             Budget::SecondsAtMost(limit) => ("seconds_at_most", limit),
+            Budget::AmountAtMost(limit) => ("amount_at_most", limit),
         };
         json!({
             "what": self.name, "engine": self.engine, "against": self.against, "unit": self.unit,
@@ -102,10 +123,23 @@ impl Row {
 
 const HEAD: [&str; 7] = ["WHAT", "ENGINE", "PODSPAWN", "AGAINST", "FIGURE", "BUDGET", ""];
 
-/// The table, on standard output.
-pub(crate) fn print(rows: &[Row]) {
-    let lines: Vec<[String; 7]> =
-        std::iter::once(HEAD.map(str::to_owned)).chain(rows.iter().map(Row::texts)).collect();
+impl Failure {
+    fn texts(&self) -> [String; 7] {
+        let none = || "-".to_owned();
+        [self.name.clone(), self.engine.to_owned(), none(), none(), none(), none(), "FAILED".to_owned()]
+    }
+
+    fn json(&self) -> Value {
+        json!({ "what": self.name, "engine": self.engine, "error": self.error })
+    }
+}
+
+/// The table, on standard output; then why rows failed.
+pub(crate) fn print(report: &Report) {
+    let lines: Vec<[String; 7]> = std::iter::once(HEAD.map(str::to_owned))
+        .chain(report.rows.iter().map(Row::texts))
+        .chain(report.failures.iter().map(Failure::texts))
+        .collect();
     let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0))
         .collect();
@@ -114,17 +148,23 @@ pub(crate) fn print(rows: &[Row]) {
             line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         println!("{}", cells.join("  ").trim_end());
     }
+    for Failure { name, engine, error } in &report.failures {
+        println!("\nfailed: {name}, {engine}: {error}");
+    }
 }
 
 /// Everything, with each single measurement.
-pub(crate) fn write_json(path: &Path, rows: &[Row], engines: &[(&str, String)]) -> Result<()> {
+pub(crate) fn write_json(path: &Path, report: &Report, engines: &[(&str, String)]) -> Result<()> {
     let versions: serde_json::Map<String, Value> =
         engines.iter().map(|(name, version)| ((*name).to_owned(), json!(version))).collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let document = json!({
-        "host": { "cores": cores, "kernel": kernel.trim(), "engines": versions },
-        "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+        "host": { "cores": cores, "kernel": kernel.trim(), "engines": versions, "load": load.trim() },
+        "rows": report.rows.iter().map(Row::json).collect::<Vec<_>>(),
+        "missed": report.rows.iter().filter(|row| !row.met()).map(|row| &row.name).collect::<Vec<_>>(),
+        "failed": report.failures.iter().map(Failure::json).collect::<Vec<_>>(),
     });
     std::fs::write(path, format!("{document:#}\n"))
         .map_err(|error| format!("{}: {error}", path.display()))?;

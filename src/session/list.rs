@@ -139,11 +139,10 @@ impl<S, G> Core<S, G> {
             Some(user) => self.store.of_user(user)?,
             None => self.store.all()?,
         };
-        records
-            .into_iter()
-            // What only lends its network to forwarding is in no table and no count.
-            .filter(|record| record.attached)
-            .map(|record| Ok(SessionView { connections: self.leases().count(&record.id)?, record }))
-            .collect()
+        // What only lends its network to forwarding is in no table and no count.
+        let records: Vec<_> = records.into_iter().filter(|record| record.attached).collect();
+        let connections = self.leases().counts(records.iter().map(|record| record.id.as_str()))?;
+        let views = records.into_iter().zip(connections);
+        Ok(views.map(|(record, connections)| SessionView { record, connections }).collect())
     }
 }

@@ -9,13 +9,15 @@
 //! (`<connection>+<uuid>`). It counts as many times as it has processes, and once if it has none. Everything else is
 //! `<uuid>` and counts once.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RawDir, flock};
 use rustix::io::Errno;
 use uuid::Uuid;
 
@@ -160,6 +162,28 @@ impl Leases {
         self.probe(session, false)
     }
 
+    /// How many connections each of these sessions has, in their order. The directory of all leases is read first, so that
+    /// sessions without connections cost nothing.
+    pub fn counts<'a>(
+        &self,
+        sessions: impl ExactSizeIterator<Item = &'a str>,
+    ) -> Result<Vec<usize>, LockError> {
+        if sessions.len() < 2 {
+            return sessions.map(|session| self.count(session)).collect();
+        }
+        let Some(all) = open_directory(CWD, &self.directory, &self.directory)? else {
+            return Ok(vec![0; sessions.len()]);
+        };
+        let present: HashSet<Vec<u8>> = names(&all, &self.directory)?.into_iter().collect();
+        let count = |session: &str| {
+            if !present.contains(session.as_bytes()) {
+                return Ok(0);
+            }
+            Ok(connections(&self.probe_below(all.as_fd(), Path::new(session), session, false)?))
+        };
+        sessions.map(count).collect()
+    }
+
     /// As [`Leases::count`], and removes what was left by processes that died.
     pub fn sweep(&self, session: &str) -> Result<usize, LockError> {
         self.probe(session, true)
@@ -186,7 +210,10 @@ impl Leases {
 
     /// Ids of all sessions that have a directory here.
     pub fn sessions(&self) -> Result<Vec<String>, LockError> {
-        self.names(&self.directory)
+        let Some(all) = open_directory(CWD, &self.directory, &self.directory)? else {
+            return Ok(Vec::new());
+        };
+        Ok(names(&all, &self.directory)?.into_iter().map(text).collect())
     }
 
     /// The leases of a session that somebody holds, so that their end can be waited for.
@@ -202,36 +229,76 @@ impl Leases {
 
     /// The names of the leases that are held.
     fn probe_names(&self, session: &str, remove_stale: bool) -> Result<Vec<String>, LockError> {
-        let directory = self.directory.join(session);
+        self.probe_below(CWD, &self.directory.join(session), session, remove_stale)
+    }
+
+    /// As [`Leases::probe_names`], for the directory `relative` to an open one.
+    fn probe_below(
+        &self,
+        parent: BorrowedFd<'_>,
+        relative: &Path,
+        session: &str,
+        remove_stale: bool,
+    ) -> Result<Vec<String>, LockError> {
+        let path = self.directory.join(session);
+        let Some(directory) = open_directory(parent, relative, &path)? else {
+            return Ok(Vec::new());
+        };
         let mut held = Vec::new();
-        for name in self.names(&directory)? {
-            let path = directory.join(&name);
-            let file = match File::open(&path) {
+        for name in names(&directory, &path)? {
+            let failed = |errno: Errno, name: Vec<u8>| LockError::io(path.join(text(name)), errno.into());
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let file = match rustix::fs::openat(&directory, name.as_slice(), flags, Mode::empty()) {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(LockError::io(path, error)),
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(failed(errno, name)),
             };
             match flock(&file, FlockOperation::NonBlockingLockShared) {
-                Ok(()) if remove_stale => remove(&path)?,
+                Ok(()) if remove_stale => remove(&path.join(text(name)))?,
                 Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => held.push(name),
-                Err(error) => return Err(LockError::io(path, error.into())),
+                Err(Errno::WOULDBLOCK) => held.push(text(name)),
+                Err(errno) => return Err(failed(errno, name)),
             }
         }
         Ok(held)
     }
+}
 
-    fn names(&self, directory: &Path) -> Result<Vec<String>, LockError> {
-        let entries = match std::fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(LockError::io(directory, error)),
-        };
-        entries
-            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-            .collect::<io::Result<_>>()
-            .map_err(|error| LockError::io(directory, error))
+/// Opens a directory; none if there is no such directory. `path` is for the error.
+fn open_directory(
+    parent: BorrowedFd<'_>,
+    relative: &Path,
+    path: &Path,
+) -> Result<Option<OwnedFd>, LockError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    loop {
+        match rustix::fs::openat(parent, relative, flags, Mode::empty()) {
+            Ok(directory) => return Ok(Some(directory)),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(LockError::io(path, errno.into())),
+        }
     }
+}
+
+/// The names in an open directory. `path` is for the error.
+fn names(directory: &OwnedFd, path: &Path) -> Result<Vec<Vec<u8>>, LockError> {
+    let mut buffer = [const { MaybeUninit::uninit() }; 8192];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|errno| LockError::io(path, errno.into()))?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Names of leases and sessions are ASCII; what else lies there is only to be told.
+fn text(name: Vec<u8>) -> String {
+    String::from_utf8(name).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// How many connections these leases are: a connection's own lease counts only where it has no process.
@@ -257,7 +324,7 @@ mod tests {
 
     fn leases() -> (tempfile::TempDir, Leases) {
         let dir = tempfile::Builder::new().prefix("podspawn-leases-").tempdir().unwrap();
-        let leases = Leases::new(dir.path().join("leases"));
+        let leases = Leases::new(dir.path.join("leases"));
         (dir, leases)
     }
 
@@ -265,8 +332,11 @@ mod tests {
     fn connections_are_counted_as_long_as_they_are_held() {
         let (_dir, leases) = leases();
         assert_eq!(leases.count("s").unwrap(), 0);
+        assert_eq!(leases.counts(["s", "other"].into_iter()).unwrap(), [0, 0]);
         let (one, two) = (leases.take("s").unwrap(), leases.take("s").unwrap());
         assert_eq!((leases.count("s").unwrap(), leases.count("other").unwrap()), (2, 0));
+        assert_eq!(leases.counts(["other", "s", "s"].into_iter()).unwrap(), [0, 2, 2]);
+        assert_eq!(leases.counts(["s"].into_iter()).unwrap(), [2]);
         drop(one);
         assert_eq!(leases.count("s").unwrap(), 1);
         two.end();

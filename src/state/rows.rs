@@ -121,50 +121,77 @@ pub(super) fn with_parameters(
 
 /// The record in a row of [`COLUMNS`].
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
-    let services: String = row.get("service_ids")?;
-    let process = match row.get::<_, Option<i32>>("process_pid")? {
-        Some(pid) => Some(FirstProcess {
-            pid,
-            start_time: row.get::<_, i64>("process_start")?.cast_unsigned(),
-            boot_id: row.get("process_boot")?,
-        }),
-        None => None,
-    };
+    // By position: looking each name up costs more than everything else about a row.
+    let mut cells = Cells { row, next: 0 };
+    let id = cells.next()?;
+    let key = key(&mut cells)?;
     Ok(SessionRecord {
-        id: row.get("id")?,
-        key: key(row)?,
-        kind: row.get::<_, Word<Kind>>("kind")?.0,
-        status: row.get::<_, Word<Status>>("status")?.0,
-        container_id: row.get("container_id")?,
-        container_name: row.get("container_name")?,
-        image: row.get("image")?,
-        network_id: row.get("network_id")?,
-        service_ids: services.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
-        mode: row.get::<_, Word<Mode>>("mode")?.0,
-        grace_seconds: row.get("grace_seconds")?,
-        shell: row.get("shell")?,
-        account: row.get("account")?,
-        created_at: row.get::<_, Time>("created_at")?.0,
-        last_activity: row.get::<_, Time>("last_activity")?.0,
-        max_lifetime: row.get::<_, Option<Time>>("max_lifetime")?.map(|time| time.0),
-        grace_expiry: row.get::<_, Option<Time>>("grace_expiry")?.map(|time| time.0),
-        attach: row.get::<_, Word<AttachWay>>("attach")?.0,
-        socket_dir: row.get("socket_dir")?,
-        process,
-        attached: row.get("attached")?,
-        engine: row.get("engine")?,
+        id,
+        key,
+        kind: cells.next::<Word<Kind>>()?.0,
+        status: cells.next::<Word<Status>>()?.0,
+        container_id: cells.next()?,
+        container_name: cells.next()?,
+        image: cells.next()?,
+        network_id: cells.next()?,
+        service_ids: services(&cells.next::<String>()?),
+        mode: cells.next::<Word<Mode>>()?.0,
+        grace_seconds: cells.next()?,
+        shell: cells.next()?,
+        account: cells.next()?,
+        created_at: cells.next::<Time>()?.0,
+        last_activity: cells.next::<Time>()?.0,
+        max_lifetime: cells.next::<Option<Time>>()?.map(|time| time.0),
+        grace_expiry: cells.next::<Option<Time>>()?.map(|time| time.0),
+        attach: cells.next::<Word<AttachWay>>()?.0,
+        socket_dir: cells.next()?,
+        process: process(&mut cells)?,
+        engine: cells.next()?,
+        attached: cells.next()?,
     })
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<SessionKey> {
+/// The values of a row from left to right. What is read from it has to stand in the order of [`COLUMNS`].
+struct Cells<'a, 'row> {
+    row: &'a Row<'row>,
+    next: usize,
+}
+
+impl Cells<'_, '_> {
+    fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        let value = self.row.get(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
+}
+
+fn key(cells: &mut Cells<'_, '_>) -> rusqlite::Result<SessionKey> {
     let bad = |index, error: crate::names::NameError| {
         rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, error.into())
     };
-    let user: String = row.get("user")?;
-    let project: String = row.get("project")?;
+    let index = cells.next;
+    let user: String = cells.next()?;
+    let user = user.parse::<UserName>().map_err(|error| bad(index, error))?;
+    let project: String = cells.next()?;
     let name = match project.as_str() {
         "" => None,
-        name => Some(name.parse::<MachineName>().map_err(|error| bad(2, error))?),
+        name => Some(name.parse::<MachineName>().map_err(|error| bad(index + 1, error))?),
     };
-    Ok(SessionKey { user: user.parse::<UserName>().map_err(|error| bad(1, error))?, name })
+    Ok(SessionKey { user, name })
+}
+
+fn services(text: &str) -> Vec<String> {
+    text.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect()
+}
+
+fn process(cells: &mut Cells<'_, '_>) -> rusqlite::Result<Option<FirstProcess>> {
+    let (pid, start, boot): (Option<i32>, Option<i64>, Option<String>) =
+        (cells.next()?, cells.next()?, cells.next()?);
+    // All three or none, says the table.
+    Ok(match (pid, start, boot) {
+        (Some(pid), Some(start), Some(boot_id)) => {
+            Some(FirstProcess { pid, start_time: start.cast_unsigned(), boot_id })
+        }
+        _ => None,
+    })
 }

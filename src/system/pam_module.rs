@@ -1,11 +1,11 @@
 //! The PAM module, carried inside this program and written out where sshd's PAM stack loads it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::files::{TrustError, read_trusted, write_atomic};
+use super::files::{TrustError, open_trusted, write_atomic};
 
 /// Name of the module's file.
 pub const PAM_MODULE: &str = "pam_podspawn.so";
@@ -39,10 +39,25 @@ pub fn compare(path: &Path) -> Result<Match, TrustError> {
     if facts.is_symlink() {
         return Ok(Match::Other);
     }
-    match read_trusted(path, 0, pam_module().len() as u64) {
-        Ok(bytes) if bytes == pam_module() => Ok(Match::Same),
-        Ok(_) | Err(TrustError::TooLong { .. }) => Ok(Match::Other),
-        Err(error) => Err(error),
+    let file = open_trusted(path, 0)?;
+    Ok(if is_same(file, pam_module()).map_err(io)? { Match::Same } else { Match::Other })
+}
+
+/// Compares piece by piece: sshd waits for the answer, and memory for the whole file would cost more than reading it.
+fn is_same(mut file: impl Read, mut expected: &[u8]) -> io::Result<bool> {
+    let mut piece = [0; 32 * 1024];
+    loop {
+        let length = match file.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            length => length?,
+        };
+        if length == 0 {
+            return Ok(expected.is_empty());
+        }
+        match expected.strip_prefix(&piece[..length]) {
+            Some(rest) => expected = rest,
+            None => return Ok(false),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -195,15 +196,20 @@ impl AsFd for Pinned {
     }
 }
 
-/// The id that the kernel gave this boot.
+/// The id that the kernel gave this boot. Asked once: no process outlives a boot.
 pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id.clone());
+    }
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+    Ok(ID.get_or_init(|| id).clone())
 }
 
 /// When a process started, in clock ticks since boot. None if there is no such process or only its zombie.
 pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
     // Bytes: a program's name need not be text.
-    match fs::read(format!("/proc/{pid}/stat")) {
+    match read_stat(pid) {
         Ok(bytes) => parse_stat(&String::from_utf8_lossy(&bytes))
             .map(|(state, start)| (!matches!(state, 'Z' | 'X' | 'x')).then_some(start))
             .ok_or_else(|| {
@@ -216,9 +222,20 @@ pub fn start_time(pid: i32) -> io::Result<Option<u64>> {
     }
 }
 
+/// `/proc/<pid>/stat`, which the kernel gives in one piece: three system calls, however many processes are looked at.
+fn read_stat(pid: i32) -> io::Result<Vec<u8>> {
+    /// Far longer than 52 numbers and the longest name are.
+    const MOST: usize = 2048;
+    let mut file = fs::File::open(format!("/proc/{pid}/stat"))?;
+    let mut bytes = vec![0; MOST];
+    let length = file.read(&mut bytes)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
 /// The process that started another one, or took it over. None if there is no such process.
 pub fn parent(pid: i32) -> Option<i32> {
-    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let bytes = read_stat(pid).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     // After the name come the state and the parent.
     text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().nth(1)?.parse().ok()
