@@ -56,7 +56,7 @@ impl Look {
     pub fn asks_podspawn(&self) -> Result<bool, SetupError> {
         let asks = |text: &[u8]| crate::config::sshd_is_wired(&String::from_utf8_lossy(text));
         let present = self.files.read()?;
-        let is_read = self.files.plain(&present) != present;
+        let is_read = text::has(&present, &self.files.include);
         Ok(asks(&present) || (is_read && self.files.read_include()?.is_some_and(|ours| asks(&ours))))
     }
 
@@ -79,7 +79,7 @@ impl Look {
         let present = self.files.read()?;
         let plain = self.files.plain(&present);
         let ours = match self.files.read_include()? {
-            Some(ours) if plain != present => ours,
+            Some(ours) if text::has(&present, &self.files.include) => ours,
             _ => return Ok(Ok(None)),
         };
         let views = (rehearsal::view(&self.sshd, &plain)?, View::of(&self.sshd, &self.files.main)?);

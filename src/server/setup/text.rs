@@ -20,6 +20,11 @@ pub(super) fn without(text: &[u8], include: &Path) -> Vec<u8> {
     lines.filter(|line| line.trim_ascii() != MARK && !reads(line, include)).flatten().copied().collect()
 }
 
+/// Whether the text reads `include`.
+pub(super) fn has(text: &[u8], include: &Path) -> bool {
+    text.split_inclusive(|byte| *byte == b'\n').any(|line| reads(line, include))
+}
+
 /// Whether a line is an `Include` of this file and of nothing else.
 fn reads(line: &[u8], include: &Path) -> bool {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'=' | b'"');
@@ -66,6 +71,7 @@ mod tests {
             let wired = with(text, Path::new(OURS));
             assert_ne!(wired, text);
             assert_eq!(without_ours(&wired), text, "{}", String::from_utf8_lossy(text));
+            assert!(has(&wired, Path::new(OURS)) && !has(text, Path::new(OURS)));
         }
     }
 

@@ -228,7 +228,7 @@ fn what_keeps_users_out_is_named_with_its_fix() {
     replace(&include, "    PermitTunnel no\n", "");
     findings(&server).find("sshd for container users").is("fail", "permittunnel no", "podspawn server-setup");
     fs::write(server.path("ssh/config.copy"), fs::read(server.sshd_config()).expect("read")).expect("write");
-    fs::write(server.sshd_config(), "NoSuchKeyword yes\n").expect("write");
+    replace(&server.sshd_config(), "UsePAM yes", "NoSuchKeyword yes");
     let found = findings(&server);
     found.find("sshd config valid").is("fail", "NoSuchKeyword", "sshd -t");
     found.find("AuthorizedKeysCommand").is("pass", "", "");

@@ -66,6 +66,8 @@ on_engines! {
         terminal.line("echo still-$((40 + 2)) | tee /tmp/file").expect("still-42");
         // The PAM module starts another one.
         assert_eq!(server.sh(&ann, "cat /tmp/file"), "still-42");
+        // The client is gone before its connection is.
+        server.audited(&ann, "disconnect", 1, SOON);
         let listed = server.list();
         assert_eq!((listed.len(), listed[0]["connections"].as_u64()), (1, Some(1)), "{listed:?}");
         terminal.line("exit 3");
