@@ -13,14 +13,14 @@ use podspawn::system::Host;
 use rustix::process::Signal;
 
 use crate::harness::Env;
-use crate::harness::system::{random_hex, readable};
+use crate::harness::system::{long_rounds, random_hex, readable};
 
 /// Longer than the age below which cleanup leaves things without a row alone.
 const ORPHAN_AGE: Duration = Duration::from_secs(12);
 
 /// How many kills of one kind.
 fn rounds() -> u32 {
-    if Host::capture().var("PODSPAWN_SOAK") == Some("1") { 50 } else { 3 }
+    if long_rounds() { 50 } else { 3 }
 }
 
 /// Random moments from a seed that is printed, so that a run can be repeated.

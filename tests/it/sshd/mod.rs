@@ -1,6 +1,9 @@
 //! Container users with stock clients against a real sshd.
 
 mod commands;
+mod crowd;
+mod display;
+mod editors;
 mod ending;
 mod files;
 mod forwarding;
