@@ -98,7 +98,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman, gvisor]
     fn an_x_client_reaches_the_persons_own_display_with_a_key_that_is_good_for_nothing_else(server: Server) {
         let ann = server.user("ann");
         let display = Display::open();
@@ -119,7 +119,7 @@ on_engines! {
         assert_eq!(server.sh(&ann, "echo \"$DISPLAY$XAUTHORITY.\"; find / -path /proc -prune -o -name '*Xauthority*' -print 2>/dev/null || :"), ".");
     }
 
-    [docker, podman]
+    [docker, podman, gvisor]
     fn each_of_many_connections_has_a_display_of_its_own(server: Server) {
         let ann = server.user("ann");
         server.sh(&ann, "true");

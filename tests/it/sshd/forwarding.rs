@@ -17,7 +17,7 @@ fn serve_inside(server: &Server, user: &str, port: u16) {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman, gvisor]
     fn what_listens_in_the_container_is_reached_by_its_users_forwarding(server: Server) {
         let ann = server.user("ann");
         serve_inside(&server, &ann, 8080);
@@ -36,7 +36,7 @@ on_engines! {
         assert_eq!(run.run().ok().out(), "inside\n".repeat(4));
     }
 
-    [docker, podman]
+    [docker, podman, gvisor]
     fn what_a_client_lends_is_reached_from_inside_and_from_nowhere_else(server: Server) {
         let ann = server.user("ann");
         let own = Greeter::listen(0, "the client\n");
@@ -50,7 +50,7 @@ on_engines! {
         let _ = server.ssh(&ann, &["-S", &control, "-O", "exit"], &[]).run().ok();
     }
 
-    [docker, podman]
+    [docker, podman, gvisor]
     fn a_connection_that_only_forwards_keeps_its_session(engine: EngineName) {
         let server = Server::with(engine, &Wishes { grace: "2s", ..Wishes::default() });
         let ann = server.user("ann");
@@ -86,7 +86,7 @@ on_engines! {
         let out = run.run().ok().out();
         assert!(out.starts_with("without: 2\n") && out.contains("authentication agent"), "{out}");
     }
-    [docker, podman]
+    [docker, podman, gvisor]
     fn git_inside_uses_the_persons_keys_on_a_server_that_they_lend(server: Server) {
         let (ann, ben) = (server.user("ann"), server.user("ben"));
         server.sh(&ben, "git init -q -b main repo; cd repo; git -c user.name=Ben -c user.email=b@example.com commit -q --allow-empty -m of-ben");
