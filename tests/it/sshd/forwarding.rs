@@ -36,7 +36,7 @@ on_engines! {
         assert_eq!(run.run().ok().out(), "inside\n".repeat(4));
     }
 
-    [docker, podman, gvisor]
+    [docker, podman]
     fn what_a_client_lends_is_reached_from_inside_and_from_nowhere_else(server: Server) {
         let ann = server.user("ann");
         let own = Greeter::listen(0, "the client\n");
