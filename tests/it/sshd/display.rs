@@ -120,14 +120,9 @@ on_engines! {
         assert!(out.contains(&format!("welcome, {}", display.next().2)), "{out}");
         // Nothing of it is there for who does not ask, or afterwards.
         assert_eq!(server.sh(&ann, "echo \"$DISPLAY$XAUTHORITY.\"; find / -path /proc -prune -o -name '*Xauthority*' -print 2>/dev/null || :"), ".");
-    }
 
-    [docker, podman, gvisor]
-    fn each_of_many_connections_has_a_display_of_its_own(server: Server) {
-        let ann = server.user("ann");
-        server.sh(&ann, "true");
+        // Many at once, each with a display of its own.
         let displays: Vec<Display> = (0..6).map(|_| Display::open()).collect();
-        let (file, _) = keys(&server, &displays[0]);
         let started: Vec<_> =
             displays.iter().map(|display| client(&server, &ann, &["-X"], display, &file).start()).collect();
         for (display, running) in displays.iter().zip(started) {
