@@ -42,7 +42,7 @@ ENV
 
 start() {
     if forget_previous_boot; then podman_forget_previous_boot; fi
-    need openssh-server openssh-client openssh-sftp-server rsync curl libnss-systemd openssl strace
+    need openssh-server openssh-client openssh-sftp-server rsync curl libnss-systemd openssl strace xauth git
     docker_start
     docker26_start
     registry_start

@@ -42,7 +42,15 @@ pub(crate) fn enter(namespace: &OwnedFd) -> Result<(), Reason> {
     if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
         return Err(Reason::System("enter the network", io::Error::last_os_error()));
     }
+    complete_loopback();
     Ok(())
+}
+
+/// Gives the loopback of the namespace that this process is in its address of IPv6. Older Dockers take it away, and for
+/// X11 sshd listens on both addresses or, where one of them is missing, not at all.
+fn complete_loopback() {
+    // A kernel without IPv6 has no such file, and then sshd does not ask for the address either.
+    let _ = fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0");
 }
 
 /// Enters a new namespace, in which nothing is and nothing is brought up.

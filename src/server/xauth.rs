@@ -10,14 +10,13 @@ use podspawn_wire::X11;
 /// Largest file that is looked at, in bytes.
 const LARGEST: u64 = 64 * 1024;
 
-/// Reads the key of a display and removes the file, which nobody needs any more. None if there is none.
-pub fn take(file: &Path, display: &str) -> Option<X11> {
+/// Reads the key of a display. None if there is none. The file stays: another connection of the same user that starts at
+/// this moment may have written its own key to it, and a key is good for the time of its connection only.
+pub fn read(file: &Path, display: &str) -> Option<X11> {
     let number = display_number(display)?;
     let mut bytes = Vec::new();
     let opened = fs::File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file);
     opened.ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    // Another connection of the same user that starts at this moment has its own entry written by then, or writes it anew.
-    let _ = fs::remove_file(file);
     let (protocol, cookie) = find(&bytes, number)?;
     Some(X11 { display: display.to_owned(), protocol, cookie })
 }
@@ -67,16 +66,16 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_the_display_is_found_and_its_file_goes() {
+    fn the_key_of_the_display_is_found_and_those_of_others_stay() {
         let directory = tempfile::Builder::new().prefix("podspawn-xauth-").tempdir().unwrap();
         let file = directory.path().join("x");
         let all =
             [entry("9", "MIT-MAGIC-COOKIE-1", b"no"), entry("10", "MIT-MAGIC-COOKIE-1", b"yes")].concat();
-        fs::write(&file, all).unwrap();
-        let x11 = take(&file, "localhost:10.0").unwrap();
+        fs::write(&file, &all).unwrap();
+        let x11 = read(&file, "localhost:10.0").unwrap();
         assert_eq!((x11.protocol.as_str(), x11.cookie.as_slice()), ("MIT-MAGIC-COOKIE-1", b"yes".as_slice()));
-        assert!(!file.exists());
-        assert_eq!(take(&file, "localhost:10.0"), None);
+        assert_eq!(fs::read(&file).unwrap(), all);
+        assert_eq!(read(&file, "localhost:11.0"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rustix::net::Shutdown;
 
 use super::agent::{AgentDoor, Asked};
 use super::crossing::Passable;
-use super::plumbing::{self, Plumbing};
+use super::plumbing::{self, OwnPipes, Plumbing};
 use super::pump::{Ended, Pump, PumpError};
 use super::{AttachError, AttachRequest};
 use crate::system::signals::{self, Signal, Signals};
@@ -65,17 +65,21 @@ pub struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     /// Gets ready. From here on this process's signals are caught.
     pub fn new(request: &'a AttachRequest<'a>) -> Result<Self, AttachError> {
-        Self::with_signals(request, Caught::new(request)?)
+        Self::with_signals(request, Caught::new(request)?, OwnPipes::Pass)
     }
 
-    pub(super) fn with_signals(request: &'a AttachRequest<'a>, signals: Caught) -> Result<Self, AttachError> {
+    fn with_signals(
+        request: &'a AttachRequest<'a>,
+        signals: Caught,
+        of_ours: OwnPipes,
+    ) -> Result<Self, AttachError> {
         let agent = match &request.agent {
             Some(socket) => {
                 Some(AgentDoor::new(socket.clone()).map_err(AttachError::io("watch the key agent"))?)
             }
             None => None,
         };
-        Ok(Self { request, plumbing: Plumbing::new(request)?, agent, signals, aside: None })
+        Ok(Self { request, plumbing: Plumbing::new(request, of_ours)?, agent, signals, aside: None })
     }
 
     /// Lets somebody have a word meanwhile.
@@ -145,13 +149,13 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Runs one process over a channel whose guest has been greeted.
+/// Runs one process over a channel to a stand-in for a guest that has been greeted. Nothing of this process is passed.
 pub(super) fn run(
     channel: HostChannel,
     request: &AttachRequest<'_>,
     signals: Caught,
 ) -> Result<Exit, AttachError> {
-    Prepared::with_signals(request, signals)?.start(channel)
+    Prepared::with_signals(request, signals, OwnPipes::Stay)?.start(channel)
 }
 
 /// Where the conversation stands.
@@ -180,7 +184,7 @@ struct Conversation<'a> {
     window: Window,
     raw_mode: Option<RawMode>,
     agent: Option<AgentDoor>,
-    /// Pipes of this process that were passed inside as they are; when nobody reads any of them any more, the client is gone.
+    /// This process's own pipes for output; when nobody reads any of them any more, the client is gone.
     readers: Vec<OwnedFd>,
     aside: Option<Box<dyn Aside + 'a>>,
 }

@@ -163,6 +163,7 @@ struct OwnedRequest {
     stdin: Option<OwnedFd>,
     stdout: OwnedFd,
     stderr: OwnedFd,
+    own_pipes: bool,
     x11: Option<X11>,
 }
 
@@ -178,7 +179,7 @@ impl OwnedRequest {
             stdin,
             stdout,
             stderr,
-            own_pipes: _,
+            own_pipes,
             x11,
         } = request.clone();
         Ok(Self {
@@ -191,6 +192,7 @@ impl OwnedRequest {
             stdin: stdin.map(|fd| fd.try_clone_to_owned()).transpose()?,
             stdout: stdout.try_clone_to_owned()?,
             stderr: stderr.try_clone_to_owned()?,
+            own_pipes,
             x11,
         })
     }
@@ -206,8 +208,7 @@ impl OwnedRequest {
             stdin: self.stdin.as_ref().map(AsFd::as_fd),
             stdout: self.stdout.as_fd(),
             stderr: self.stderr.as_fd(),
-            // Bytes travel in the engine's connection: no pipe is passed.
-            own_pipes: false,
+            own_pipes: self.own_pipes,
             x11: self.x11.clone(),
         }
     }

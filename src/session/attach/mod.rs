@@ -51,7 +51,8 @@ pub struct AttachRequest<'a> {
     /// Error output goes here.
     pub stderr: BorrowedFd<'a>,
     /// Anonymous pipes among the three are nobody's but this process's and its parent's (sshd's), and are passed into the
-    /// container as they are. Everything else is copied to and from pipes of podspawn's own.
+    /// container as they are where that is possible. Everything else is copied to and from pipes of podspawn's own. Who reads
+    /// the output is the client then: when nobody does any more, it is gone.
     pub own_pipes: bool,
     /// The way to an X server, if it is to be offered inside.
     pub x11: Option<X11>,

@@ -32,20 +32,30 @@ pub(super) struct Plumbing {
     pub(super) stderr: Option<Pump>,
     /// This end of the terminal's socket pair, to be half-closed at the end of input.
     pub(super) terminal: Option<OwnedFd>,
-    /// This process's own output pipes that were passed as they are, if all of the output was.
+    /// Where the output goes, if that is this process's own pipes.
     pub(super) watched: Vec<OwnedFd>,
 }
 
+/// What becomes of pipes that are this process's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnPipes {
+    /// They are passed as they are.
+    Pass,
+    /// They are copied as everything else is.
+    Stay,
+}
+
 impl Plumbing {
-    pub(super) fn new(request: &AttachRequest<'_>) -> Result<Self, AttachError> {
+    pub(super) fn new(request: &AttachRequest<'_>, of_ours: OwnPipes) -> Result<Self, AttachError> {
         match &request.terminal {
             Some(term) => Self::terminal(request, term.clone()),
-            None => Self::pipes(request),
+            None => Self::pipes(request, of_ours),
         }
     }
 
-    fn pipes(request: &AttachRequest<'_>) -> Result<Self, AttachError> {
-        let share = |fd: BorrowedFd<'_>| if request.own_pipes { shared(fd) } else { None };
+    fn pipes(request: &AttachRequest<'_>, of_ours: OwnPipes) -> Result<Self, AttachError> {
+        let passes = request.own_pipes && of_ours == OwnPipes::Pass;
+        let share = |fd: BorrowedFd<'_>| if passes { shared(fd) } else { None };
         let (inner_stdin, stdin) = match (request.stdin.and_then(share), request.stdin) {
             (Some(pipe), _) => (pipe, None),
             (None, Some(source)) => {
@@ -57,25 +67,22 @@ impl Plumbing {
             (None, None) => (pipe()?.0, None),
         };
         let mut watched = Vec::new();
-        let mut outward = |sink: BorrowedFd<'_>, wide: bool| match share(sink) {
-            Some(pipe) => {
-                watched.push(pipe.try_clone().map_err(AttachError::io("copy a descriptor"))?);
-                Ok((pipe, None))
+        let mut outward = |sink: BorrowedFd<'_>, wide: bool| {
+            if request.own_pipes {
+                // A process that writes nothing would never notice that nobody reads.
+                watched.push(sink.try_clone_to_owned().map_err(AttachError::io("copy a descriptor"))?);
             }
-            None => {
-                let (ours, inner) = pipe()?;
-                if wide {
-                    widen(&ours);
-                }
-                Ok::<_, AttachError>((inner, Some(Pump::outward(own(ours)?, sink_of(sink)?))))
+            if let Some(pipe) = share(sink) {
+                return Ok((pipe, None));
             }
+            let (ours, inner) = pipe()?;
+            if wide {
+                widen(&ours);
+            }
+            Ok::<_, AttachError>((inner, Some(Pump::outward(own(ours)?, sink_of(sink)?))))
         };
         let (inner_stdout, stdout) = outward(request.stdout, true)?;
         let (inner_stderr, stderr) = outward(request.stderr, false)?;
-        if stdout.is_some() || stderr.is_some() {
-            // Who copies notices by itself that nobody reads.
-            watched.clear();
-        }
         let passed = [inner_stdin, inner_stdout, inner_stderr]
             .into_iter()
             .map(Passable::check)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use podspawn::system::Host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
@@ -20,6 +21,18 @@ pub fn random_hex() -> String {
     let mut bytes = [0u8; 8];
     std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes)).expect("random bytes");
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether this is a run of the longer rounds (`PODSPAWN_SOAK=1`).
+pub fn long_rounds() -> bool {
+    Host::capture().var("PODSPAWN_SOAK") == Some("1")
+}
+
+/// An address of this host's loopback that nobody else uses, so that each of its ports is free.
+pub fn own_loopback() -> String {
+    let random = random_hex();
+    let byte = |at: usize| u8::from_str_radix(&random[at..at + 2], 16).expect("hexadecimal");
+    format!("127.{}.{}.{}", byte(0) | 128, byte(2), byte(4) | 1)
 }
 
 /// What is left until `deadline`, as a poll time-out.

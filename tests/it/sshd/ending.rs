@@ -41,7 +41,7 @@ on_engines! {
         first.wait();
     }
 
-    [docker, podman]
+    [docker, podman, gvisor]
     fn a_multiplexed_connection_counts_once(server: Server) {
         let ann = server.user("ann");
         let control = server.scratch().join("control").display().to_string();

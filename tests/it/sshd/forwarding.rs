@@ -17,7 +17,7 @@ fn serve_inside(server: &Server, user: &str, port: u16) {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman, gvisor]
     fn what_listens_in_the_container_is_reached_by_its_users_forwarding(server: Server) {
         let ann = server.user("ann");
         serve_inside(&server, &ann, 8080);
@@ -69,16 +69,39 @@ on_engines! {
     }
 
     [docker, podman, gvisor]
-    fn a_forwarded_agent_is_there_for_several_connections_at_once(server: Server) {
+    fn a_forwarded_agent_is_there_for_several_connections_at_once_and_for_later_ones(server: Server) {
         let ann = server.user("ann");
         let run = server.script(&format!(
-            "ssh-keygen -lf $KEY.pub >expected
+            "ssh-keygen -lf $KEY.pub >expected; echo \"{ann} $(cat $KEY.pub)\" >signers
+             export INSIDE='ssh-add -l && ssh-add -L >key && date +%N | tee text && ssh-keygen -Y sign -q -n test -f key <text'
              ssh-agent bash -c 'ssh-add -q $KEY
-               for n in 1 2 3; do $SSH -A {ann}@127.0.0.1 \"ssh-add -l\" >got-$n & done; wait
+               for n in 1 2 3; do $SSH -A {ann}@127.0.0.1 \"mkdir $n; cd $n; $INSIDE\" >got-$n & done; wait
+               $SSH -A {ann}@127.0.0.1 \"mkdir 4; cd 4; $INSIDE\" >got-4
                $SSH {ann}@127.0.0.1 \"ssh-add -l\" >none 2>&1 || echo without: $?'
-             for n in 1 2 3; do cmp expected got-$n; done; cat none"
+             for n in 1 2 3 4; do
+               head -n 1 got-$n | cmp expected; tail -n +3 got-$n >signature
+               sed -n 2p got-$n | ssh-keygen -Y verify -q -n test -f signers -I {ann} -s signature
+             done; cat none"
         ));
         let out = run.run().ok().out();
         assert!(out.starts_with("without: 2\n") && out.contains("authentication agent"), "{out}");
+    }
+    [docker, podman]
+    fn git_inside_uses_the_persons_keys_on_a_server_that_they_lend(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        server.sh(&ben, "git init -q -b main repo; cd repo; git -c user.name=Ben -c user.email=b@example.com commit -q --allow-empty -m of-ben");
+        let inside = format!(
+            "set -e; export GIT_SSH_COMMAND='ssh -p '$1' -o BatchMode=yes -o StrictHostKeyChecking=no -o LogLevel=ERROR'
+             git clone -q {ben}@127.0.0.1:repo copy-$1; git -C copy-$1 log --format=%s"
+        );
+        // Two connections at once, and one after both are over: each has its own agent and port.
+        let run = server.script(&format!(
+            "inside() {{ $SSH -A -R $1:127.0.0.1:{} -o ExitOnForwardFailure=yes {ann}@127.0.0.1 bash -s $1 <<<\"$INSIDE\"; }}
+             work() {{ ssh-add -q $KEY; inside 2201 & first=$!; inside 2202 & second=$!; wait $first; wait $second; inside 2203; }}
+             export -f inside work; ssh-agent bash -euc work",
+            server.port()
+        ));
+        assert_eq!(run.var("INSIDE", inside).run().ok().out(), "of-ben\n".repeat(3));
+        assert_eq!(server.list().len(), 2);
     }
 }

@@ -1,7 +1,10 @@
 //! Container users with stock clients against a real sshd.
 
 mod commands;
+mod crowd;
+mod display;
 mod doctor;
+mod editors;
 mod ending;
 mod files;
 mod forwarding;

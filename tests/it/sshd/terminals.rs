@@ -84,6 +84,30 @@ on_engines! {
     }
 
     [docker, podman, gvisor]
+    fn five_people_at_terminals_of_one_account_are_in_one_container(server: Server) {
+        let ann = server.user("ann");
+        let mut terminals: Vec<_> = (0..5).map(|_| server.login(&ann, &[])).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        for (n, terminal) in terminals.iter_mut().enumerate() {
+            terminal.expect("$ ");
+            terminal.resize(30, 90 + n as u16).line("echo \"at \" $(tty) of $(cat /etc/hostname) \".\"").expect("at  ");
+            let place = terminal.expect(" .");
+            let (tty, container) = place.split_once(" of ").expect("a terminal of a container");
+            seen.insert((container.to_owned(), tty.to_owned()));
+        }
+        assert_eq!(seen.len(), 5, "{seen:?}");
+        assert_eq!(seen.first().map(|one| &one.0), seen.last().map(|one| &one.0), "{seen:?}");
+        assert_eq!(server.list()[0]["connections"], 5);
+        terminals[0].line("echo for-all >/tmp/file");
+        for (n, mut terminal) in terminals.into_iter().enumerate() {
+            terminal.line("cat /tmp/file; stty size").expect("for-all");
+            terminal.expect(&format!("30 {}", 90 + n));
+            terminal.line(&format!("exit {n}"));
+            assert_eq!(terminal.wait().0, n as i32);
+        }
+    }
+
+    [docker, podman, gvisor]
     fn five_connections_at_once_share_one_container(server: Server) {
         let ann = server.user("ann");
         let started: Vec<_> =

@@ -1,0 +1,32 @@
+//! Many users at the same moment.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::harness::system;
+
+/// Longest until everybody has been served.
+const SERVED: Duration = Duration::from_secs(300);
+
+on_engines! {
+    [docker, podman, gvisor]
+    fn everybody_who_comes_within_one_second_gets_a_container_of_their_own(server: Server) {
+        let count = if system::long_rounds() { 50 } else { 6 };
+        let users: Vec<String> = (0..count).map(|n| server.user(&format!("n{n}"))).collect();
+        let begun = Instant::now();
+        let started: Vec<_> =
+            users.iter().map(|user| server.ssh(user, &[], &["id -un; cat /etc/hostname"]).start()).collect();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        let mut places = BTreeSet::new();
+        for (user, running) in users.iter().zip(started) {
+            let out = running.wait(SERVED).ok().out();
+            let (name, place) = out.trim_end().split_once('\n').expect("a name and a place");
+            assert_eq!(name, user);
+            places.insert(place.to_owned());
+        }
+        assert_eq!(places.len(), count);
+        let listed: BTreeSet<String> =
+            server.list().iter().map(|one| one["user"].as_str().expect("a user").to_owned()).collect();
+        assert_eq!(listed, users.iter().cloned().collect());
+    }
+}
