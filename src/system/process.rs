@@ -152,6 +152,12 @@ fn has_uid(status: &str, uid: u32) -> bool {
     uids.is_some_and(|uids| uids.split_ascii_whitespace().any(|text| text.parse() == Ok(uid)))
 }
 
+impl From<Pinned> for OwnedFd {
+    fn from(pinned: Pinned) -> Self {
+        pinned.pidfd
+    }
+}
+
 impl AsFd for Pinned {
     /// Becomes readable when the process ends.
     fn as_fd(&self) -> BorrowedFd<'_> {

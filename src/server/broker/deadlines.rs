@@ -45,6 +45,7 @@ async fn take_over(broker: &Arc<Broker>) {
             Err(error) => return tracing::error!("{error}"),
         };
         for record in &records {
+            super::follow::follow(&inner, record);
             match inner.core.leases().held(&record.id) {
                 Ok(held) => held.into_iter().for_each(|lease| adopt(&inner, lease, record.clone())),
                 Err(error) => tracing::error!("{error}"),

@@ -79,6 +79,7 @@ pub(super) async fn serve(
         Err(reason) => return link.send(&FromBroker::NoNetwork { reason }, Vec::new()).await,
     };
     broker.arrived(&record, &handed);
+    super::follow::follow(broker, &record);
     if link.send(&FromBroker::Network, vec![namespace, lease]).await.is_ok() {
         // The module says nothing more: this is the end of the SSH connection.
         let _ = link.receive().await;
