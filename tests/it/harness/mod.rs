@@ -6,6 +6,7 @@
 #[macro_use]
 mod matrix;
 pub mod command;
+pub mod dockerd;
 pub mod engines;
 pub mod env;
 pub mod greeter;

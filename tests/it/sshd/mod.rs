@@ -6,5 +6,6 @@ mod files;
 mod forwarding;
 mod identities;
 mod life;
+mod outside;
 mod routing;
 mod terminals;

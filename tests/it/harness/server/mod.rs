@@ -33,11 +33,29 @@ pub struct Wishes {
     pub mode: &'static str,
     /// `resources.max_per_user`.
     pub most: u32,
+    /// `session.max_lifetime`.
+    pub lifetime: &'static str,
+    /// `defaults.image`, as the set-up calls it.
+    pub image: &'static str,
+    /// Further lines of the configuration.
+    pub more: &'static str,
+    /// Where sshd listens besides the loopback.
+    pub address: Option<String>,
+    /// `ClientAliveInterval` and `ClientAliveCountMax`.
+    pub alive: (u32, u32),
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { grace: "60s", mode: "grace-period", most: 3 }
+        Self {
+            grace: "60s", mode: "grace-period", most: 3,
+            lifetime: "8h",
+            image: "IMAGE_SUDO",
+            more: "",
+            address: None,
+            // As `server-setup` writes them.
+            alive: (30, 4),
+        }
     }
 }
 
@@ -109,7 +127,7 @@ impl Server {
                 .arg(server.path(key)));
         }
         server.start_broker();
-        server.with_sshd()
+        server.with_sshd(wishes)
     }
 
     /// A path below this installation's directory.
@@ -142,6 +160,9 @@ impl Server {
         let mut command = Command::new(self.program());
         command.args(["--config".as_ref(), self.config_file().as_os_str(), "broker".as_ref()]);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        if self.engine == EngineName::Private {
+            command.env("DOCKER_HOST", format!("unix://{}", self.engine.socket()));
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start the broker");
         let log = Lines::of(&mut child);
