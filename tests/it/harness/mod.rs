@@ -16,6 +16,11 @@ pub mod sshd;
 pub mod system;
 pub mod terminal;
 
+/// Whether the long rounds are wanted.
+pub fn soak() -> bool {
+    podspawn::system::Host::capture().var("PODSPAWN_SOAK") == Some("1")
+}
+
 pub use command::Run;
 pub use engines::EngineName;
 pub use env::Env;

@@ -12,7 +12,7 @@ use podspawn::state::UserLocks;
 use podspawn::system::Host;
 use rustix::process::Signal;
 
-use crate::harness::Env;
+use crate::harness::{Env, soak};
 use crate::harness::system::{random_hex, readable};
 
 /// Longer than the age below which cleanup leaves things without a row alone.
@@ -20,7 +20,7 @@ const ORPHAN_AGE: Duration = Duration::from_secs(12);
 
 /// How many kills of one kind.
 fn rounds() -> u32 {
-    if Host::capture().var("PODSPAWN_SOAK") == Some("1") { 50 } else { 3 }
+    if soak() { 50 } else { 3 }
 }
 
 /// Random moments from a seed that is printed, so that a run can be repeated.

@@ -3,5 +3,6 @@
 
 mod broker;
 mod forwarding;
+mod greed;
 mod logins;
 mod ordinary;

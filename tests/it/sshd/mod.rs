@@ -9,3 +9,4 @@ mod life;
 mod outside;
 mod routing;
 mod terminals;
+mod words;

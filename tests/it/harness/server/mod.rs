@@ -7,7 +7,7 @@ mod watching;
 
 use std::cell::{Cell, RefCell};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,8 +37,12 @@ pub struct Wishes {
     pub lifetime: &'static str,
     /// `defaults.image`, as the set-up calls it.
     pub image: &'static str,
-    /// Further lines of the configuration.
-    pub more: &'static str,
+    /// `server.forwarding`.
+    pub forwarding: &'static str,
+    /// `defaults.memory`.
+    pub memory: &'static str,
+    /// `security.pids_limit`.
+    pub processes: u32,
     /// Where sshd listens besides the loopback.
     pub address: Option<String>,
     /// `ClientAliveInterval` and `ClientAliveCountMax`.
@@ -51,7 +55,9 @@ impl Default for Wishes {
             grace: "60s", mode: "grace-period", most: 3,
             lifetime: "8h",
             image: "IMAGE_SUDO",
-            more: "",
+            forwarding: "on-demand",
+            memory: "2g",
+            processes: 256,
             address: None,
             // As `server-setup` writes them.
             alive: (30, 4),
@@ -167,6 +173,24 @@ impl Server {
         let mut child = command.spawn().expect("start the broker");
         let log = Lines::of(&mut child);
         log.wait("broker started", PATIENCE);
+        *self.broker.borrow_mut() = Some(child);
+        *self.broker_log.borrow_mut() = log;
+    }
+
+    /// As an init system does it: the socket is there, and the broker starts with the first who connects.
+    pub fn start_broker_with_its_first_client(&self) {
+        let socket = self.socket();
+        let _ = fs::remove_file(&socket);
+        let mut command = Command::new("systemd-socket-activate");
+        command.arg("--listen").arg(&socket).arg(self.program());
+        command.args(["--config".as_ref(), self.config_file().as_os_str(), "broker".as_ref()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start systemd-socket-activate");
+        let log = Lines::of(&mut child);
+        log.wait("Listening on", PATIENCE);
+        chown(&socket, None, Some(self.gid())).expect("chown");
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o660)).expect("chmod");
+        // It becomes the broker.
         *self.broker.borrow_mut() = Some(child);
         *self.broker_log.borrow_mut() = log;
     }
