@@ -27,7 +27,8 @@ pub fn socket() -> &'static str {
 
 /// It runs until this is dropped.
 pub struct Dockerd {
-    child: Child,
+    // None while it does not run.
+    child: Option<Child>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -38,7 +39,7 @@ impl Dockerd {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         std::fs::create_dir_all(root()).expect("mkdir");
         std::fs::write(root().join("daemon.json"), "{}").expect("write");
-        let dockerd = Self { child: spawn(), _alone: alone };
+        let dockerd = Self { child: Some(spawn()), _alone: alone };
         let mut save = EngineName::Docker.cli();
         let mut save =
             save.args(["save", fact("IMAGE_BUSYBOX")]).stdout(Stdio::piped()).spawn().expect("start docker");
@@ -49,19 +50,20 @@ impl Dockerd {
 
     /// Asks it to end, as an administrator does, and waits: its containers are stopped.
     pub fn end(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let pidfd = system::pidfd(&self.child);
+        let Some(mut child) = self.child.take() else { return };
+        let pidfd = system::pidfd(&child);
+        let _ = kill_process(Pid::from_child(&child), Signal::TERM);
         let ended = system::ends_by(&pidfd, Instant::now() + PATIENCE);
         if !ended {
-            let _ = self.child.kill();
+            let _ = child.kill();
         }
-        let _ = self.child.wait();
+        let _ = child.wait();
         assert!(ended || std::thread::panicking(), "dockerd does not end");
     }
 
     /// Starts it again after [`Dockerd::end`].
     pub fn again(&mut self) {
-        self.child = spawn();
+        self.child = Some(spawn());
     }
 }
 
