@@ -323,7 +323,7 @@ impl Broker {
     }
 
     /// The SSH connection that a process belongs to: one of the processes above it is sshd's, whose PAM module holds a lease.
-    fn connection_of(&self, pid: i32) -> Option<String> {
+    pub(super) fn connection_of(&self, pid: i32) -> Option<String> {
         network::names_above(pid).into_iter().find(|name| self.connections.forwards(name))
     }
 }

@@ -12,7 +12,7 @@ on_engines! {
         let server = Server::with(engine, &Wishes { lifetime: "10s", ..Wishes::default() });
         let ann = server.user("ann");
         let mut terminal = server.login(&ann, &[]);
-        terminal.expect("*** podspawn: this session ends in 1 minute: it reaches its maximum lifetime ***");
+        terminal.expect("podspawn: this session ends in 1 minute: it reaches its maximum lifetime");
         let program = server.ssh(&ann, &[], &["exec sleep 1000"]).start();
         terminal.expect("*** podspawn: this session has reached its maximum lifetime and ends now ***");
         let (status, screen) = terminal.wait();
