@@ -213,9 +213,7 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     let over = Rc::new(Cell::new(false));
     let word = || BrokersWord::new(broker.clone(), over.clone(), tell);
     let outcome = match served.way {
-        Way::Direct => {
-            prepared.with_aside(Box::new(word())).go_on(HostChannel::new(served.connection))
-        }
+        Way::Direct => prepared.with_aside(Box::new(word())).go_on(HostChannel::new(served.connection)),
         Way::Relay => {
             drop(prepared);
             attach_relay(served.connection, &request, &mut word())

@@ -209,7 +209,10 @@ mod tests {
         let end = Timestamp::from_second(1_000_000).unwrap();
         let mut warned = Warned::new();
         let say = |left: &i64| warning("one", end, end - SignedDuration::from_secs(*left), &mut warned);
-        seconds.iter().map(|left| say(left).map_or("-".into(), |text| text[21..23].trim().to_owned())).collect()
+        seconds
+            .iter()
+            .map(|left| say(left).map_or("-".into(), |text| text[21..23].trim().to_owned()))
+            .collect()
     }
 
     #[test]

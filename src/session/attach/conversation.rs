@@ -145,13 +145,17 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Runs one process over a channel whose guest has been greeted.
+/// Runs one process over a channel whose guest has been greeted. When nobody reads any of `outputs` any more, the client is
+/// gone.
 pub(super) fn run(
     channel: HostChannel,
     request: &AttachRequest<'_>,
     signals: Caught,
+    outputs: Vec<OwnedFd>,
 ) -> Result<Exit, AttachError> {
-    Prepared::with_signals(request, signals)?.start(channel)
+    let mut prepared = Prepared::with_signals(request, signals)?;
+    prepared.plumbing.watched.extend(outputs);
+    prepared.start(channel)
 }
 
 /// Where the conversation stands.

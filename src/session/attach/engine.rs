@@ -79,10 +79,11 @@ async fn carry(
 ) -> Result<Exit, AttachError> {
     let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (here, there) = pair.map_err(AttachError::io("make a socket pair"))?;
-    let owned = OwnedRequest::new(request).map_err(AttachError::io("copy a descriptor"))?;
+    let mut owned = OwnedRequest::new(request).map_err(AttachError::io("copy a descriptor"))?;
     // A thread of its own: the conversation waits in `poll`.
     let conversation = tokio::task::spawn_blocking(move || {
-        conversation::run(HostChannel::new(here), &owned.borrow(), signals)
+        let outputs = std::mem::take(&mut owned.outputs);
+        conversation::run(HostChannel::new(here), &owned.borrow(), signals, outputs)
     });
     // Without a limit of its own, so that reading never depends on writing: streams are limited by their windows, and control
     // messages by what a person does.
@@ -164,6 +165,8 @@ struct OwnedRequest {
     stdout: OwnedFd,
     stderr: OwnedFd,
     x11: Option<X11>,
+    /// Output pipes that are only the client's: without a reader, the client is gone.
+    outputs: Vec<OwnedFd>,
 }
 
 impl OwnedRequest {
@@ -178,10 +181,15 @@ impl OwnedRequest {
             stdin,
             stdout,
             stderr,
-            own_pipes: _,
+            own_pipes,
             x11,
         } = request.clone();
+        let mut outputs = Vec::new();
+        if own_pipes && terminal.is_none() {
+            outputs = vec![stdout.try_clone_to_owned()?, stderr.try_clone_to_owned()?];
+        }
         Ok(Self {
+            outputs,
             program,
             run_as,
             cwd,

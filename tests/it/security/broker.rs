@@ -100,7 +100,8 @@ fn pipe_end() -> OwnedFd {
 
 /// The median of what `ssh true` takes this user.
 fn usual(server: &Server, user: &str, times: usize) -> Duration {
-    let mut took: Vec<Duration> = (0..times).map(|_| server.ssh(user, &[], &["true"]).run().ok().took).collect();
+    let mut took: Vec<Duration> =
+        (0..times).map(|_| server.ssh(user, &[], &["true"]).run().ok().took).collect();
     took.sort();
     took[times / 2]
 }

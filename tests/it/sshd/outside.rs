@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::harness::EngineName;
 use crate::harness::command::Running;
 use crate::harness::dockerd::Dockerd;
 use crate::harness::server::{Server, Wishes};
-use crate::harness::EngineName;
 use crate::harness::system::{self, run};
 
 const SOON: Duration = Duration::from_secs(30);

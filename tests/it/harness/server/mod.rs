@@ -52,7 +52,9 @@ pub struct Wishes {
 impl Default for Wishes {
     fn default() -> Self {
         Self {
-            grace: "60s", mode: "grace-period", most: 3,
+            grace: "60s",
+            mode: "grace-period",
+            most: 3,
             lifetime: "8h",
             image: "IMAGE_SUDO",
             forwarding: "on-demand",
