@@ -3,7 +3,7 @@
 //! It runs as the SSH user and holds no privilege. It hands its streams to the broker, is handed a connection to the
 //! container's guest and the lease that counts it, and waits for the end. It opens no database and no engine.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -19,13 +19,19 @@ use thiserror::Error;
 
 use super::{route, xauth};
 use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared, attach_relay};
-use crate::system::{Host, terminal};
+use crate::system::{Host, readiness, terminal};
 
 /// File name of the login shell of container users, a link to this program.
 pub const SHELL_NAME: &str = "podspawn-shell";
 
 /// How long the broker may take to take a request.
 const SEND: Duration = Duration::from_secs(10);
+
+/// A process that was ended by a signal may have been ended with its container, which the broker sees a moment later.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// The signals that a container which is stopped sends to its processes.
+const OF_A_STOP: [u8; 3] = [libc::SIGHUP as u8, libc::SIGTERM as u8, libc::SIGKILL as u8];
 
 /// Longest command line that fits into a request beside everything else, in bytes.
 const LONGEST_COMMAND: usize = 48 * 1024;
@@ -204,15 +210,13 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     // Held until this process ends, however it does.
     let _lease = served.lease;
     let broker = Rc::new(RefCell::new(broker));
+    let over = Rc::new(Cell::new(false));
+    let word = || BrokersWord::new(broker.clone(), over.clone(), tell);
     let outcome = match served.way {
-        Way::Direct => {
-            let aside = Box::new(BrokersWord::new(broker.clone(), tell));
-            prepared.with_aside(aside).go_on(HostChannel::new(served.connection))
-        }
+        Way::Direct => prepared.with_aside(Box::new(word())).go_on(HostChannel::new(served.connection)),
         Way::Relay => {
             drop(prepared);
-            let mut aside = BrokersWord::new(broker.clone(), tell);
-            attach_relay(served.connection, &request, &mut aside)
+            attach_relay(served.connection, &request, &mut word())
         }
     };
     let status = match &outcome {
@@ -222,8 +226,14 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     // A broker that is gone meanwhile finds out by the lease.
     let _ = broker.borrow_mut().send(&ToBroker::Ended { status }, Vec::new(), Instant::now() + SEND);
     // What it said last may be why the container is gone.
-    BrokersWord::new(broker, tell).listen(false);
-    Ok(outcome?)
+    let mut word = word();
+    word.listen(false);
+    match outcome? {
+        Exit::Signal(signal) if OF_A_STOP.contains(&signal) && word.is_the_end(LAST_WORD) => {
+            Err(AttachError::Stopped.into())
+        }
+        exit => Ok(exit),
+    }
 }
 
 fn text_of<'a>(host: &'a Host, name: &str) -> Result<Option<&'a str>, StubError> {
@@ -280,14 +290,26 @@ struct BrokersWord<'a> {
     /// The same connection, to be watched; none once it has ended.
     watched: Option<OwnedFd>,
     /// It has said that the container is gone.
-    over: bool,
+    over: Rc<Cell<bool>>,
     tell: &'a dyn Tell,
 }
 
 impl<'a> BrokersWord<'a> {
-    fn new(broker: Rc<RefCell<ClientChannel>>, tell: &'a dyn Tell) -> Self {
+    fn new(broker: Rc<RefCell<ClientChannel>>, over: Rc<Cell<bool>>, tell: &'a dyn Tell) -> Self {
         let watched = broker.borrow().as_fd().try_clone_to_owned().ok();
-        Self { broker, watched, over: false, tell }
+        Self { broker, watched, over, tell }
+    }
+
+    /// Listens for at most that long whether the container is gone.
+    fn is_the_end(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while !self.over.get()
+            && let Some(watched) = &self.watched
+            && readiness::readable_by(watched.as_fd(), deadline)
+        {
+            self.listen(false);
+        }
+        self.over.get()
     }
 }
 
@@ -297,7 +319,7 @@ impl Aside for BrokersWord<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.over
+        self.over.get()
     }
 
     fn listen(&mut self, raw: bool) {
@@ -311,7 +333,7 @@ impl Aside for BrokersWord<'_> {
             while let Ok(Some((message, _))) = broker.next() {
                 match message {
                     FromBroker::Notice(text) => self.tell.notice(&text, raw),
-                    FromBroker::Over => self.over = true,
+                    FromBroker::Over => self.over.set(true),
                     // Nothing else is said to a stub that is served.
                     _ => {}
                 }

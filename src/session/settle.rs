@@ -1,5 +1,7 @@
 //! Makes what the store says of one session true again, under the lock of its user.
 
+use std::time::Duration;
+
 use podspawn_runtimes::{ContainerState, Engine, LogOptions, Runtime};
 
 use super::core::{Core, EngineSource, READY_LIMIT};
@@ -9,6 +11,9 @@ use super::guest_port::{GuestAddress, GuestPort};
 use super::report::{Cancel, Report, Step};
 use crate::state::{FirstProcess, SessionRecord, Status, Timestamp};
 use crate::system::process;
+
+/// How long an engine may take to hear that a container's first process has ended.
+const HEARSAY: Duration = Duration::from_secs(10);
 
 /// What a session is looked at for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +79,16 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         cancel: &Cancel,
     ) -> Result<Option<SessionRecord>, SessionError> {
         let engine = self.engine_of(&record).await?;
-        let Some(found) = engine.container(&record.container_id).await? else {
+        let mut found = engine.container(&record.container_id).await?;
+        let recorded = record.process.as_ref().map(|first| first.pid);
+        if found.as_ref().is_some_and(|found| {
+            found.state == ContainerState::Running && found.pid.is_some() && found.pid == recorded
+        }) {
+            // It ended a moment ago, and the engine has not heard of it.
+            let _ = tokio::time::timeout(HEARSAY, engine.wait_container(&record.container_id)).await;
+            found = engine.container(&record.container_id).await?;
+        }
+        let Some(found) = found else {
             return self.remove(record, Reason::ContainerGone, report).await.map(|()| None);
         };
         match found.state {

@@ -268,7 +268,8 @@ mod tests {
         locks.forget(&ann).unwrap();
         let held = locks.try_lock(&ann).unwrap().unwrap();
         let (sender, receiver) = mpsc::sync_channel(1);
-        locks.wait_in_thread(&ann, move |taken| drop(sender.try_send(taken))).unwrap();
+        let wanted = Arc::new(());
+        locks.wait_in_thread(&ann, &wanted, move |taken| drop(sender.try_send(taken))).unwrap();
         std::fs::remove_file(locks.path(&ann)).unwrap();
         let new = locks.try_lock(&ann).unwrap().unwrap();
         drop(held);

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Output, Stdio};
-use std::thread::JoinHandle;
 use std::sync::OnceLock;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -187,6 +187,12 @@ fn all_of(uid: u32) -> io::Result<Vec<Pinned>> {
 fn has_uid(status: &str, uid: u32) -> bool {
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     uids.is_some_and(|uids| uids.split_ascii_whitespace().any(|text| text.parse() == Ok(uid)))
+}
+
+impl From<Pinned> for OwnedFd {
+    fn from(pinned: Pinned) -> Self {
+        pinned.pidfd
+    }
 }
 
 impl AsFd for Pinned {

@@ -45,6 +45,7 @@ async fn take_over(broker: &Arc<Broker>) {
             Err(error) => return tracing::error!("{error}"),
         };
         for record in &records {
+            super::follow::follow(&inner, record);
             match inner.core.leases().held(&record.id) {
                 Ok(held) => held.into_iter().for_each(|lease| adopt(&inner, lease, record.clone())),
                 Err(error) => tracing::error!("{error}"),
@@ -110,7 +111,7 @@ fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
 
 /// Acts on deadlines as they come.
 async fn watch(broker: Arc<Broker>) {
-    let mut warned = HashSet::new();
+    let mut warned = Warned::new();
     let mut failed = false;
     loop {
         let now = broker.core.clock.now();
@@ -164,28 +165,78 @@ async fn expire(broker: &Arc<Broker>) -> bool {
 }
 
 /// Warns those whose session ends soon; says when the next warning is due.
-fn warn(broker: &Broker, now: Timestamp, warned: &mut HashSet<(String, i64)>) -> Option<Timestamp> {
+fn warn(broker: &Broker, now: Timestamp, warned: &mut Warned) -> Option<Timestamp> {
     let sessions = broker.attached.sessions_with_people();
     warned.retain(|(id, _)| sessions.contains(id));
     let mut next = None;
     for id in sessions {
         let Ok(Some(record)) = broker.core.store.get(&id) else { continue };
         let Some(end) = record.max_lifetime else { continue };
-        let at = |minutes| end.checked_sub(SignedDuration::from_mins(minutes)).unwrap_or(end);
-        // Of several that are due, only the latest is said.
-        let due: Vec<i64> = WARNINGS.into_iter().filter(|minutes| at(*minutes) <= now).collect();
-        if let Some(latest) = due.last()
-            && due.iter().fold(false, |new, minutes| warned.insert((id.clone(), *minutes)) | new)
-            && end > now
-            && warned.contains(&(id.clone(), *latest))
-        {
-            let minutes = (end.duration_since(now).as_secs() + 59) / 60;
-            let unit = if minutes == 1 { "minute" } else { "minutes" };
-            let text = format!("this session ends in {minutes} {unit}: it reaches its maximum lifetime");
+        if let Some(text) = warning(&id, end, now, warned) {
             broker.attached.tell(&id, true, &text);
         }
-        let coming = WARNINGS.into_iter().map(at).filter(|at| *at > now).min();
+        let coming = WARNINGS.into_iter().map(|minutes| before(end, minutes)).filter(|at| *at > now).min();
         next = [next, coming].into_iter().flatten().min();
     }
     next
+}
+
+/// Sessions and the minutes of warnings that need not be given any more.
+type Warned = HashSet<(String, i64)>;
+
+/// What is to be said now at a session that ends then. Of several warnings that are due, only the latest is said.
+fn warning(id: &str, end: Timestamp, now: Timestamp, warned: &mut Warned) -> Option<String> {
+    let due = WARNINGS.into_iter().filter(|minutes| before(end, *minutes) <= now);
+    let new = due.fold(false, |new, minutes| warned.insert((id.to_owned(), minutes)) | new);
+    if !new || end <= now {
+        return None;
+    }
+    let minutes = (end.duration_since(now).as_secs() + 59) / 60;
+    let unit = if minutes == 1 { "minute" } else { "minutes" };
+    Some(format!("this session ends in {minutes} {unit}: it reaches its maximum lifetime"))
+}
+
+fn before(end: Timestamp, minutes: i64) -> Timestamp {
+    end.checked_sub(SignedDuration::from_mins(minutes)).unwrap_or(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said at these seconds before the end, one word for each.
+    fn said(seconds: &[i64]) -> Vec<String> {
+        let end = Timestamp::from_second(1_000_000).unwrap();
+        let mut warned = Warned::new();
+        let mut say = |left: &i64| warning("one", end, end - SignedDuration::from_secs(*left), &mut warned);
+        seconds
+            .iter()
+            .map(|left| say(left).map_or("-".into(), |text| text[21..23].trim().to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn people_are_warned_fifteen_five_and_one_minute_before_the_end_and_once_each() {
+        let seconds = [3600, 901, 900, 899, 301, 300, 299, 61, 60, 30, 1, 0, -1];
+        assert_eq!(said(&seconds), ["-", "-", "15", "-", "-", "5", "-", "-", "1", "-", "-", "-", "-"]);
+    }
+
+    #[test]
+    fn whoever_comes_late_hears_only_how_long_it_is_now() {
+        assert_eq!(said(&[240, 200, 60]), ["4", "-", "1"]);
+        assert_eq!(said(&[30, 20]), ["1", "-"]);
+        assert_eq!(said(&[0]), ["-"]);
+    }
+
+    #[test]
+    fn sessions_are_warned_each_for_itself() {
+        let (end, mut warned) = (Timestamp::from_second(1_000_000).unwrap(), Warned::new());
+        let now = before(end, 1);
+        for id in ["one", "two"] {
+            assert_eq!(
+                warning(id, end, now, &mut warned).as_deref(),
+                Some("this session ends in 1 minute: it reaches its maximum lifetime")
+            );
+        }
+    }
 }

@@ -78,7 +78,8 @@ pub(super) fn begin(
 ) -> Result<(Listening, Host), BrokerError> {
     let path = socket(config);
     let account = account(config)?;
-    let activated = handover::activated_socket(host);
+    let activated = if options.inherited { None } else { handover::activated_socket(host) };
+    let is_activated = activated.is_some();
     let (listener, lock) = if options.inherited {
         (UnixListener::from(handover::inherited(SOCKET_FD)), File::from(handover::inherited(LOCK_FD)))
     } else {
@@ -91,7 +92,6 @@ pub(super) fn begin(
         (listener, lock)
     };
     listener.set_nonblocking(true).map_err(BrokerError::io("set up the socket"))?;
-    let activated = !options.inherited && host.var("LISTEN_FDS").is_some();
     let host = match account {
         Some(account) if host.uid() == 0 => {
             handover::become_user(account.uid, account.gid, &account.name)
@@ -100,7 +100,7 @@ pub(super) fn begin(
         }
         _ => host.clone(),
     };
-    Ok((Listening { listener, path, activated, _lock: lock }, host))
+    Ok((Listening { listener, path, activated: is_activated, _lock: lock }, host))
 }
 
 /// Starts a broker that goes on by itself, unless one runs. Returns once clients can connect: they wait until it is ready.

@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod connections;
 mod deadlines;
+mod follow;
 mod identity;
 mod limits;
 mod link;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 
 use self::audit::{Audit, Event};
 use self::connections::Connections;
+use self::follow::Followed;
 use self::limits::OpenRequests;
 use self::registry::Registry;
 use super::Installation;
@@ -103,6 +105,8 @@ struct Broker {
     guard: Guard,
     open: OpenRequests,
     connections: Connections,
+    /// Containers whose end is waited for.
+    followed: Followed,
     /// What keeps the broker alive besides deadlines: requests, connections, leases that are watched.
     duties: Duties,
     /// Something was made, joined, left or removed: deadlines are to be looked at anew.
@@ -139,6 +143,7 @@ impl Broker {
             guard: Guard::default(),
             open: OpenRequests::default(),
             connections: Connections::default(),
+            followed: Followed::default(),
             duties: Duties::default(),
             changed: Notify::new(),
             handle,

@@ -79,6 +79,7 @@ pub(super) async fn serve(
         Err(reason) => return link.send(&FromBroker::NoNetwork { reason }, Vec::new()).await,
     };
     broker.arrived(&record, &handed);
+    super::follow::follow(broker, &record);
     if link.send(&FromBroker::Network, vec![namespace, lease]).await.is_ok() {
         // The module says nothing more: this is the end of the SSH connection.
         let _ = link.receive().await;
@@ -124,16 +125,21 @@ impl Broker {
     /// Why what a person forwards does not end in the session that they are in; none if it does.
     pub(super) fn forwarding_trouble(&self, peer: Peer, session: &Session) -> Option<String> {
         let process = session.record.process.as_ref()?;
-        let theirs = namespace(peer.pid).ok()?;
+        // The account of a rootless engine may not look at a user's process; a lease of the PAM module tells as much.
+        let theirs = namespace(peer.pid).ok();
         let inside = namespace(process.pid).ok()?;
         let host = namespace(process::own_pid()).ok()?;
-        if theirs == inside {
+        let joined = match theirs {
+            Some(theirs) => theirs == inside,
+            None => session.record.key.name.is_none() && self.connection_of(peer.pid).is_some(),
+        };
+        if joined {
             return None;
         }
         let layers = self.installation.load().ok()?;
         Some(if layers.config.server.forwarding == Forwarding::Off {
             "port forwarding is switched off on this host".into()
-        } else if theirs == host {
+        } else if theirs == Some(host) {
             "port forwarding is off on this connection: this host's PAM module is not in use".into()
         } else if session.record.key.name.is_some() {
             "port forwarding of this connection ends in your default session, not in this one".into()

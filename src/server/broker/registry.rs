@@ -54,9 +54,10 @@ impl Registry {
         }
     }
 
-    /// Tells all stubs of a session that its container is gone. Those who carry bytes through an engine may not notice.
+    /// Tells all stubs of a session that its container is gone, and takes them out. Those who carry bytes through an engine
+    /// may not notice.
     pub(super) fn over(&self, session: &str) {
-        for stub in self.state().stubs.values().filter(|stub| stub.session == session) {
+        for (_, stub) in self.state().stubs.extract_if(|_, stub| stub.session == session) {
             let _ = stub.messages.send(FromBroker::Over);
         }
     }

@@ -9,6 +9,7 @@ use podspawn_wire::{RunAs, Start, WireError};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::audit::Event;
+use super::follow::follow;
 use super::identity::Identity;
 use super::limits::OpenRequest;
 use super::link::Link;
@@ -86,6 +87,7 @@ pub(super) async fn serve(
     let Served { way, connection, lease, handed, record, notices } = served;
     let (number, mut told) = broker.attached.enter(&record.id, interactive);
     broker.arrived(&record, &handed);
+    follow(broker, &record);
     let answer = FromBroker::Attached { way, notices };
     let sent = link.send(&answer, vec![connection, lease]).await;
     let status = match sent {
@@ -109,11 +111,10 @@ async fn attend(link: &mut Link, told: &mut tokio::sync::mpsc::UnboundedReceiver
     loop {
         tokio::select! {
             biased;
-            message = told.recv() => {
-                if let Some(message) = message {
-                    // One that does not listen any more is found out below.
-                    let _ = link.send(&message, Vec::new()).await;
-                }
+            // Once the container is gone, nothing more is to be told.
+            Some(message) = told.recv() => {
+                // One that does not listen any more is found out below.
+                let _ = link.send(&message, Vec::new()).await;
             }
             message = link.receive() => match message {
                 Ok(Some((ToBroker::Ended { status: ended }, _))) => status = Some(ended),
@@ -322,7 +323,7 @@ impl Broker {
     }
 
     /// The SSH connection that a process belongs to: one of the processes above it is sshd's, whose PAM module holds a lease.
-    fn connection_of(&self, pid: i32) -> Option<String> {
+    pub(super) fn connection_of(&self, pid: i32) -> Option<String> {
         network::names_above(pid).into_iter().find(|name| self.connections.forwards(name))
     }
 }

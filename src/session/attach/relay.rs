@@ -57,7 +57,11 @@ impl RelayOutput {
         loop {
             match self.decoder.next() {
                 Ok(Some((frame, 0))) => {
-                    self.understood = true;
+                    if !self.understood {
+                        self.understood = true;
+                        // It was a frame, and no complaint.
+                        self.noise.clear();
+                    }
                     return Ok(Some(frame));
                 }
                 Ok(Some(_)) => return Err(AttachError::Guest(WireError::Descriptors)),
@@ -92,10 +96,13 @@ impl RelayOutput {
         self.noise.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// What the relay said instead of frames.
+    /// What the relay said instead of frames. One that ends among them without a word has ended with the container.
     pub(super) fn complaint(&self) -> AttachError {
         let text = String::from_utf8_lossy(&self.noise);
         let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+        if text.is_empty() && self.understood {
+            return AttachError::Lost;
+        }
         AttachError::Relay(if text.is_empty() { "without a word".into() } else { text.to_owned() })
     }
 }

@@ -13,8 +13,7 @@ use podspawn_wire::{Exit, FailureKind, GUEST_DIR, Program, RunAs};
 use super::machine::{Machine, Way};
 use super::stand_in::{PATIENCE, attach_with, input};
 use super::streams::{every_kind, pattern, terminal};
-use crate::harness::EngineName;
-use crate::harness::system::soak;
+use crate::harness::{EngineName, soak};
 
 type Case = fn(&Machine, Way);
 

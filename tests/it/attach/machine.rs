@@ -66,6 +66,7 @@ impl Machine {
                 EngineName::Docker26 => engines.docker26().await,
                 EngineName::Podman => engines.podman().await,
                 EngineName::Gvisor => engines.gvisor().await,
+                EngineName::Private => unreachable!("no story attaches to that one"),
             };
             let tmpfs = |target: &str, mode: &str| Mount::Tmpfs {
                 target: target.into(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{create, inside};
-use crate::harness::system::soak;
+use crate::harness::soak;
 
 /// Bytes that do not repeat, so that a piece lost, doubled or swapped is seen.
 fn noise(length: usize) -> Vec<u8> {

@@ -19,6 +19,8 @@ pub enum EngineName {
     Podman,
     /// Docker 20.10 with `runsc`.
     Gvisor,
+    /// A dockerd of a story's own, see [`super::dockerd`].
+    Private,
 }
 
 /// The account that owns the rootless engine.
@@ -63,6 +65,7 @@ impl EngineName {
     /// Path of the API socket.
     pub fn socket(self) -> &'static str {
         fact(match self {
+            Self::Private => return super::dockerd::socket(),
             Self::Docker | Self::Gvisor => "DOCKER_SOCKET",
             Self::Docker26 => "DOCKER26_SOCKET",
             Self::Podman => "PODMAN_SOCKET",
@@ -72,7 +75,7 @@ impl EngineName {
     /// The name that this engine's output carries.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Docker | Self::Docker26 => "Docker",
+            Self::Docker | Self::Docker26 | Self::Private => "Docker",
             Self::Podman => "Podman",
             Self::Gvisor => "gVisor",
         }

@@ -6,6 +6,7 @@
 #[macro_use]
 mod matrix;
 pub mod command;
+pub mod dockerd;
 pub mod engines;
 pub mod env;
 pub mod greeter;
@@ -14,6 +15,11 @@ pub mod server;
 pub mod sshd;
 pub mod system;
 pub mod terminal;
+
+/// Whether the long rounds are wanted.
+pub fn soak() -> bool {
+    podspawn::system::Host::capture().var("PODSPAWN_SOAK") == Some("1")
+}
 
 pub use command::Run;
 pub use engines::EngineName;

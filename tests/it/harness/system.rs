@@ -11,21 +11,11 @@ use podspawn::system::Host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// Whether this is the run of long rounds, `make soak`.
-pub fn soak() -> bool {
-    podspawn::system::Host::capture().var("PODSPAWN_SOAK") == Some("1")
-}
-
 /// Eight random bytes as sixteen hex digits.
 pub fn random_hex() -> String {
     let mut bytes = [0u8; 8];
     std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes)).expect("random bytes");
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Whether this is a run of the longer rounds (`PODSPAWN_SOAK=1`).
-pub fn long_rounds() -> bool {
-    Host::capture().var("PODSPAWN_SOAK") == Some("1")
 }
 
 /// An address of this host's loopback that nobody else uses, so that each of its ports is free.

@@ -12,8 +12,8 @@ use podspawn::state::UserLocks;
 use podspawn::system::Host;
 use rustix::process::Signal;
 
-use crate::harness::Env;
-use crate::harness::system::{random_hex, readable, soak};
+use crate::harness::system::{random_hex, readable};
+use crate::harness::{Env, soak};
 
 /// Longer than the age below which cleanup leaves things without a row alone.
 const ORPHAN_AGE: Duration = Duration::from_secs(12);

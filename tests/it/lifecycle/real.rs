@@ -41,7 +41,7 @@ impl Place {
         let dirs =
             Dirs { locks: root.join("locks"), sessions: root.join("sessions"), guest: root.join("guest") };
         let kind = match engine {
-            EngineName::Docker | EngineName::Docker26 => EngineKind::Docker,
+            EngineName::Docker | EngineName::Docker26 | EngineName::Private => EngineKind::Docker,
             EngineName::Podman => EngineKind::Podman,
             EngineName::Gvisor => EngineKind::Gvisor,
         };

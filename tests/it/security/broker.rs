@@ -5,6 +5,8 @@ use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use podspawn_wire::broker::{BROKER_PROTOCOL, ClientChannel, FromBroker, Spawn, ToBroker};
@@ -20,8 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection whose other end sees this user.
 fn connect(server: &Server, user: &str) -> UnixStream {
-    let (uid, gid) = (Uid::from_raw(server.uid(user)), Gid::from_raw(server.gid()));
-    let socket = server.socket();
+    connect_as(server.socket(), server.uid(user), server.gid())
+}
+
+fn connect_as(socket: PathBuf, uid: u32, gid: u32) -> UnixStream {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let connected = std::thread::spawn(move || {
         // Of this thread only.
         set_thread_groups(&[]).expect("setgroups");
@@ -93,7 +98,48 @@ fn pipe_end() -> OwnedFd {
     std::io::pipe().expect("a pipe").1.into()
 }
 
+/// The median of what `ssh true` takes this user.
+fn usual(server: &Server, user: &str, times: usize) -> Duration {
+    let mut took: Vec<Duration> =
+        (0..times).map(|_| server.ssh(user, &[], &["true"]).run().ok().took).collect();
+    took.sort();
+    took[times / 2]
+}
+
 on_engines! {
+    #[expect(clippy::print_stderr, reason = "a measurement")]
+    [docker]
+    fn two_hundred_silent_connections_slow_nobody_else_down(server: Server) {
+        if !crate::harness::soak() {
+            return;
+        }
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        server.sh(&ben, "true");
+        let before = usual(&server, &ben, 20);
+        let over = AtomicBool::new(false);
+        let (socket, uid, gid) = (server.socket(), server.uid(&ann), server.gid());
+        let door = || connect_as(socket.clone(), uid, gid);
+        let during = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    let all: Vec<UnixStream> = (0..200).map(|_| door()).collect();
+                    let ends = all.into_iter().map(until_closed);
+                    let kept = ends.filter(|(bytes, took)| !bytes.is_empty() || *took > Duration::from_secs(13));
+                    assert_eq!(kept.count(), 0);
+                }
+            });
+            server.broker_log().wait("too many open requests", PATIENCE);
+            let during = usual(&server, &ben, 20);
+            over.store(true, Ordering::SeqCst);
+            during
+        });
+        let log = server.broker_log().text();
+        let (refused, silent) = (log.matches("too many open").count(), log.matches("did not answer in time").count());
+        eprintln!("ssh true: {before:?} before, {during:?} meanwhile; {refused} refused, {silent} timed out");
+        assert!(silent >= 64 && silent % 64 == 0 && (refused + silent) % 200 == 0, "{refused} {silent}");
+        assert!(during < before * 4, "{before:?} {during:?}");
+    }
+
     [docker]
     fn whoever_says_nothing_is_dropped_and_nobody_else_notices(server: Server) {
         let (ann, ben) = (server.user("ann"), server.user("ben"));
@@ -103,6 +149,12 @@ on_engines! {
         let halting = connect(&server, &ann);
         let whole = encode(&request(None), 3).expect("encode");
         (&halting).write_all(&whole[..whole.len() / 2]).expect("write");
+        // The same, and then the end.
+        let ending = connect(&server, &ann);
+        (&ending).write_all(&whole[..whole.len() / 2]).expect("write");
+        ending.shutdown(std::net::Shutdown::Write).expect("shut down");
+        let (bytes, took) = until_closed(ending);
+        assert!(bytes.is_empty() && took < Duration::from_secs(5), "{took:?}");
         // More than one user may have open.
         let many: Vec<UnixStream> = (0..70).map(|_| connect(&server, &ann)).collect();
         server.broker_log().wait("too many open requests", PATIENCE);

@@ -3,6 +3,7 @@
 
 mod broker;
 mod forwarding;
+mod greed;
 mod inside;
 mod logins;
 mod neighbours;

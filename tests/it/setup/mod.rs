@@ -5,3 +5,4 @@ mod effect;
 mod lab;
 mod login;
 mod restore;
+mod units;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::harness::system;
+use crate::harness::soak;
 
 /// Longest until everybody has been served.
 const SERVED: Duration = Duration::from_secs(300);
@@ -11,7 +11,7 @@ const SERVED: Duration = Duration::from_secs(300);
 on_engines! {
     [docker, podman, gvisor]
     fn everybody_who_comes_within_one_second_gets_a_container_of_their_own(server: Server) {
-        let count = if system::long_rounds() { 50 } else { 6 };
+        let count = if soak() { 50 } else { 6 };
         let users: Vec<String> = (0..count).map(|n| server.user(&format!("n{n}"))).collect();
         let begun = Instant::now();
         let started: Vec<_> =

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::harness::system;
+use crate::harness::soak;
 
 /// Size of the file that is carried in each way.
 fn size() -> &'static str {
-    if system::long_rounds() { "1G" } else { "64M" }
+    if soak() { "1G" } else { "64M" }
 }
 
 /// Longest that all of it may take.
 fn limit() -> Duration {
-    Duration::from_secs(if system::long_rounds() { 1200 } else { 120 })
+    Duration::from_secs(if soak() { 1200 } else { 120 })
 }
 
 on_engines! {

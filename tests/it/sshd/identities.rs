@@ -7,14 +7,22 @@ use crate::harness::server::{Server, Wishes};
 
 const SOON: Duration = Duration::from_secs(60);
 
+fn rounds() -> usize {
+    if crate::harness::soak() { 20 } else { 2 }
+}
+
+fn at_once() -> usize {
+    if crate::harness::soak() { 10 } else { 5 }
+}
+
 on_engines! {
     [docker, podman]
     fn an_identity_for_one_command_leaves_nothing_behind(engine: EngineName) {
         let wishes = Wishes { mode: "destroy-on-disconnect", ..Wishes::default() };
         let server = Server::with(engine, &wishes);
         let key = server.path("ssh/key.pub").display().to_string();
-        for round in 0..2 {
-            let users: Vec<String> = (0..5).map(|n| server.name(&format!("n{round}{n}"))).collect();
+        for round in 0..rounds() {
+            let users: Vec<String> = (0..at_once()).map(|n| server.name(&format!("n{round:02}{n}"))).collect();
             // All at once, each step of one user after the step before.
             let each = |args: &dyn Fn(&str) -> crate::harness::command::Invocation| {
                 let started: Vec<_> = users.iter().map(|user| args(user).start()).collect();

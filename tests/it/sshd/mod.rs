@@ -10,5 +10,7 @@ mod files;
 mod forwarding;
 mod identities;
 mod life;
+mod outside;
 mod routing;
 mod terminals;
+mod words;

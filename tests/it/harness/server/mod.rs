@@ -7,7 +7,7 @@ mod watching;
 
 use std::cell::{Cell, RefCell};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,11 +33,37 @@ pub struct Wishes {
     pub mode: &'static str,
     /// `resources.max_per_user`.
     pub most: u32,
+    /// `session.max_lifetime`.
+    pub lifetime: &'static str,
+    /// `defaults.image`, as the set-up calls it.
+    pub image: &'static str,
+    /// `server.forwarding`.
+    pub forwarding: &'static str,
+    /// `defaults.memory`.
+    pub memory: &'static str,
+    /// `security.pids_limit`.
+    pub processes: u32,
+    /// Where sshd listens besides the loopback.
+    pub address: Option<String>,
+    /// `ClientAliveInterval` and `ClientAliveCountMax`.
+    pub alive: (u32, u32),
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { grace: "60s", mode: "grace-period", most: 3 }
+        Self {
+            grace: "60s",
+            mode: "grace-period",
+            most: 3,
+            lifetime: "8h",
+            image: "IMAGE_SUDO",
+            forwarding: "on-demand",
+            memory: "2g",
+            processes: 256,
+            address: None,
+            // As `server-setup` writes them.
+            alive: (30, 4),
+        }
     }
 }
 
@@ -110,7 +136,7 @@ impl Server {
                 .arg(server.path(key)));
         }
         server.start_broker();
-        server.with_sshd()
+        server.with_sshd(wishes)
     }
 
     /// A path below this installation's directory.
@@ -143,6 +169,9 @@ impl Server {
         let mut command = Command::new(self.program());
         command.args(["--config".as_ref(), self.config_file().as_os_str(), "broker".as_ref()]);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        if self.engine == EngineName::Private {
+            command.env("DOCKER_HOST", format!("unix://{}", self.engine.socket()));
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start the broker");
         let log = Lines::of(&mut child);
@@ -154,6 +183,24 @@ impl Server {
     /// The process of the broker that was started last.
     pub fn broker_pid(&self) -> u32 {
         self.broker.borrow().as_ref().expect("a broker").id()
+    }
+
+    /// As an init system does it: the socket is there, and the broker starts with the first who connects.
+    pub fn start_broker_with_its_first_client(&self) {
+        let socket = self.socket();
+        let _ = fs::remove_file(&socket);
+        let mut command = Command::new("systemd-socket-activate");
+        command.arg("--listen").arg(&socket).arg(self.program());
+        command.args(["--config".as_ref(), self.config_file().as_os_str(), "broker".as_ref()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start systemd-socket-activate");
+        let log = Lines::of(&mut child);
+        log.wait("Listening on", PATIENCE);
+        chown(&socket, None, Some(self.gid())).expect("chown");
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o660)).expect("chmod");
+        // It becomes the broker.
+        *self.broker.borrow_mut() = Some(child);
+        *self.broker_log.borrow_mut() = log;
     }
 
     /// Ends the broker as a crash does.

@@ -16,23 +16,27 @@ impl Server {
         let Self { id, root, .. } = self;
         let root = root.display();
         let (runtime, account) = match self.engine {
-            EngineName::Docker | EngineName::Docker26 => ("docker", "null"),
+            EngineName::Docker | EngineName::Docker26 | EngineName::Private => ("docker", "null"),
             EngineName::Gvisor => ("gvisor", "null"),
             EngineName::Podman => ("podman", fact("PODMAN_USER")),
         };
-        let image = fact("IMAGE_SUDO");
+        let image = fact(wishes.image);
         // Of no other installation that makes accounts at the same time.
         let first = 1_000_000 + (u32::from_str_radix(&id[..5], 16).expect("hex") * 100);
         let last = first + 99;
         let text = format!(
-            "runtime: {runtime}\naccounts: useradd\ndefaults:\n  image: {image}\nsession:\n  grace_period: {grace}\n\
-             \x20 mode: {mode}\nresources:\n  max_per_user: {most}\nserver:\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  first_uid: {first}\n  last_uid: {last}\n  run_dir: {root}/run\n\
+            "runtime: {runtime}\naccounts: useradd\ndefaults:\n  image: {image}\n  memory: {memory}\nsecurity:\n  pids_limit: {processes}\nsession:\n  grace_period: {grace}\n\
+             \x20 mode: {mode}\n  max_lifetime: {lifetime}\nresources:\n  max_per_user: {most}\nserver:\n  forwarding: {forwarding}\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  first_uid: {first}\n  last_uid: {last}\n  run_dir: {root}/run\n\
              \x20 lib_dir: {root}/lib\nauth:\n  key_dir: {root}/etc/keys\n\
              state:\n  db_path: {root}/state/state.db\n  lock_dir: {root}/state/locks\n  homes_dir: {root}/state/homes\n\
              log:\n  audit_log: {root}/state/audit.jsonl\n",
             grace = wishes.grace,
             mode = wishes.mode,
             most = wishes.most,
+            lifetime = wishes.lifetime,
+            memory = wishes.memory,
+            processes = wishes.processes,
+            forwarding = wishes.forwarding,
         );
         fs::write(self.config_file(), text).expect("write");
     }
@@ -57,7 +61,7 @@ impl Server {
     }
 
     /// What an administrator has to have in sshd's configuration: the block of podspawn first.
-    fn write_sshd_config(&self) -> PathBuf {
+    fn write_sshd_config(&self, wishes: &Wishes) -> PathBuf {
         let root = self.root.display();
         let (program, config) = (self.program(), self.config_file());
         let (program, config) = (program.display(), config.display());
@@ -68,18 +72,22 @@ impl Server {
              AuthenticationMethods publickey\nAuthorizedKeysFile none\nTrustedUserCAKeys none\n\
              ForceCommand {program} spawn --socket {root}/run/broker.sock\n\
              AllowTcpForwarding yes\nX11Forwarding yes\nGatewayPorts no\nAllowStreamLocalForwarding no\n\
-             PermitTunnel no\nPermitUserRC no\nClientAliveInterval 30\nClientAliveCountMax 4\n\
+             PermitTunnel no\nPermitUserRC no\nClientAliveInterval {interval}\nClientAliveCountMax {count}\n\
              AcceptEnv PODSPAWN_PROJECT LANG LC_*\n",
             id = self.id,
+            interval = wishes.alive.0,
+            count = wishes.alive.1,
         );
+        let further = wishes.address.as_ref().map(|address| format!("ListenAddress {address}\n"));
         // Generous to everybody else, so that what container users are denied is denied by the block.
         let rest = format!(
             "Include {root}/ssh/podspawn.conf\n\
-             ListenAddress 127.0.0.1\nHostKey {root}/ssh/host_key\nPidFile none\nUsePAM yes\nUseDNS no\n\
+             ListenAddress 127.0.0.1\n{further}HostKey {root}/ssh/host_key\nPidFile none\nUsePAM yes\nUseDNS no\n\
              LogLevel VERBOSE\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
              PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitUserEnvironment yes\n\
              AuthorizedKeysFile .ssh/authorized_keys {root}/ordinary/%u\nTrustedUserCAKeys {root}/ssh/ca.pub\n\
-             AllowStreamLocalForwarding yes\nPermitTunnel yes\nX11Forwarding yes\nAcceptEnv *\n"
+             AllowStreamLocalForwarding yes\nPermitTunnel yes\nX11Forwarding yes\nAcceptEnv *\n",
+            further = further.unwrap_or_default(),
         );
         // What others have put there for everybody: of no effect for container users.
         let foreign = format!(
@@ -110,8 +118,8 @@ impl Server {
         let _ = self.podspawn(&args).run().ok();
     }
 
-    pub(super) fn with_sshd(mut self) -> Self {
-        let config = self.write_sshd_config();
+    pub(super) fn with_sshd(mut self, wishes: &Wishes) -> Self {
+        let config = self.write_sshd_config(wishes);
         let program = Sshd::program(&self.path("ssh"), &format!("podspawn-{}", self.id));
         let sshd = Sshd::start(|port| {
             let mut command = Command::new(&program);
