@@ -324,7 +324,7 @@ mod tests {
 
     fn leases() -> (tempfile::TempDir, Leases) {
         let dir = tempfile::Builder::new().prefix("podspawn-leases-").tempdir().unwrap();
-        let leases = Leases::new(dir.path.join("leases"));
+        let leases = Leases::new(dir.path().join("leases"));
         (dir, leases)
     }
 
