@@ -1,22 +1,25 @@
 //! Many users at the same moment.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::harness::soak;
+use crate::harness::{EngineName, soak};
 
 /// Longest until everybody has been served.
 const SERVED: Duration = Duration::from_secs(300);
 
 on_engines! {
     [docker, podman, gvisor]
-    fn everybody_who_comes_within_one_second_gets_a_container_of_their_own(server: Server) {
-        let count = if soak() { 50 } else { 6 };
+    fn everybody_who_comes_at_the_same_moment_gets_a_container_of_their_own(server: Server) {
+        let count = match (soak(), server.engine) {
+            (false, _) => 6,
+            (true, EngineName::Podman) => 50,
+            // Each has a network, and the addresses that Docker has for them by default are enough for some thirty.
+            (true, _) => 20,
+        };
         let users: Vec<String> = (0..count).map(|n| server.user(&format!("n{n}"))).collect();
-        let begun = Instant::now();
         let started: Vec<_> =
             users.iter().map(|user| server.ssh(user, &[], &["id -un; cat /etc/hostname"]).start()).collect();
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         let mut places = BTreeSet::new();
         for (user, running) in users.iter().zip(started) {
             let out = running.wait(SERVED).ok().out();

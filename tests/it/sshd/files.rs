@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::harness::server::{Server, Wishes};
 use crate::harness::soak;
 
 /// Size of the file that is carried in each way.
@@ -16,7 +17,9 @@ fn limit() -> Duration {
 
 on_engines! {
     [docker, podman, gvisor]
-    fn sftp_and_both_protocols_of_scp_carry_large_files_both_ways(server: Server) {
+    fn sftp_and_both_protocols_of_scp_carry_large_files_both_ways(engine: EngineName) {
+        // Longer than the hashing of a large file between two connections.
+        let server = Server::with(engine, &Wishes { grace: "30m", ..Wishes::default() });
         let ann = server.user("ann");
         let sftp = format!("printf 'put sent large\\nget large back\\n' | sftp -q $OPTIONS -b - {ann}@127.0.0.1 >/dev/null");
         let scp = |protocol: &str| {
