@@ -208,7 +208,7 @@ mod tests {
     fn said(seconds: &[i64]) -> Vec<String> {
         let end = Timestamp::from_second(1_000_000).unwrap();
         let mut warned = Warned::new();
-        let say = |left: &i64| warning("one", end, end - SignedDuration::from_secs(*left), &mut warned);
+        let mut say = |left: &i64| warning("one", end, end - SignedDuration::from_secs(*left), &mut warned);
         seconds
             .iter()
             .map(|left| say(left).map_or("-".into(), |text| text[21..23].trim().to_owned()))
