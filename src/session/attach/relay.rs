@@ -101,7 +101,7 @@ impl RelayOutput {
         let text = String::from_utf8_lossy(&self.noise);
         let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
         if text.is_empty() && self.understood {
-            return AttachError::Lost;
+            return AttachError::Stopped;
         }
         AttachError::Relay(if text.is_empty() { "without a word".into() } else { text.to_owned() })
     }

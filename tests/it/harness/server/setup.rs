@@ -22,8 +22,8 @@ impl Server {
         };
         let image = fact(wishes.image);
         // Of no other installation that makes accounts at the same time.
-        let first = 1_000_000 + (u32::from_str_radix(&id[..5], 16).expect("hex") * 100);
-        let last = first + 99;
+        let first = 1_000_000 + (u32::from_str_radix(&id[..5], 16).expect("hex") * 256);
+        let last = first + 255;
         let text = format!(
             "runtime: {runtime}\naccounts: useradd\ndefaults:\n  image: {image}\n  memory: {memory}\nsecurity:\n  pids_limit: {processes}\nsession:\n  grace_period: {grace}\n\
              \x20 mode: {mode}\n  max_lifetime: {lifetime}\nresources:\n  max_per_user: {most}\nserver:\n  forwarding: {forwarding}\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  first_uid: {first}\n  last_uid: {last}\n  run_dir: {root}/run\n\
