@@ -120,6 +120,9 @@ impl From<EngineError> for CommandError {
             EngineError::Unreachable { .. } | EngineError::Timeout { .. } => {
                 told.hint("`podspawn doctor` checks the engine")
             }
+            EngineError::NoAddresses { .. } => {
+                told.hint("end sessions, or give Docker more: `default-address-pools`, see docs/engines.md")
+            }
             EngineError::Pull { .. } => {
                 told.hint("check the name of the image, and that you may pull it from there")
             }

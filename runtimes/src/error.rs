@@ -71,6 +71,14 @@ pub enum EngineError {
         /// Why, in one fragment.
         reason: &'static str,
     },
+    /// All address ranges that the engine has for networks are in use.
+    #[error("{action}: {answer}")]
+    NoAddresses {
+        /// What was asked, as a verb phrase.
+        action: String,
+        /// The engine's words.
+        answer: String,
+    },
     /// Everything else that the engine said no to.
     #[error("{action}: {message}")]
     Engine {

@@ -172,7 +172,7 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     let passed_on = host.vars().filter(|(name, value)| route::passes(name, value));
     let x11 = host.var("DISPLAY").and_then(|display| {
         let usual = || host.home().map(|home| home.join(".Xauthority"));
-        xauth::read(&host.path_var("XAUTHORITY").map(Path::to_owned).or_else(usual)?, display)
+        xauth::take(&host.path_var("XAUTHORITY").map(Path::to_owned).or_else(usual)?, display)
     });
     let request = AttachRequest {
         program: route::program(original),

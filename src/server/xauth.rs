@@ -1,24 +1,61 @@
 //! The key to the client's X server, as `xauth` left it for sshd in the account's home.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use podspawn_wire::X11;
 
 /// Largest file that is looked at, in bytes.
 const LARGEST: u64 = 64 * 1024;
 
-/// Reads the key of a display. None if there is none. The file stays: another connection of the same user that starts at
-/// this moment may have written its own key to it, and a key is good for the time of its connection only.
-pub fn read(file: &Path, display: &str) -> Option<X11> {
+/// Takes the key of a display out of the file. None if there is none. The keys of the user's other connections stay, and
+/// where another is just being written, so does this one: it is good for the time of its connection only.
+pub fn take(file: &Path, display: &str) -> Option<X11> {
     let number = display_number(display)?;
-    let mut bytes = Vec::new();
-    let opened = fs::File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file);
-    opened.ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    let (protocol, cookie) = find(&bytes, number)?;
+    let (protocol, cookie) = find(&contents(file).ok()?, number)?;
+    if let Err(error) = remove(file, number) {
+        tracing::debug!("the key of a display stays in {}: {error}", file.display());
+    }
     Some(X11 { display: display.to_owned(), protocol, cookie })
+}
+
+fn contents(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let opened =
+        fs::File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file)?;
+    opened.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Removes the entries of a display, under the lock that `xauth` takes: a file `-c` that is made, and a link `-l` to it.
+fn remove(file: &Path, number: &str) -> io::Result<()> {
+    let beside = |ending: &str| {
+        let mut path = file.as_os_str().to_owned();
+        path.push(ending);
+        PathBuf::from(path)
+    };
+    let (made, link, new) = (beside("-c"), beside("-l"), beside("-n"));
+    fs::File::options().write(true).create_new(true).mode(0o600).open(&made)?;
+    let locked = fs::hard_link(&made, &link);
+    let done = if locked.is_ok() {
+        let done = rewrite(file, &new, number);
+        // Both are to go, whatever has become of the rest.
+        done.and(fs::remove_file(&link))
+    } else {
+        locked
+    };
+    done.and(fs::remove_file(&made))
+}
+
+fn rewrite(file: &Path, new: &Path, number: &str) -> io::Result<()> {
+    let not_xauth = || io::Error::new(io::ErrorKind::InvalidData, "it is not a file of xauth's");
+    let left = without(&contents(file)?, number).ok_or_else(not_xauth)?;
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options.open(new)?.write_all(&left)?;
+    fs::rename(new, file)
 }
 
 /// The number of a display that sshd made: `localhost:10.0`, `127.0.0.1:10.0`, `unix:10.0`.
@@ -29,12 +66,21 @@ fn display_number(display: &str) -> Option<&str> {
     (known && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(number)
 }
 
-/// The last entry for a display number. An entry is a family and four fields, each after its length, all numbers of 16 bits
-/// and most significant byte first: address, display number, protocol, secret.
-fn find(bytes: &[u8], number: &str) -> Option<(String, Vec<u8>)> {
+/// An entry: its bytes, and the display number, protocol and secret in them.
+struct Entry<'a> {
+    bytes: &'a [u8],
+    display: &'a [u8],
+    protocol: &'a [u8],
+    secret: &'a [u8],
+}
+
+/// All entries; none if the text is cut or something else. An entry is a family and four fields, each after its length, all
+/// numbers of 16 bits and most significant byte first: address, display number, protocol, secret.
+fn entries(bytes: &[u8]) -> Option<Vec<Entry<'_>>> {
     let mut rest = bytes;
-    let mut found = None;
+    let mut found = Vec::new();
     while !rest.is_empty() {
+        let begin = rest;
         rest = rest.get(2..)?;
         let mut fields = [&[][..]; 4];
         for field in &mut fields {
@@ -43,12 +89,22 @@ fn find(bytes: &[u8], number: &str) -> Option<(String, Vec<u8>)> {
             *field = after.get(..length)?;
             rest = &after[length..];
         }
-        let [_, display, protocol, cookie] = fields;
-        if display == number.as_bytes() {
-            found = Some((String::from_utf8(protocol.to_vec()).ok()?, cookie.to_vec()));
-        }
+        let [_, display, protocol, secret] = fields;
+        found.push(Entry { bytes: &begin[..begin.len() - rest.len()], display, protocol, secret });
     }
-    found
+    Some(found)
+}
+
+/// Protocol and secret of the last entry for a display number.
+fn find(bytes: &[u8], number: &str) -> Option<(String, Vec<u8>)> {
+    let found = entries(bytes)?.into_iter().rfind(|entry| entry.display == number.as_bytes())?;
+    Some((String::from_utf8(found.protocol.to_vec()).ok()?, found.secret.to_vec()))
+}
+
+/// The entries of all other displays.
+fn without(bytes: &[u8], number: &str) -> Option<Vec<u8>> {
+    let others = entries(bytes)?.into_iter().filter(|entry| entry.display != number.as_bytes());
+    Some(others.flat_map(|entry| entry.bytes.iter().copied()).collect())
 }
 
 #[cfg(test)]
@@ -72,10 +128,29 @@ mod tests {
         let all =
             [entry("9", "MIT-MAGIC-COOKIE-1", b"no"), entry("10", "MIT-MAGIC-COOKIE-1", b"yes")].concat();
         fs::write(&file, &all).unwrap();
-        let x11 = read(&file, "localhost:10.0").unwrap();
+        assert_eq!(take(&file, "localhost:11.0"), None);
+        let names = || {
+            let all = fs::read_dir(directory.path()).unwrap();
+            let mut names: Vec<_> =
+                all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+
+        // While somebody else works on the file, it is only read.
+        fs::write(directory.path().join("x-c"), "").unwrap();
+        let x11 = take(&file, "localhost:10.0").unwrap();
         assert_eq!((x11.protocol.as_str(), x11.cookie.as_slice()), ("MIT-MAGIC-COOKIE-1", b"yes".as_slice()));
-        assert_eq!(fs::read(&file).unwrap(), all);
-        assert_eq!(read(&file, "localhost:11.0"), None);
+        assert_eq!((fs::read(&file).unwrap(), names()), (all, vec!["x".into(), "x-c".into()]));
+
+        fs::remove_file(directory.path().join("x-c")).unwrap();
+        assert_eq!(take(&file, "localhost:10.0"), Some(x11));
+        assert_eq!(fs::read(&file).unwrap(), entry("9", "MIT-MAGIC-COOKIE-1", b"no"));
+        assert_eq!(names(), ["x"]);
+        assert_eq!(take(&file, "localhost:10.0"), None);
+        // The file itself stays: without one, `xauth` complains to the user.
+        assert!(take(&file, "localhost:9.0").is_some());
+        assert_eq!((names(), fs::read(&file).unwrap()), (vec!["x".into()], Vec::new()));
     }
 
     #[test]
@@ -89,6 +164,9 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = find(&bytes, "10");
+            if let Some(left) = without(&bytes, "10") {
+                prop_assert!(left.len() <= bytes.len() && find(&left, "10").is_none());
+            }
         }
     }
 }

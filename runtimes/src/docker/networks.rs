@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bollard::errors::Error;
 use bollard::models::{NetworkCreateRequest, VolumeCreateRequest};
 use bollard::query_parameters::{ListNetworksOptions, ListVolumesOptions, RemoveVolumeOptions};
 
@@ -23,7 +24,20 @@ impl Api {
             labels: Some(spec.labels.clone().into_iter().collect()),
             ..NetworkCreateRequest::default()
         };
-        Ok(self.ask(&action, self.client.create_network(request)).await?.id)
+        let answer = async {
+            self.client.create_network(request).await.map_err(|error| match error {
+                // "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the
+                // network" with 404 or 500, since Docker 26.1 "all predefined address pools have been fully subnetted".
+                Error::DockerResponseServerError { message, .. } if message.contains("address pool") => {
+                    EngineError::NoAddresses { action: action.text.clone(), answer: message }
+                }
+                Error::DockerResponseServerError { status_code: 404, message } => {
+                    action.refused(Some(404), message)
+                }
+                other => self.error(&action, other),
+            })
+        };
+        Ok(action.wait(answer).await?.id)
     }
 
     pub(crate) async fn remove_network(&self, network: &str) -> Result<()> {

@@ -76,6 +76,9 @@ impl From<SessionError> for Refusal {
 fn engine(error: &EngineError) -> Refusal {
     match error {
         EngineError::Unreachable { .. } => Refusal::internal("the container engine does not answer"),
+        EngineError::NoAddresses { .. } => {
+            Refusal::new("this host has no addresses left for another container").hint(ASK)
+        }
         EngineError::Pull { .. } => Refusal::new(error.to_string()).hint(ASK),
         _ => Refusal::internal("the container engine could not do it"),
     }

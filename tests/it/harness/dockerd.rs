@@ -38,7 +38,9 @@ impl Dockerd {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         std::fs::create_dir_all(root()).expect("mkdir");
-        std::fs::write(root().join("daemon.json"), "{}").expect("write");
+        // Room for its own bridge and three networks.
+        let pools = r#"{"default-address-pools": [{"base": "10.231.0.0/24", "size": 26}]}"#;
+        std::fs::write(root().join("daemon.json"), pools).expect("write");
         let dockerd = Self { child: Some(spawn()), _alone: alone };
         let mut save = EngineName::Docker.cli();
         let mut save =

@@ -113,6 +113,10 @@ on_engines! {
             let (protocol, key, line) = display.next();
             assert_eq!((protocol.as_str(), hex(&key).as_str()), ("MIT-MAGIC-COOKIE-1", real.as_str()), "{flag}");
             assert!(out.contains(&format!("welcome, {line}")), "{out}");
+            // Nothing of it stays on the host.
+            let home = std::fs::read_dir(server.run_home(&ann)).expect("a home");
+            let left: u64 = home.map(|entry| entry.and_then(|entry| entry.metadata()).expect("a file").len()).sum();
+            assert_eq!(left, 0);
             assert!(!out.contains(&real), "{out}");
         }
         // A person whose machine has no `xauth`.

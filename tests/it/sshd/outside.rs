@@ -100,9 +100,17 @@ fn an_engine_that_is_restarted_takes_its_sessions_with_it() {
     server.gone(&ann, 1, SOON);
     server.gone(&ben, 1, SOON);
     assert!(server.list().is_empty());
-    for user in [&ann, &ben] {
+    let (cleo, dan) = (server.user("cleo"), server.user("dan"));
+    for user in [&ann, &ben, &cleo] {
         assert_eq!(server.sh(user, "id -un"), *user);
     }
+    // There is no address left for the network of a fourth.
+    let run = server.ssh(&dan, &[], &["true"]).run();
+    assert!(run.status != 0 && run.stderr.contains("no addresses left"), "{}", run.stderr);
+    server.broker_log().wait("address pool", SOON);
+    assert_eq!(server.list().len(), 3);
+    let _ = server.podspawn(&["stop", &cleo]).run().ok();
+    assert_eq!(server.sh(&dan, "id -un"), dan);
 }
 
 /// A network namespace with a cable to this host.
