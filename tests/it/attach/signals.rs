@@ -70,7 +70,8 @@ fn settings_stay(end: impl FnOnce(&Env, &mut Terminal, Pid)) -> String {
         system::podspawn().display(),
     );
     let mut terminal = env.program("sh", ["-c", &line]).terminal(24, 80);
-    terminal.line("echo in$((1))side; cat");
+    // One process from its word to its end: a key that is pressed while the shell still makes it is nobody's.
+    terminal.line("sh -c 'echo in$((1))side; exec cat'");
     terminal.expect("in1side");
     let pid = std::fs::read_to_string(pid_file).expect("read a pid").trim().parse().expect("a pid");
     end(&env, &mut terminal, Pid::from_raw(pid).expect("a pid"));

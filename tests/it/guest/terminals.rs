@@ -50,14 +50,15 @@ on_engines! {
         assert_eq!(terminal.wait().0, 130);
 
         let mut terminal = shell(&env);
-        terminal.line("sh -c 'echo run''ning; exec sleep 1000'");
+        // Says when it goes on: the shell shows the line of a job before it gives the terminal to it.
+        terminal.line(r#"perl -e '$|=1; $SIG{CONT}=sub{print "ba"."ck\n"}; print "run"."ning\n"; sleep 1000 while 1'"#);
         terminal.expect("running");
         terminal.send("\x1a");
         terminal.expect("Stopped");
         terminal.expect("P$ ");
         assert!(answer(&mut terminal, "jobs").contains("sleep 1000"));
         terminal.line("fg");
-        terminal.expect("sleep 1000");
+        terminal.expect("back");
         terminal.send("\x03");
         terminal.expect("P$ ");
         assert_eq!(answer(&mut terminal, "echo $?").trim(), "130");
@@ -100,7 +101,9 @@ on_engines! {
     fn at_hang_up_jobs_die_and_what_ignores_it_lives(env: Env) {
         create(&env);
         let mut terminal = shell(&env);
-        answer(&mut terminal, "sleep 1000 & echo $! > dies; nohup sleep 1001 > out 2>&1 & echo $! > lives");
+        // A `nohup` that has not begun yet dies like the others.
+        let begun = "nohup sh -c 'echo > up; exec sleep 1001' > out 2>&1 & echo $! > lives; until [ -s up ]; do :; done";
+        answer(&mut terminal, &format!("sleep 1000 & echo $! > dies; {begun}"));
         answer(&mut terminal, "echo $$ > shell");
         terminal.hang_up();
         let script = "for name in shell dies; do timeout 60 tail --pid=$(cat $name) -f /dev/null || exit 1; done

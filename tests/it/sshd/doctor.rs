@@ -180,7 +180,7 @@ fn what_keeps_forwarding_off_is_named_with_its_fix() {
     found.find("sshd for container users").is("fail", "allowtcpforwarding no", "podspawn server-setup");
     replace(&server.sshd_config(), "UsePAM no", "UsePAM yes");
 
-    replace(&server.config_file(), "server:\n", "server:\n  forwarding: \"off\"\n");
+    replace(&server.config_file(), "forwarding: on-demand", "forwarding: \"off\"");
     server.set_up();
     let out = doctor(&server, &[]).run().ok().out();
     assert!(
