@@ -26,8 +26,9 @@ step "$CARGO clippy"
 wait "$engines"
 # A shell that starts this in the background ignores these for all its children; stories press Ctrl-C.
 with_signals=(env --default-signal=INT,QUIT)
-# Stories wait for engines and clocks more than they compute.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+# Stories wait for engines and clocks more than they compute; some of them count on an engine that is not overrun.
+threads=$((2 * $(nproc)))
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((threads < 8 ? threads : 8))}
 case ${1:-} in
     --soak)
         step "$CARGO test, long rounds"

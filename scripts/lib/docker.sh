@@ -2,6 +2,8 @@
 
 DOCKER_SOCKET=/var/run/docker.sock
 DOCKER_CLI=/usr/bin/docker
+# Where networks get their addresses: of the ranges that Docker has by default, but in small pieces
+DOCKER_POOL=base=172.20.0.0/14,size=26
 
 # docker_answers SOCKET: prints the engine's version.
 docker_answers() { timeout 20 "$DOCKER_CLI" -H "unix://$1" version --format '{{.Server.Version}}' 2>/dev/null; }
@@ -53,7 +55,10 @@ docker_start_daemon() {
     else
         say "starting dockerd on $DOCKER_SOCKET, log in $LOG/docker.log"
         docker_drop_stale /var/run/docker /var/run/docker.pid
-        start_daemon docker dockerd
+        # Smaller networks of the ranges that it takes anyway: as they come, some thirty sessions use them up.
+        local pools=(--default-address-pool "$DOCKER_POOL")
+        ! grep -qs default-address-pools /etc/docker/daemon.json || pools=()
+        start_daemon docker dockerd "${pools[@]}"
         await docker 60 docker_answers $DOCKER_SOCKET
     fi
     docker_answers $DOCKER_SOCKET >/dev/null || die "Docker was started and does not answer on $DOCKER_SOCKET"

@@ -61,7 +61,7 @@ docker26_start() {
             --host "unix://$DOCKER26_SOCKET" --pidfile "$RUN/docker26-dockerd.pid" \
             --data-root "$DATA/docker26" --exec-root "$RUN/docker26" \
             --add-runtime "host=$(PATH=/usr/sbin:/usr/bin command -v runc)" --default-runtime host \
-            --init-path "$DOCKER26_ROOT/usr/bin/tini-static"
+            --default-address-pool "$DOCKER_POOL" --init-path "$DOCKER26_ROOT/usr/bin/tini-static"
         await docker26 60 docker_answers $DOCKER26_SOCKET
         version=$(docker_answers $DOCKER26_SOCKET)
     fi
