@@ -136,7 +136,9 @@ on_engines! {
         let log = server.broker_log().text();
         let (refused, silent) = (log.matches("too many open").count(), log.matches("did not answer in time").count());
         eprintln!("ssh true: {before:?} before, {during:?} meanwhile; {refused} refused, {silent} timed out");
-        assert!(silent >= 64 && silent % 64 == 0 && (refused + silent) % 200 == 0, "{refused} {silent}");
+        // The last lines may still be on their way.
+        let rounds = (refused + silent).div_ceil(200);
+        assert!((32..=64 * rounds).contains(&silent) && refused > 0, "{refused} {silent}");
         assert!(during < before * 4, "{before:?} {during:?}");
     }
 
