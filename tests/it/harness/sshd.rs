@@ -34,6 +34,15 @@ impl Lines {
         find(&lines).unwrap_or_else(|| panic!("{part:?} is not among these lines:\n{}", lines.join("\n")))
     }
 
+    /// Waits until this holds for what has come, or for that long; returns what has come.
+    pub fn until(&self, limit: Duration, holds: impl Fn(&str) -> bool) -> String {
+        let (lines, more) = &*self.0;
+        let lines = lines.lock().expect("the lines");
+        let (lines, _) =
+            more.wait_timeout_while(lines, limit, |lines| !holds(&lines.join("\n"))).expect("the lines");
+        lines.join("\n")
+    }
+
     /// All that have come.
     pub fn text(&self) -> String {
         self.0.0.lock().expect("the lines").join("\n")
