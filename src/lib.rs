@@ -11,6 +11,7 @@ pub mod engine;
 pub mod exit;
 pub mod local;
 pub mod names;
+pub mod podfile;
 pub mod sandbox;
 pub mod server;
 pub mod session;

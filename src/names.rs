@@ -3,9 +3,11 @@
 //! A value of one of these types is valid: nothing downstream checks again, and no plain string reaches a shell line, a
 //! path or an engine.
 
+mod git;
 mod github;
 mod image_ref;
 mod target;
+mod volume;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,9 +15,11 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+pub use git::{BranchName, GitUrl};
 pub use github::GithubLogin;
 pub use image_ref::ImageRef;
 pub use target::Target;
+pub use volume::VolumeName;
 
 /// A name that does not fit its grammar.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -150,6 +154,10 @@ name!(
     /// A registered project: `[a-z][a-z0-9_-]{0,63}`.
     ProjectName, "project name", 64
 );
+name!(
+    /// A companion service; also its host name on the session's network: `[a-z][a-z0-9_-]{0,39}`.
+    ServiceName, "service name", 40
+);
 
 impl UserName {
     /// A valid name derived from an account's name that may have capitals, dots or other letters (`Ann.Lee` → `ann-lee`).
@@ -200,6 +208,16 @@ impl SessionKey {
             Some(name) => format!("podspawn-{user}-{name}"),
             None => format!("podspawn-{user}"),
         }
+    }
+
+    /// Name of a service's container. No container of a session has a dot in its name.
+    pub fn service_container(&self, service: &ServiceName) -> String {
+        format!("{}.{service}", self.container_name())
+    }
+
+    /// Name of a volume in the engine: of one user and one project, machine or dev session each.
+    pub fn volume_name(&self, volume: &VolumeName) -> String {
+        format!("{}.{volume}", self.container_name())
     }
 
     /// Name of the session's network.

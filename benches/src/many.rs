@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use podspawn::names::SessionKey;
 use podspawn::spec::{Kind, Limits, Mode};
 use podspawn::state::{
-    AttachWay, FirstProcess, Lease, Leases, Object, ObjectKind, SessionRecord, Status, Store,
+    AttachWay, FirstProcess, Lease, Leases, Object, ObjectKind, SessionRecord, SetupState, Status, Store,
 };
 use podspawn::system::process::{boot_id, start_time};
 use podspawn::system::{Clock, SystemClock};
@@ -75,6 +75,8 @@ fn record(place: &Place, engine: &str, number: usize, expired: bool) -> Result<S
         socket_dir: None,
         process: Some(process),
         attached: true,
+        start_dir: None,
+        setup: SetupState::Done,
         engine: engine.to_owned(),
     })
 }

@@ -64,6 +64,8 @@ pub struct Layers {
     pub servers: Servers,
     pub(super) merged: Figment,
     pub(super) layers: Vec<Layer>,
+    /// Keys that a user's own file decides.
+    pub(super) by_user: Vec<String>,
 }
 
 /// One layer.
@@ -149,10 +151,15 @@ pub fn load_text(sources: &Sources, file: Option<(&Path, &str)>) -> Result<Layer
     layers.append(&mut given);
     let merged = merge(&layers);
     let config = merged.extract::<Config>().map_err(internal)?;
-    Ok(Layers { deployment: sources.deployment, config, servers, merged, layers })
+    Ok(Layers { deployment: sources.deployment, config, servers, merged, layers, by_user: Vec::new() })
 }
 
 impl Layers {
+    /// Whether a user's own file decides `key`: what an administrator decided for one user stands above a repository.
+    pub fn is_by_user(&self, key: &str) -> bool {
+        self.by_user.iter().any(|known| known == key)
+    }
+
     /// Where the value of `key` (such as `session.mode`) came from.
     pub fn origin(&self, key: &str) -> Origin {
         let source = self.merged.find_metadata(key).and_then(|metadata| metadata.source.as_ref());

@@ -70,6 +70,7 @@ impl Layers {
             }
             let place = layer.place(&written).cloned();
             let place = place.unwrap_or_else(|| Place { line: None, written: written.join(".") });
+            self.by_user.push(format!("{section}.{key}"));
             layer.insert(vec![section.to_owned(), key.to_owned()], value, place);
         }
         if !layer.values.is_empty() {

@@ -53,7 +53,7 @@ impl Context {
         let request = AttachRequest {
             program,
             run_as: RunAs::User,
-            cwd: None,
+            cwd: session.record.start_dir.clone(),
             env: Vec::new(),
             terminal: terminal.then(|| self.settings.host.var("TERM").unwrap_or(UNKNOWN_TERMINAL).to_owned()),
             agent: None,

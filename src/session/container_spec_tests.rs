@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::names::SessionKey;
 use crate::spec::{Account, HostMount, Kind, Limits, Mode, Resources, SeccompChoice, Security};
-use crate::state::{AttachWay, Status};
+use crate::state::{AttachWay, SetupState, Status};
 
 fn spec() -> SessionSpec {
     SessionSpec {
@@ -36,6 +36,7 @@ fn spec() -> SessionSpec {
         max_lifetime: Duration::from_secs(60),
         env: BTreeMap::from([("TZ".into(), "UTC".into())]),
         mounts: Vec::new(),
+        environment: Default::default(),
         persistent_home: None,
         limits: Limits::default(),
         guarded_network: false,
@@ -66,6 +67,8 @@ fn record(spec: &SessionSpec) -> SessionRecord {
         socket_dir: None,
         process: None,
         attached: true,
+        start_dir: None,
+        setup: SetupState::Done,
         engine: String::new(),
     }
 }

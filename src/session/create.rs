@@ -15,7 +15,7 @@ use super::guest_port::GuestPort;
 use super::prepare;
 use super::report::{Cancel, Report, Silent, Step};
 use crate::spec::{Kind, Limits, Mode, SessionSpec};
-use crate::state::{AttachWay, Object, ObjectKind, SessionRecord, Status};
+use crate::state::{AttachWay, Object, ObjectKind, SessionRecord, SetupState, Status};
 use crate::system::cpus;
 use crate::system::files::free_bytes;
 
@@ -115,6 +115,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             socket_dir,
             process: None,
             attached: true,
+            start_dir: spec.environment.start_dir.clone(),
+            setup: if spec.environment.setup.is_empty() { SetupState::Done } else { SetupState::Pending },
             engine: engine_name(facts),
         };
         (record, objects)

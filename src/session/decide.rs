@@ -120,7 +120,7 @@ pub fn is_restartable(record: &SessionRecord) -> bool {
 mod tests {
     use super::*;
     use crate::names::SessionKey;
-    use crate::state::AttachWay;
+    use crate::state::{AttachWay, SetupState};
     use proptest::prelude::*;
 
     const NOW: i64 = 1_000_000;
@@ -164,6 +164,8 @@ mod tests {
                 socket_dir: None,
                 process: None,
                 attached: true,
+                start_dir: None,
+                setup: SetupState::Done,
                 engine: "docker unix:///run/docker.sock".into(),
             }
         })

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::session_spec::{Account, HostMount, Kind, Limits, Mode, Resources, Security, SessionSpec};
+use super::session_spec::{
+    Account, CopySpec, Environment, HostMount, Kind, Limits, Mode, PortBinding, Recipe, Resources, Security,
+    ServiceSpec, SessionSpec, Setup, VolumeMount,
+};
 use crate::config::{ByteSize, Deployment, EngineChoice, Layers, Origin};
 use crate::names::{ImageRef, SessionKey, UserName};
+use crate::podfile::{Dotfiles, Podfile, VolumeUse, is_dynamic};
 
 /// Least memory that engines accept as a limit, and that a shell needs.
 const MIN_MEMORY: u64 = 6 << 20;
@@ -23,7 +27,7 @@ const FALLBACK_ACCOUNT: &str = "user";
 const ACCOUNT_ID: u32 = 1000;
 
 /// What a caller asks for, already valid by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Owner and name.
     pub key: SessionKey,
@@ -40,6 +44,33 @@ pub struct Request {
     /// Who owns the host directory of a persistent home, or will when it is made, as a container sees it; none if the
     /// container sees other ids (rootless engine): there the guest takes the directory over.
     pub home_owner: Option<Owner>,
+    /// Mode that a flag asks for.
+    pub mode: Option<Mode>,
+    /// Dotfiles that were decided for the owner; they replace a Podfile's.
+    pub user_dotfiles: Option<Dotfiles>,
+    /// A Podfile, and what goes with it.
+    pub project: Option<ProjectRequest>,
+}
+
+/// A session whose environment a Podfile describes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProjectRequest {
+    /// The Podfile, merged and valid.
+    pub podfile: Podfile,
+    /// Where its values came from, by the keys of `podspawn spec`.
+    pub origins: BTreeMap<String, Origin>,
+    /// Name of its image.
+    pub image: ImageRef,
+    /// How that is made.
+    pub recipe: Recipe,
+    /// Mode that the registry of projects says; it wins over the Podfile's.
+    pub mode: Option<Mode>,
+    /// Files that are copied in.
+    pub copy: Option<CopySpec>,
+    /// Directory where shells and commands start; none for the home.
+    pub start_dir: Option<String>,
+    /// Published ports.
+    pub ports: Vec<PortBinding>,
 }
 
 impl Request {
@@ -53,6 +84,9 @@ impl Request {
             mounts: Vec::new(),
             user_env: BTreeMap::new(),
             home_owner: None,
+            mode: None,
+            user_dotfiles: None,
+            project: None,
         }
     }
 }
@@ -109,7 +143,7 @@ pub fn resolve(request: &Request, layers: &Layers) -> Result<Resolved, ResolveEr
     ] {
         resolving.origins.insert(key.to_owned(), Origin::Rule(rule));
     }
-    let mode = resolving.mode(request.kind);
+    let mode = resolving.mode(request);
     let account = resolving.account(request, mode);
     let (grace_period, max_lifetime) = resolving.times(request.kind);
     let spec = SessionSpec {
@@ -117,13 +151,14 @@ pub fn resolve(request: &Request, layers: &Layers) -> Result<Resolved, ResolveEr
         kind: request.kind,
         hostname: resolving.hostname(&request.key),
         image: resolving.image(request),
-        resources: resolving.resources()?,
+        resources: resolving.resources(request)?,
         security: resolving.security(),
         mode,
         grace_period,
         max_lifetime,
         env: resolving.env(request),
         mounts: resolving.mounts(request),
+        environment: resolving.environment(request),
         persistent_home: resolving.persistent_home(mode, &request.key.user),
         limits: resolving.limits(),
         guarded_network: resolving.guarded_network(),
@@ -163,22 +198,34 @@ impl Resolving<'_> {
     }
 
     fn image(&mut self, request: &Request) -> ImageRef {
-        match &request.image {
-            Some(image) => self.from("image", Origin::Flag("--image".into()), image.clone()),
-            None => self.configured("image", "defaults.image", self.layers.config.defaults.image.clone()),
+        match (&request.image, &request.project) {
+            (Some(image), _) => self.from("image", Origin::Flag("--image".into()), image.clone()),
+            (None, Some(project)) => {
+                self.from("image", Origin::Rule("built from the Podfile"), project.image.clone())
+            }
+            (None, None) => {
+                self.configured("image", "defaults.image", self.layers.config.defaults.image.clone())
+            }
         }
     }
 
-    fn mode(&mut self, kind: Kind) -> Mode {
-        match kind {
-            Kind::Throwaway => {
-                let rule = Origin::Rule("a throw-away machine goes with its shell");
-                self.from("mode", rule, Mode::DestroyOnDisconnect)
+    fn mode(&mut self, request: &Request) -> Mode {
+        if request.kind == Kind::Throwaway {
+            let rule = Origin::Rule("a throw-away machine goes with its shell");
+            return self.from("mode", rule, Mode::DestroyOnDisconnect);
+        }
+        if let Some(mode) = request.mode {
+            return self.from("mode", Origin::Flag("--ephemeral".into()), mode);
+        }
+        if let Some(project) = &request.project {
+            if let Some(mode) = project.mode {
+                return self.from("mode", Origin::Rule("decided for the project"), mode);
             }
-            Kind::Machine | Kind::Session => {
-                self.configured("mode", "session.mode", self.layers.config.session.mode)
+            if let Some(mode) = project.podfile.mode {
+                return self.from("mode", project.origin("mode"), mode);
             }
         }
+        self.configured("mode", "session.mode", self.layers.config.session.mode)
     }
 
     fn times(&mut self, kind: Kind) -> (Duration, Duration) {
@@ -210,18 +257,28 @@ impl Resolving<'_> {
 
     fn account(&mut self, request: &Request, mode: Mode) -> Account {
         let owner = &request.key.user;
-        let name = if owner.as_str() == "root" {
+        let asked =
+            request.project.as_ref().and_then(|project| Some((project, project.podfile.user.as_ref()?)));
+        let asked = asked.filter(|(_, user)| user.as_str() != "root");
+        let name = if let Some((project, user)) = asked {
+            self.from("account.name", project.origin("user"), user.as_str().to_owned())
+        } else if owner.as_str() == "root" {
             let rule = Origin::Rule("sessions never run as root");
             self.from("account.name", rule, FALLBACK_ACCOUNT.to_owned())
         } else {
             self.from("account.name", Origin::Rule("name of the owner"), owner.as_str().to_owned())
         };
         let home = self.from("account.home", Origin::Rule("home of the account"), format!("/home/{name}"));
-        let shell = self.configured(
-            "account.shell",
-            "defaults.shell",
-            self.layers.config.defaults.shell.as_str().to_owned(),
-        );
+        let asked =
+            request.project.as_ref().and_then(|project| Some((project, project.podfile.shell.as_ref()?)));
+        let shell = match asked.filter(|_| !self.layers.is_by_user("defaults.shell")) {
+            Some((project, shell)) => self.from("account.shell", project.origin("shell"), shell.clone()),
+            None => self.configured(
+                "account.shell",
+                "defaults.shell",
+                self.layers.config.defaults.shell.as_str().to_owned(),
+            ),
+        };
 
         // Files of a mounted host directory keep their owner, who is somebody else than root inside.
         let mounted = request.mounts.iter().filter_map(|mount| mount.owner);
@@ -237,17 +294,34 @@ impl Resolving<'_> {
         Account { name, uid, gid, home, shell }
     }
 
-    fn resources(&mut self) -> Result<Resources, ResolveError> {
+    fn resources(&mut self, request: &Request) -> Result<Resources, ResolveError> {
         let config = &self.layers.config;
+        let project = request.project.as_ref();
+        // What was decided for a user stands above what a repository asks for, and that above the defaults.
+        let asked_cpus = project
+            .filter(|_| !self.layers.is_by_user("defaults.cpus"))
+            .and_then(|project| Some((project.origin("resources.cpus"), project.podfile.resources.cpus?)));
+        let asked_memory =
+            project.filter(|_| !self.layers.is_by_user("defaults.memory")).and_then(|project| {
+                Some((project.origin("resources.memory"), project.podfile.resources.memory?))
+            });
+        let (cpus_from, cpus) = match asked_cpus {
+            Some((origin, cpus)) => (origin, Some(cpus)),
+            None => (self.layers.origin("defaults.cpus"), config.defaults.cpus.limit()),
+        };
+        let (memory_from, memory) = match asked_memory {
+            Some((origin, memory)) => (origin, Some(memory)),
+            None => (self.layers.origin("defaults.memory"), config.defaults.memory.limit()),
+        };
         let cpus = self.capped(
-            ("resources.cpus", "defaults.cpus", "resources.max_cpus"),
-            config.defaults.cpus.limit(),
+            ("resources.cpus", cpus_from, "resources.max_cpus"),
+            cpus,
             config.resources.max_cpus.limit(),
             |cpus| cpus.to_string(),
         );
         let memory = self.capped(
-            ("resources.memory", "defaults.memory", "resources.max_memory"),
-            config.defaults.memory.limit(),
+            ("resources.memory", memory_from, "resources.max_memory"),
+            memory,
             config.resources.max_memory.limit(),
             |bytes| ByteSize::from_bytes(bytes).to_string(),
         );
@@ -274,12 +348,11 @@ impl Resolving<'_> {
     /// The lower of what was asked for and the ceiling; no limit asked for is more than any ceiling.
     fn capped<T: PartialOrd + Copy, D: Display>(
         &mut self,
-        (key, source, ceiling): (&str, &str, &'static str),
+        (key, from, ceiling): (&str, Origin, &'static str),
         asked: Option<T>,
         most: Option<T>,
         show: impl Fn(T) -> D,
     ) -> Option<T> {
-        let from = self.layers.origin(source);
         match most.filter(|most| asked.is_none_or(|asked| asked > *most)) {
             None => self.from(key, from, asked),
             Some(most) => {
@@ -358,15 +431,73 @@ impl Resolving<'_> {
         let timezone = timezone.map(|zone| self.from("env.TZ", Origin::Env("TZ".into()), zone));
         let mut env: BTreeMap<String, String> =
             timezone.map(|zone| ("TZ".to_owned(), zone)).into_iter().collect();
+        if let Some(project) = &request.project {
+            // Static values are in the image: given here again they would hide what a profile file makes of them.
+            for (name, value) in project.podfile.env.iter().filter(|(_, value)| is_dynamic(value)) {
+                let key = format!("env.{name}");
+                let value = self.from(&key, project.origin(&key), expand(value, &request.key));
+                env.insert(name.clone(), value);
+            }
+        }
         for (name, value) in &request.user_env {
-            let value = value
-                .replace("${PODSPAWN_USER}", request.key.user.as_str())
-                .replace("${PODSPAWN_PROJECT}", request.key.project());
             let key = format!("env.{name}");
-            let value = self.from(&key, Origin::Rule("decided for this user"), value);
+            let value = self.from(&key, Origin::Rule("decided for this user"), expand(value, &request.key));
             env.insert(name.clone(), value);
         }
         env
+    }
+
+    fn environment(&mut self, request: &Request) -> Environment {
+        let Some(project) = &request.project else {
+            let setup = Setup { dotfiles: self.dotfiles(request), ..Setup::default() };
+            return Environment { setup, ..Environment::default() };
+        };
+        let podfile = &project.podfile;
+        let key = &request.key;
+        let mount = |volume: &VolumeUse| VolumeMount {
+            name: key.volume_name(&volume.name),
+            target: volume.target.clone(),
+        };
+        for name in ["services", "volumes", "ports", "repos", "hooks"] {
+            let origin = project.origin(name);
+            self.origins.insert(name.to_owned(), origin);
+        }
+        let services = podfile.services.iter().map(|service| ServiceSpec {
+            name: service.name.clone(),
+            image: service.image.clone(),
+            ports: service.ports.clone(),
+            env: service.env.iter().map(|(name, value)| (name.clone(), expand(value, key))).collect(),
+            volumes: service.volumes.iter().map(mount).collect(),
+        });
+        Environment {
+            recipe: Some(project.recipe.clone()),
+            volumes: podfile.volumes.iter().map(mount).collect(),
+            copy: project.copy.clone(),
+            start_dir: self.from("start_dir", Origin::Rule("as asked for"), project.start_dir.clone()),
+            ports: project.ports.clone(),
+            services: services.collect(),
+            setup: Setup {
+                dotfiles: self.dotfiles(request),
+                repos: podfile.repos.clone(),
+                hooks: podfile.hooks.clone(),
+            },
+        }
+    }
+
+    fn dotfiles(&mut self, request: &Request) -> Option<Dotfiles> {
+        let project = request.project.as_ref();
+        match (
+            &request.user_dotfiles,
+            project.and_then(|project| Some((project, project.podfile.dotfiles.as_ref()?))),
+        ) {
+            (Some(dotfiles), _) => {
+                self.from("dotfiles", Origin::Rule("decided for this user"), Some(dotfiles.clone()))
+            }
+            (None, Some((project, dotfiles))) => {
+                self.from("dotfiles", project.origin("dotfiles"), Some(dotfiles.clone()))
+            }
+            (None, None) => None,
+        }
     }
 
     fn mounts(&mut self, request: &Request) -> Vec<HostMount> {
@@ -385,4 +516,16 @@ impl Resolving<'_> {
             }
         }
     }
+}
+
+impl ProjectRequest {
+    /// Where a value of the Podfile came from.
+    fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::Rule("the Podfile"))
+    }
+}
+
+/// Dynamic values: the two variables that stand for who and what a session is.
+fn expand(value: &str, key: &SessionKey) -> String {
+    value.replace("${PODSPAWN_USER}", key.user.as_str()).replace("${PODSPAWN_PROJECT}", key.project())
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::{Mode, SeccompChoice};
-use crate::names::{ImageRef, SessionKey};
+use crate::names::{ImageRef, ServiceName, SessionKey};
+pub use crate::podfile::{BuildBase, Dotfiles, Hook, HookCommand, Hooks, Repo};
 
 /// Whether the session is a local machine (lives until `stop`, whatever its mode's grace) or a server session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,100 @@ pub struct HostMount {
     pub read_only: bool,
 }
 
+/// A named volume of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VolumeMount {
+    /// The engine's name of it.
+    pub name: String,
+    /// Absolute path inside.
+    pub target: String,
+}
+
+/// A container beside the session's own, on the same network, under the same hardening and limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceSpec {
+    /// Its name, also its host name on the session's network.
+    pub name: ServiceName,
+    /// Its image.
+    pub image: ImageRef,
+    /// TCP ports that it listens on: it is ready when they accept, unless its image has a health check.
+    pub ports: Vec<u16>,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its volumes, which outlive the session.
+    pub volumes: Vec<VolumeMount>,
+}
+
+/// A TCP port of the session, published on the host's loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PortBinding {
+    /// Port inside.
+    pub container: u16,
+    /// Port on 127.0.0.1.
+    pub host: u16,
+}
+
+/// How to make an image that is not in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recipe {
+    /// The image that it begins with, which is pulled; none if [`Recipe::base_build`] makes it.
+    pub base: Option<ImageRef>,
+    /// A Dockerfile of the repository that is built first, under [`Recipe::base_tag`].
+    pub base_build: Option<BuildBase>,
+    /// Name of what `base_build` makes.
+    pub base_tag: Option<ImageRef>,
+    /// The Dockerfile; its context contains nothing else.
+    pub dockerfile: String,
+    /// What is installed, for people.
+    pub packages: Vec<String>,
+}
+
+/// Files that are copied in once, when the container is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CopySpec {
+    /// Host directory; `.git` is left out, symlinks stay symlinks.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub target: String,
+}
+
+/// What happens inside a new container before anybody works in it, and at each connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Setup {
+    /// Cloned to `~/dotfiles`.
+    pub dotfiles: Option<Dotfiles>,
+    /// Cloned after that.
+    pub repos: Vec<Repo>,
+    /// Hooks.
+    pub hooks: Hooks,
+}
+
+impl Setup {
+    /// Whether a new container is ready as it is: what runs for each connection does not count.
+    pub fn is_empty(&self) -> bool {
+        self.dotfiles.is_none() && self.repos.is_empty() && self.hooks.create.is_empty()
+    }
+}
+
+/// What a Podfile adds to a session.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Environment {
+    /// How to make the image where the engine does not have it; none pulls it.
+    pub recipe: Option<Recipe>,
+    /// Named volumes.
+    pub volumes: Vec<VolumeMount>,
+    /// Files that are copied in.
+    pub copy: Option<CopySpec>,
+    /// Directory where shells and commands start; none for the home.
+    pub start_dir: Option<String>,
+    /// Published ports.
+    pub ports: Vec<PortBinding>,
+    /// Companion containers, in start order.
+    pub services: Vec<ServiceSpec>,
+    /// What happens inside before anybody works there.
+    pub setup: Setup,
+}
+
 /// One session, completely: nothing downstream reads configuration again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionSpec {
@@ -114,6 +209,8 @@ pub struct SessionSpec {
     pub env: BTreeMap<String, String>,
     /// Host directories.
     pub mounts: Vec<HostMount>,
+    /// What a Podfile adds.
+    pub environment: Environment,
     /// Host directory of the persistent home, for [`Mode::Persistent`].
     pub persistent_home: Option<PathBuf>,
     /// How many sessions there may be.

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::resolve::Resolved;
-use super::session_spec::{Account, HostMount, Kind, Limits, Resources, Security, SessionSpec};
+use super::session_spec::{
+    Account, Environment, HostMount, Kind, Limits, Resources, Security, SessionSpec, Setup,
+};
 use crate::config::{ByteSize, Origin, TimeSpan};
 
 /// One value of a spec.
@@ -37,6 +39,7 @@ pub fn rows(resolved: &Resolved) -> Vec<Row> {
         max_lifetime,
         env,
         mounts,
+        environment: Environment { recipe, volumes, copy, start_dir, ports, services, setup },
         persistent_home,
         limits: Limits { max_per_user, max_containers },
         guarded_network,
@@ -78,6 +81,28 @@ pub fn rows(resolved: &Resolved) -> Vec<Row> {
         rows.add(&format!("env.{name}"), value);
     }
     rows.with_text("mounts", list(mounts.iter().map(mount)), mounts);
+    if let Some(recipe) = recipe {
+        rows.with_text("recipe", list(&recipe.packages), recipe);
+        rows.with_text("start_dir", start_dir.as_deref().unwrap_or("the home"), start_dir);
+        rows.with_text("volumes", list(volumes.iter().map(|v| format!("{}:{}", v.name, v.target))), volumes);
+        let copied = copy.as_ref().map(|copy| format!("{}:{}", copy.source.display(), copy.target));
+        rows.with_text("copy", copied.as_deref().unwrap_or("none"), copy);
+        rows.with_text("ports", list(ports.iter().map(|p| format!("{}:{}", p.host, p.container))), ports);
+        rows.with_text(
+            "services",
+            list(services.iter().map(|s| format!("{} ({})", s.name, s.image))),
+            services,
+        );
+    }
+    let Setup { dotfiles, repos, hooks } = setup;
+    if let Some(dotfiles) = dotfiles {
+        rows.with_text("dotfiles", dotfiles.repo.as_str(), dotfiles);
+    }
+    if recipe.is_some() {
+        rows.with_text("repos", list(repos.iter().map(|repo| repo.url.as_str())), repos);
+        let all = hooks.create.iter().chain(&hooks.boot).chain(&hooks.start);
+        rows.with_text("hooks", list(all.map(|hook| hook.name.as_str())), hooks);
+    }
     let home = persistent_home.as_ref().map(|path| path.display().to_string());
     rows.with_text("persistent_home", home.as_deref().unwrap_or("none"), &home);
     rows.rows

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, oldest first. What was released is never changed: a correction is a further step.
-const STEPS: &[&str] = &[V1, V2];
+const STEPS: &[&str] = &[V1, V2, V3];
 
 /// The version that this program writes.
 pub(super) const CURRENT: i64 = STEPS.len() as i64;
@@ -63,6 +63,27 @@ const V2: &str = "
 ALTER TABLE sessions ADD COLUMN attached INTEGER NOT NULL DEFAULT 1 CHECK (attached IN (0, 1));
 ";
 
+/// What a Podfile adds: where shells start, how far the setup inside has come, and checkouts that outlive containers.
+const V3: &str = "
+ALTER TABLE sessions ADD COLUMN start_dir TEXT;
+ALTER TABLE sessions ADD COLUMN setup TEXT NOT NULL DEFAULT 'done' CHECK (setup IN ('pending', 'done', 'failed'));
+
+CREATE TABLE workspaces (
+    id               TEXT    NOT NULL UNIQUE,
+    user             TEXT    NOT NULL,
+    name             TEXT    NOT NULL,
+    project          TEXT    NOT NULL,
+    repo_url         TEXT    NOT NULL,
+    branch           TEXT    NOT NULL,
+    workspace_path   TEXT    NOT NULL,
+    workspace_target TEXT    NOT NULL,
+    created_at       INTEGER NOT NULL,
+    initialized      INTEGER NOT NULL DEFAULT 0 CHECK (initialized IN (0, 1)),
+    head_commit      TEXT    NOT NULL DEFAULT '',
+    PRIMARY KEY (user, name)
+) STRICT;
+";
+
 /// The version of an open database; 0 for one that has no table yet.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     let exists: bool = connection.query_row(
@@ -112,10 +133,11 @@ mod tests {
         let mut db = Connection::open_in_memory().unwrap();
         migrate_with(&mut db, "one", STEPS).unwrap();
         // A step that fails half-way, as a full disk or a killed process would make it.
-        let broken = [V1, V2, "CREATE TABLE extra (a INTEGER) STRICT; CREATE TABLE sessions (a INTEGER);"];
+        let broken =
+            [V1, V2, V3, "CREATE TABLE extra (a INTEGER) STRICT; CREATE TABLE sessions (a INTEGER);"];
         assert!(migrate_with(&mut db, "one", &broken).is_err());
         assert_eq!(version(&db).unwrap(), CURRENT);
-        let fixed = [V1, V2, "CREATE TABLE extra (a INTEGER) STRICT;"];
+        let fixed = [V1, V2, V3, "CREATE TABLE extra (a INTEGER) STRICT;"];
         migrate_with(&mut db, "one", &fixed).unwrap();
         assert_eq!(version(&db).unwrap(), CURRENT + 1);
         migrate_with(&mut db, "one", &fixed).unwrap();

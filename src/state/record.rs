@@ -63,6 +63,17 @@ pub enum AttachWay {
     Engine,
 }
 
+/// How far the setup inside a container has come: dotfiles, repositories, `on_create`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetupState {
+    /// It has not come to its end: whoever connects next does it, or waits for who is at it.
+    Pending,
+    /// It is done, or there is none.
+    Done,
+    /// It came to its end, and `on_create` failed.
+    Failed,
+}
+
 /// A row of the table `sessions`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionRecord {
@@ -108,6 +119,10 @@ pub struct SessionRecord {
     pub process: Option<FirstProcess>,
     /// Somebody has attached to it; else it only lends its network to forwarding, and is in no count, table or limit.
     pub attached: bool,
+    /// Directory inside where shells and commands start; none for the home.
+    pub start_dir: Option<String>,
+    /// How far the setup inside has come.
+    pub setup: SetupState,
     /// Engine that made it: kind and endpoint, as `docker unix:///var/run/docker.sock`.
     pub engine: String,
 }

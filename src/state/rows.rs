@@ -3,7 +3,7 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Row, named_params};
 
-use super::record::{AttachWay, FirstProcess, ObjectKind, SessionRecord, Status, Timestamp};
+use super::record::{AttachWay, FirstProcess, ObjectKind, SessionRecord, SetupState, Status, Timestamp};
 use crate::names::{MachineName, SessionKey, UserName};
 use crate::spec::{Kind, Mode};
 
@@ -37,6 +37,7 @@ words!(Mode {
     DestroyOnDisconnect = "destroy-on-disconnect",
     Persistent = "persistent",
 });
+words!(SetupState { Pending = "pending", Done = "done", Failed = "failed" });
 words!(AttachWay { Direct = "direct", Engine = "engine" });
 words!(ObjectKind { Container = "container", Network = "network", Volume = "volume", Directory = "directory" });
 
@@ -59,21 +60,21 @@ impl FromSql for Time {
 /// All columns in the order in which [`read`] wants them.
 pub(super) const COLUMNS: &str = "id, user, project, kind, status, container_id, container_name, image, network_id, \
      service_ids, mode, grace_seconds, shell, account, created_at, last_activity, max_lifetime, grace_expiry, attach, \
-     socket_dir, process_pid, process_start, process_boot, engine, attached";
+     socket_dir, process_pid, process_start, process_boot, engine, attached, start_dir, setup";
 
 /// Writes a whole row; the parameters are those of [`with_parameters`].
 pub(super) const INSERT: &str = "INSERT INTO sessions (id, user, project, kind, status, container_id, container_name, \
      image, network_id, service_ids, mode, grace_seconds, shell, account, created_at, last_activity, max_lifetime, \
-     grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, engine, attached) \
+     grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, engine, attached, start_dir, setup) \
      VALUES (:id, :user, :project, :kind, :status, :container_id, :container_name, :image, :network_id, :service_ids, \
      :mode, :grace_seconds, :shell, :account, :created_at, :last_activity, :max_lifetime, :grace_expiry, :attach, \
-     :socket_dir, :process_pid, :process_start, :process_boot, :engine, :attached)";
+     :socket_dir, :process_pid, :process_start, :process_boot, :engine, :attached, :start_dir, :setup)";
 
 /// Writes all that may change in a row's life.
 pub(super) const UPDATE: &str = "UPDATE sessions SET (status, container_id, network_id, service_ids, shell, \
-     last_activity, grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, attached) = (:status, \
+     last_activity, grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, attached, setup) = (:status, \
      :container_id, :network_id, :service_ids, :shell, :last_activity, :grace_expiry, :attach, :socket_dir, \
-     :process_pid, :process_start, :process_boot, :attached) WHERE id = :id";
+     :process_pid, :process_start, :process_boot, :attached, :setup) WHERE id = :id";
 
 /// Runs `statement` with the parameters of a whole row (or only those that may change, for [`UPDATE`]).
 pub(super) fn with_parameters(
@@ -103,6 +104,7 @@ pub(super) fn with_parameters(
         ":process_start": start,
         ":process_boot": boot,
         ":attached": record.attached,
+        ":setup": Word(record.setup),
         ":user": record.key.user.as_str(),
         ":project": record.key.project(),
         ":kind": Word(record.kind),
@@ -114,6 +116,7 @@ pub(super) fn with_parameters(
         ":created_at": Time(record.created_at),
         ":max_lifetime": record.max_lifetime.map(Time),
         ":engine": record.engine,
+        ":start_dir": record.start_dir,
     };
     let wanted = statement.parameter_count();
     statement.execute(&all[..wanted])
@@ -148,6 +151,8 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
         process: process(&mut cells)?,
         engine: cells.next()?,
         attached: cells.next()?,
+        start_dir: cells.next()?,
+        setup: cells.next::<Word<SetupState>>()?.0,
     })
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::spec::{Kind, Mode};
-use crate::state::{AttachWay, FirstProcess, Status};
+use crate::state::{AttachWay, FirstProcess, SetupState, Status};
 
 fn directory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("podspawn-store-").tempdir().unwrap()
@@ -34,6 +34,8 @@ fn record(user: &str, project: &str) -> SessionRecord {
         socket_dir: Some("/somewhere".into()),
         process: Some(FirstProcess { pid: 7, start_time: u64::MAX / 2, boot_id: "boot".into() }),
         attached: true,
+        start_dir: None,
+        setup: SetupState::Done,
         engine: "Docker /var/run/docker.sock".into(),
     }
 }

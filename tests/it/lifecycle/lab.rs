@@ -156,6 +156,7 @@ pub fn machine(user: &str, name: &str) -> SessionSpec {
         max_lifetime: Duration::from_secs(8 * 3600),
         env: Default::default(),
         mounts: Vec::new(),
+        environment: Default::default(),
         persistent_home: None,
         limits: Limits { max_per_user: None, max_containers: None },
         guarded_network: false,
