@@ -10,6 +10,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::error::AccountError;
 use super::lock::Lock;
+use crate::names::printable;
 
 /// Most that is repeated of a program's words, in bytes.
 const MAX_WORDS: u64 = 4096;
@@ -42,10 +43,16 @@ pub(super) fn run(
     Err(failed(if text.is_empty() { status.to_string() } else { text }))
 }
 
-/// The standard output of a program that only looks at something; none if it fails.
-pub(super) fn ask(program: &'static str, args: &[&str]) -> Option<String> {
-    let output = command(program).args(args).stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+/// The standard output of a program that only looks at something; if it fails, why.
+pub(super) fn ask(program: &'static str, args: &[&str]) -> Result<String, String> {
+    let output =
+        command(program).args(args).stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let line = words.lines().map(str::trim).find(|line| !line.is_empty());
+    Err(line.map_or_else(|| output.status.to_string(), printable))
 }
 
 fn command(program: &str) -> Command {

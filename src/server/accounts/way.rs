@@ -27,10 +27,10 @@ fn userdb_works() -> Result<(), String> {
         return Err("the library libnss_systemd.so.2 is not installed".into());
     }
     // Without PAM sshd itself looks into the shadow file, where such an account has no entry.
-    match tools::ask("sshd", &["-T"]).as_deref().map(uses_pam) {
-        Some(true) => Ok(()),
-        Some(false) => Err("sshd does not have `UsePAM yes`".into()),
-        None => Err("`sshd -T` does not tell whether sshd has `UsePAM yes`".into()),
+    match tools::ask("sshd", &["-T"]).map(|effective| uses_pam(&effective)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("sshd does not have `UsePAM yes`".into()),
+        Err(why) => Err(format!("`sshd -T` does not tell whether sshd has `UsePAM yes`: {why}")),
     }
 }
 
