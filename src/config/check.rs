@@ -4,6 +4,7 @@ use figment::error::{Actual, Kind as Wrong};
 use figment::value::Value;
 
 use super::deployment::Deployment;
+use super::dotfiles::{self, Dotfiles};
 use super::error::ConfigError;
 use super::layers::{Kind, Layer, Place, merge};
 use super::schema::Config;
@@ -22,6 +23,8 @@ const LOCAL: [(&str, &str, &str); 7] = [
     ("max_lifetime", "session", "max_lifetime"),
     ("mode", "session", "mode"),
 ];
+/// The key of a user's own dotfiles.
+pub(super) const DOTFILES: &str = "dotfiles";
 /// Sections that only the file of local commands has.
 const ONLY_LOCAL: [&str; 2] = ["local", "servers"];
 
@@ -44,17 +47,22 @@ pub(super) fn servers(layer: &mut Layer) -> Result<Servers, ConfigError> {
     }
 }
 
-/// Puts the keys of `local` where they belong. Zero and empty values change nothing.
-pub(super) fn move_local_section(layer: &mut Layer) -> Result<(), ConfigError> {
-    let Some(section) = layer.values.remove("local") else { return Ok(()) };
+/// Puts the keys of `local` where they belong, and gives the dotfiles that it names. Zero and empty values change nothing.
+pub(super) fn move_local_section(layer: &mut Layer) -> Result<Option<Dotfiles>, ConfigError> {
+    let Some(section) = layer.values.remove("local") else { return Ok(None) };
+    let mut own = None;
     let at = |key: &str| vec!["local".to_owned(), key.to_owned()];
     let Value::Dict(_, entries) = section else {
         let reason = format!("expected keys below it, found {}", describe(&section));
         return Err(problem(layer, &["local".to_owned()], reason));
     };
     for (key, value) in entries {
+        if key == DOTFILES {
+            own = dotfiles::read(layer, &["local", DOTFILES], value)?;
+            continue;
+        }
         let Some((_, section, target)) = LOCAL.iter().find(|(known, ..)| *known == key) else {
-            let known: Vec<&str> = LOCAL.iter().map(|(known, ..)| *known).collect();
+            let known: Vec<&str> = LOCAL.iter().map(|(known, ..)| *known).chain([DOTFILES]).collect();
             return Err(unknown_key(layer, &at(&key), &known));
         };
         if is_zero_or_empty(&value) {
@@ -68,7 +76,7 @@ pub(super) fn move_local_section(layer: &mut Layer) -> Result<(), ConfigError> {
         }
         layer.insert(vec![(*section).to_owned(), (*target).to_owned()], value, place);
     }
-    Ok(())
+    Ok(own)
 }
 
 pub(super) fn is_zero_or_empty(value: &Value) -> bool {

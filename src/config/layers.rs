@@ -9,6 +9,7 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 
 use super::check;
 use super::deployment::Deployment;
+use super::dotfiles::Dotfiles;
 use super::error::ConfigError;
 use super::file;
 use super::origin::Origin;
@@ -66,6 +67,8 @@ pub struct Layers {
     pub(super) layers: Vec<Layer>,
     /// Keys that a user's own file decides.
     pub(super) by_user: Vec<String>,
+    /// The user's own dotfiles: `local.dotfiles`, or what a user's own file says.
+    pub dotfiles: Option<Dotfiles>,
 }
 
 /// One layer.
@@ -130,11 +133,14 @@ pub fn load_text(sources: &Sources, file: Option<(&Path, &str)>) -> Result<Layer
         }
         given.push(layer);
     }
+    let mut dotfiles = None;
     given.push(variables(&sources.env));
     given.push(flags(&sources.flags));
     for layer in &mut given {
         if sources.deployment == Deployment::Local {
-            check::move_local_section(layer)?;
+            if let Some(own) = check::move_local_section(layer)? {
+                dotfiles = Some(own);
+            }
         }
         expand_home(&mut layer.values, sources.home.as_deref());
     }
@@ -151,7 +157,15 @@ pub fn load_text(sources: &Sources, file: Option<(&Path, &str)>) -> Result<Layer
     layers.append(&mut given);
     let merged = merge(&layers);
     let config = merged.extract::<Config>().map_err(internal)?;
-    Ok(Layers { deployment: sources.deployment, config, servers, merged, layers, by_user: Vec::new() })
+    Ok(Layers {
+        deployment: sources.deployment,
+        config,
+        servers,
+        merged,
+        layers,
+        by_user: Vec::new(),
+        dotfiles,
+    })
 }
 
 impl Layers {

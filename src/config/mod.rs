@@ -5,6 +5,7 @@
 
 mod check;
 mod deployment;
+mod dotfiles;
 mod error;
 mod file;
 mod layers;
@@ -22,6 +23,7 @@ mod words;
 pub mod yaml;
 
 pub use deployment::{Deployment, Reach, detect, sshd_is_wired};
+pub use dotfiles::Dotfiles;
 pub use error::ConfigError;
 pub use layers::{DEFAULTS, Flag, Layers, SERVER_CONFIG, Sources, load, load_text};
 pub use origin::Origin;

@@ -6,6 +6,7 @@ use std::path::Path;
 use figment::value::Value;
 
 use super::check;
+use super::dotfiles;
 use super::error::ConfigError;
 use super::layers::{Kind, Layers, Place, document_layer, internal, merge};
 use super::schema::Config;
@@ -51,6 +52,11 @@ impl Layers {
         for (written, value) in given {
             let path: Vec<&str> = written.iter().map(String::as_str).collect();
             let target = match path[..] {
+                [check::DOTFILES] => {
+                    // The file's own dotfiles replace all others, wholly.
+                    self.dotfiles = dotfiles::read(&layer, &[check::DOTFILES], value)?.or(self.dotfiles);
+                    continue;
+                }
                 [ENV] => {
                     env = environment(&layer, value)?;
                     continue;
@@ -62,7 +68,8 @@ impl Layers {
                 _ => None,
             };
             let Some((section, key)) = target else {
-                let known: Vec<&str> = KEYS.iter().map(|(known, ..)| *known).chain([ENV]).collect();
+                let known: Vec<&str> =
+                    KEYS.iter().map(|(known, ..)| *known).chain([ENV, check::DOTFILES]).collect();
                 return Err(check::unknown_key(&layer, &written, &known));
             };
             if check::is_zero_or_empty(&value) {
@@ -153,6 +160,24 @@ mod tests {
         assert_eq!(env, BTreeMap::from([("EDITOR".into(), "nvim".into()), ("N".into(), "3".into())]));
         let origin = layers.origin("defaults.image").to_string();
         assert!(origin.contains("/etc/podspawn/users/ann.yaml:1"), "{origin}");
+    }
+
+    #[test]
+    fn a_user_brings_dotfiles_of_their_own() {
+        let (layers, _) =
+            with("dotfiles:\n  repo: github.com/ann/dotfiles\n  install: make install\n").unwrap();
+        let dotfiles = layers.dotfiles.unwrap();
+        assert_eq!(dotfiles.repo.as_str(), "https://github.com/ann/dotfiles");
+        assert_eq!(dotfiles.install.as_deref(), Some("make install"));
+        for (text, expected) in [
+            ("dotfiles:\n  repo: /etc\n", "paths of this host are not allowed"),
+            ("dotfiles:\n  repos: x\n", "did you mean `dotfiles.repo`?"),
+            ("dotfiles:\n  install: x\n", "the key `repo` is missing"),
+            ("dotfiles: x\n", "expected the keys `repo` and `install`"),
+        ] {
+            let error = with(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use crate::config::Dotfiles;
 use crate::config::Mode;
 use crate::names::{BranchName, GitUrl, ImageRef, ServiceName, UserName, VolumeName};
 
@@ -72,15 +73,6 @@ pub struct BuildBase {
     pub args: BTreeMap<String, String>,
     /// Stage to stop at.
     pub target: Option<String>,
-}
-
-/// A repository of configuration files, cloned to `~/dotfiles`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Dotfiles {
-    /// The repository.
-    pub repo: GitUrl,
-    /// Run there with `sh -c`.
-    pub install: Option<String>,
 }
 
 /// A repository that is cloned inside.
