@@ -39,19 +39,25 @@ impl Action {
     }
 
     /// Waits for an answer as long as every call may take.
-    pub(crate) async fn wait<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
-        self.wait_for(CALL_TIMEOUT, answer).await
+    pub(crate) fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        self.wait_for(CALL_TIMEOUT, answer)
     }
 
-    /// Waits for an answer.
-    pub(crate) async fn wait_for<T>(
+    /// Waits for an answer. It is boxed: the clients' futures are large, and what waits for them is nested deeply.
+    pub(crate) fn wait_for<T>(
         &self,
         limit: Duration,
         answer: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        match tokio::time::timeout(limit, answer).await {
-            Ok(result) => result,
-            Err(_) => Err(EngineError::Timeout { action: self.text.clone(), seconds: limit.as_secs() }),
+    ) -> impl Future<Output = Result<T>> {
+        let answer = Box::pin(answer);
+        async move {
+            match tokio::time::timeout(limit, answer).await {
+                Ok(result) => result,
+                Err(_) => Err(EngineError::Timeout { action: self.text.clone(), seconds: limit.as_secs() }),
+            }
         }
     }
 

@@ -137,10 +137,10 @@ pub fn load_text(sources: &Sources, file: Option<(&Path, &str)>) -> Result<Layer
     given.push(variables(&sources.env));
     given.push(flags(&sources.flags));
     for layer in &mut given {
-        if sources.deployment == Deployment::Local {
-            if let Some(own) = check::move_local_section(layer)? {
-                dotfiles = Some(own);
-            }
+        if sources.deployment == Deployment::Local
+            && let Some(own) = check::move_local_section(layer)?
+        {
+            dotfiles = Some(own);
         }
         expand_home(&mut layer.values, sources.home.as_deref());
     }

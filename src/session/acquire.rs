@@ -143,7 +143,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             let engine = self.engines.engine().await?;
             let image = spec.image.to_string();
             if pulled || engine.image(&image).await?.is_some() {
-                let session = self.create(spec, engine, caller, report, cancel).await?;
+                let session = Box::pin(self.create(spec, engine, caller, report, cancel)).await?;
                 return Ok(Acquired { session, created: true });
             }
             if caller.network_only {
@@ -171,7 +171,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         cancel: &Cancel,
     ) -> Result<Option<SessionRecord>, SessionError> {
         match self.store.find(key)? {
-            Some(record) => self.settle(record, Purpose::Join, report, cancel).await,
+            Some(record) => Box::pin(self.settle(record, Purpose::Join, report, cancel)).await,
             None => Ok(None),
         }
     }
@@ -182,7 +182,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let (report, cancel) = (&mut super::report::Silent, &Cancel::never());
         let _lock = self.lock(&key.user, report, cancel).await?;
         match self.store.find(key)? {
-            Some(record) => self.settle(record, Purpose::Tidy, report, cancel).await,
+            Some(record) => Box::pin(self.settle(record, Purpose::Tidy, report, cancel)).await,
             None => Ok(None),
         }
     }
@@ -192,7 +192,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let (report, cancel) = (&mut super::report::Silent, &Cancel::never());
         let _lock = self.lock(user, report, cancel).await?;
         for record in self.store.of_user(user)? {
-            self.settle(record, Purpose::Tidy, report, cancel).await?;
+            Box::pin(self.settle(record, Purpose::Tidy, report, cancel)).await?;
         }
         Ok(())
     }
@@ -211,7 +211,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 continue;
             }
             let name = display_name(&record);
-            if let Err(error) = self.settle(record, Purpose::Tidy, report, cancel).await {
+            if let Err(error) = Box::pin(self.settle(record, Purpose::Tidy, report, cancel)).await {
                 tracing::warn!(user = %but.user, project = name, "could not tidy up: {error}");
             }
         }

@@ -55,7 +55,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             return Err(error.into());
         }
         report.step(Step::Creating { container: &record.container_name, image: &record.image });
-        match self.build(&mut record, spec, seccomp, engine, report, cancel).await {
+        match Box::pin(self.build(&mut record, spec, seccomp, engine, report, cancel)).await {
             Ok(()) => {
                 if let Some(observer) = &self.observer {
                     observer.created(&record);
