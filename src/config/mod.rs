@@ -7,6 +7,7 @@ mod check;
 mod deployment;
 mod error;
 mod file;
+mod json_schema;
 mod layers;
 mod origin;
 mod quick;
@@ -23,6 +24,8 @@ pub mod yaml;
 
 pub use deployment::{Deployment, Reach, detect, sshd_is_wired};
 pub use error::ConfigError;
+pub use file::{read_text, read_text_below};
+pub use json_schema::schema;
 pub use layers::{DEFAULTS, Flag, Layers, SERVER_CONFIG, Sources, load, load_text};
 pub use origin::Origin;
 pub use quick::load_server;
