@@ -27,7 +27,9 @@ pub enum PodfileCommand {
 
 /// `podfile check`, as typed.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  podspawn podfile check\n  podspawn podfile check ~/src/api --output json")]
+#[command(
+    after_help = "Example:\n  podspawn podfile check\n  podspawn podfile check ~/src/api --output json"
+)]
 pub struct PodfileCheckArgs {
     /// A Podfile, or a directory that has one [default: the working directory].
     pub path: Option<PathBuf>,

@@ -73,7 +73,8 @@ fn text(loaded: &Loaded, style: Style) -> String {
 fn rows(loaded: &Loaded) -> Vec<(String, String, String)> {
     let podfile = &loaded.podfile;
     let mut rows = Vec::new();
-    let mut row = |key: &str, value: String, origin: &str| rows.push((key.to_owned(), value, origin.to_owned()));
+    let mut row =
+        |key: &str, value: String, origin: &str| rows.push((key.to_owned(), value, origin.to_owned()));
     match &podfile.base {
         Base::Image(image) => row("base", image.to_string(), "base"),
         Base::Build(build) => row("base", format!("built from {}", build.dockerfile), "base"),
@@ -149,9 +150,11 @@ fn command(hook: &Hook) -> String {
         match command {
             HookCommand::Script(text) => text.trim().to_owned(),
             HookCommand::Argv(argv) => argv.join(" "),
-            HookCommand::Parallel(commands) => {
-                commands.iter().map(|(name, command)| format!("{name}: {}", text(command))).collect::<Vec<_>>().join("; ")
-            }
+            HookCommand::Parallel(commands) => commands
+                .iter()
+                .map(|(name, command)| format!("{name}: {}", text(command)))
+                .collect::<Vec<_>>()
+                .join("; "),
         }
     }
     text(&hook.command)

@@ -10,8 +10,7 @@ use rustix::io::Errno;
 use super::error::ConfigError;
 use super::yaml::MAX_BYTES;
 
-const FLAGS: OFlags =
-    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 /// The file's text; none if there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {

@@ -50,7 +50,10 @@ pub fn schema() -> Json {
         .split_once("# Only in ~/.podspawn/config.yaml:")
         .map(|(_, rest)| {
             let lines = rest.lines().filter_map(|line| line.strip_prefix("# "));
-            lines.filter(|line| line.starts_with("  ") || line.ends_with(':')).map(|line| format!("{line}\n")).collect()
+            lines
+                .filter(|line| line.starts_with("  ") || line.ends_with(':'))
+                .map(|line| format!("{line}\n"))
+                .collect()
         })
         .unwrap_or_default();
     let notes = notes(DEFAULTS);
@@ -126,7 +129,8 @@ fn plain(value: &Value, key: &str, notes: &BTreeMap<String, String>) -> Json {
 
 fn of(special: Special) -> Json {
     let words = |words: Vec<&str>| {
-        let words: Vec<Json> = words.into_iter().map(|word| json!(word)).chain([json!(""), Json::Null]).collect();
+        let words: Vec<Json> =
+            words.into_iter().map(|word| json!(word)).chain([json!(""), Json::Null]).collect();
         json!({ "enum": words })
     };
     match special {
@@ -197,8 +201,14 @@ mod tests {
     #[test]
     fn keys_carry_their_comments() {
         let schema = schema();
-        assert_eq!(schema["properties"]["auth"]["properties"]["key_dir"]["description"], "One file of public keys for each container user.");
-        assert_eq!(schema["properties"]["session"]["description"].as_str().map(|text| &text[..23]), Some("How long sessions live."));
+        assert_eq!(
+            schema["properties"]["auth"]["properties"]["key_dir"]["description"],
+            "One file of public keys for each container user."
+        );
+        assert_eq!(
+            schema["properties"]["session"]["description"].as_str().map(|text| &text[..23]),
+            Some("How long sessions live.")
+        );
         assert_eq!(schema["properties"]["local"]["properties"]["image"]["type"], json!(["string", "null"]));
     }
 }

@@ -311,8 +311,10 @@ mod tests {
 
     #[test]
     fn what_yaml_takes_for_a_number_is_known_as_it_is_written() {
-        let document =
-            parse("\u{feff}a: 1.10\nb: {c: 0755, d: \"5\"}\né: [true, ~, &x 0x1F ]\nf: *x # more\ng: -1.0e3\n").unwrap();
+        let document = parse(
+            "\u{feff}a: 1.10\nb: {c: 0755, d: \"5\"}\né: [true, ~, &x 0x1F ]\nf: *x # more\ng: -1.0e3\n",
+        )
+        .unwrap();
         let path = |path: &[&str]| path.iter().map(|p| (*p).to_owned()).collect::<KeyPath>();
         let written: BTreeMap<KeyPath, String> = [
             (path(&["a"]), "1.10"),

@@ -42,7 +42,8 @@ impl Root {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let inner = matches!(parent.file_name().and_then(|name| name.to_str()), Some(".podspawn" | ".devcontainer"));
+        let inner =
+            matches!(parent.file_name().and_then(|name| name.to_str()), Some(".podspawn" | ".devcontainer"));
         // By the text of the path: behind a symbolic link, `x/..` is not where the link stands.
         let shown = if inner { lexical(&parent.join("..")) } else { lexical(parent) };
         Self { real: shown.canonicalize().unwrap_or_else(|_| shown.clone()), shown }
@@ -60,7 +61,9 @@ impl Root {
         }
         let real = match path.canonicalize() {
             Ok(real) => real,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err("there is no such file".into()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err("there is no such file".into());
+            }
             Err(error) => return Err(error.to_string()),
         };
         let Ok(inside) = real.strip_prefix(&self.real) else {
@@ -76,7 +79,9 @@ impl Root {
     fn may_hold(&self, path: &Path) -> bool {
         let path = lexical(path);
         let relative = !path.is_absolute() && !path.starts_with("..");
-        path.starts_with(&self.shown) || path.starts_with(&self.real) || (relative && self.shown == Path::new("."))
+        path.starts_with(&self.shown)
+            || path.starts_with(&self.real)
+            || (relative && self.shown == Path::new("."))
     }
 
     fn leads_out(&self) -> String {
@@ -162,7 +167,10 @@ impl Following<'_> {
             fail(if self.links.len() > 1 { format!("{reason} ({})", self.chain(None)) } else { reason })
         })?;
         if self.links.iter().any(|other| other.id == link.id) {
-            return Err(fail(format!("it comes back to a file of its own chain ({})", self.chain(Some(&link.shown)))));
+            return Err(fail(format!(
+                "it comes back to a file of its own chain ({})",
+                self.chain(Some(&link.shown))
+            )));
         }
         if self.links.len() > MAX_LEVELS {
             let chain = self.chain(Some(&link.shown));
@@ -211,8 +219,10 @@ impl Following<'_> {
                     }
                     None => {
                         let names = bases::names();
-                        let guess = nearest(&name, &names)
-                            .map_or_else(|| format!(" (known: {})", names.join(", ")), |near| format!("; did you mean `{near}`?"));
+                        let guess = nearest(&name, &names).map_or_else(
+                            || format!(" (known: {})", names.join(", ")),
+                            |near| format!("; did you mean `{near}`?"),
+                        );
                         Err(format!("there is no base or template of that name{guess}"))
                     }
                 }
@@ -248,13 +258,18 @@ impl Following<'_> {
                 let unchanged = read_text(&kept).is_ok_and(|old| old.as_deref() == Some(&text));
                 if let Some(directory) = kept.parent().filter(|_| !unchanged) {
                     // The cache is a help for the next time, and nothing that this time needs.
-                    let _ = std::fs::create_dir_all(directory).and_then(|()| write_atomic(&kept, text.as_bytes(), 0o644));
+                    let _ = std::fs::create_dir_all(directory)
+                        .and_then(|()| write_atomic(&kept, text.as_bytes(), 0o644));
                 }
                 Ok(text)
             }
             Err(reason) => match read_text(&kept) {
                 Ok(Some(text)) => {
-                    self.warnings.push(format!("{url} cannot be fetched ({}): the copy in {} is used", printable(&reason), kept.display()));
+                    self.warnings.push(format!(
+                        "{url} cannot be fetched ({}): the copy in {} is used",
+                        printable(&reason),
+                        kept.display()
+                    ));
                     Ok(text)
                 }
                 _ => Err(format!("{url} cannot be fetched: {}", printable(&reason))),

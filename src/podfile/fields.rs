@@ -50,22 +50,46 @@ pub(super) const BANGS: [&str; 7] =
 
 pub(super) const FIELDS: &[Field] = &[
     field("base", Kind::Text, "Image that the environment is built on, such as ubuntu:24.04."),
-    field("extends", Kind::Text, "Podfile to start from: a file, the name of a base, or github.com/<org>/<repo>/<path>."),
+    field(
+        "extends",
+        Kind::Text,
+        "Podfile to start from: a file, the name of a base, or github.com/<org>/<repo>/<path>.",
+    ),
     field("name", Kind::Text, "Beginning of the names of `dev` sessions. Default: the directory's name."),
     field("branch", Kind::Text, "Branch of machines of the project. Default: the repository's own."),
     field("packages", Kind::Texts, "Packages, name or name@version; \"!name\" takes one out of the base."),
     field("shell", Kind::Text, "Absolute path of the login shell."),
-    field("env", Kind::Env, "Environment. ${PODSPAWN_USER} and ${PODSPAWN_PROJECT} are filled in; an empty text removes a variable of the base."),
+    field(
+        "env",
+        Kind::Env,
+        "Environment. ${PODSPAWN_USER} and ${PODSPAWN_PROJECT} are filled in; an empty text removes a variable of the base.",
+    ),
     field("dotfiles", Kind::Fields(DOTFILES), "The user's configuration files, cloned to ~/dotfiles."),
-    field("repos", Kind::Items(REPOS), "Repositories that are cloned inside; \"!url\" takes one out of the base."),
-    field("services", Kind::Items(SERVICES), "Containers beside the session's own; \"!name\" takes one out of the base."),
+    field(
+        "repos",
+        Kind::Items(REPOS),
+        "Repositories that are cloned inside; \"!url\" takes one out of the base.",
+    ),
+    field(
+        "services",
+        Kind::Items(SERVICES),
+        "Containers beside the session's own; \"!name\" takes one out of the base.",
+    ),
     field("ports", Kind::Fields(PORTS), "Ports of the session."),
     field("resources", Kind::Fields(RESOURCES), "Limits; the administrator's ceilings stand above them."),
     field("on_create", Kind::Text, "Script that runs once in each new container, as the session's user."),
     field("on_start", Kind::Text, "Script that runs for each connection, as the session's user."),
-    field("extra_commands", Kind::Texts, "Commands of the image's build, run by root; \"!command\" takes one out of the base."),
+    field(
+        "extra_commands",
+        Kind::Texts,
+        "Commands of the image's build, run by root; \"!command\" takes one out of the base.",
+    ),
     field("mount", Kind::Words(&MOUNTS), "How `dev` brings the directory in. Default: bind."),
-    field("mode", Kind::Words(&MODES), "What happens when the last connection ends. Default: the configured mode."),
+    field(
+        "mode",
+        Kind::Words(&MODES),
+        "What happens when the last connection ends. Default: the configured mode.",
+    ),
     field("workspace", Kind::Text, "Absolute path of the checkout inside. Default: /workspace/<name>."),
 ];
 

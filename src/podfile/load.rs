@@ -55,7 +55,12 @@ pub fn load(path: &Path, places: &Places, fetch: &dyn Fetch) -> Result<Loaded, P
 }
 
 /// The same with the text of the file at hand.
-pub fn load_text(path: &Path, text: &str, places: &Places, fetch: &dyn Fetch) -> Result<Loaded, PodfileError> {
+pub fn load_text(
+    path: &Path,
+    text: &str,
+    places: &Places,
+    fetch: &dyn Fetch,
+) -> Result<Loaded, PodfileError> {
     load_from(path, text, &Root::of(path), places, fetch)
 }
 
@@ -93,7 +98,11 @@ fn serialised(podfile: &Podfile) -> String {
 }
 
 /// Files of development containers are not read by this build.
-fn devcontainer(_text: &str, path: &Path, _repository: &Path) -> Result<(Podfile, Vec<String>), PodfileError> {
+fn devcontainer(
+    _text: &str,
+    path: &Path,
+    _repository: &Path,
+) -> Result<(Podfile, Vec<String>), PodfileError> {
     let place = printable(&path.to_string_lossy());
     Err(PodfileError::Malformed { place, reason: "only YAML files are read: write a `podfile.yaml`".into() })
 }

@@ -162,7 +162,11 @@ pub(super) fn idle_removals(base: &Layer, child: &Layer) -> Vec<String> {
     fn of<T: Item>(base: &List<T>, child: &List<T>) -> Vec<String> {
         let idle = child.removed.iter().filter(|(key, _)| !base.items.iter().any(|item| item.key() == **key));
         idle.map(|(key, place)| {
-            format!("{}: {} is not in what it extends", place.shown(), crate::names::quoted(&format!("!{key}")))
+            format!(
+                "{}: {} is not in what it extends",
+                place.shown(),
+                crate::names::quoted(&format!("!{key}"))
+            )
         })
         .collect()
     }

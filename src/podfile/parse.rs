@@ -50,7 +50,8 @@ impl<'a> Parser<'a> {
         let names = self.names()?;
         let document = self.document;
         if let Some(value) = document.values.get("extends") {
-            self.layer.extends = short(&self.cursor("extends", value), "what to extend, such as `ubuntu-dev`")?;
+            self.layer.extends =
+                short(&self.cursor("extends", value), "what to extend, such as `ubuntu-dev`")?;
         }
         for (written, name) in names {
             let bang = written.ends_with('!');
@@ -91,7 +92,8 @@ impl<'a> Parser<'a> {
                     return Err(self.top(key).wrong(reason));
                 }
                 if written.iter().any(|other| other.as_str() == bare) {
-                    let reason = format!("`{bare}` and `{bare}!` cannot stand in the same file: keep one of them");
+                    let reason =
+                        format!("`{bare}` and `{bare}!` cannot stand in the same file: keep one of them");
                     return Err(self.top(key).wrong(reason));
                 }
             }
@@ -128,7 +130,8 @@ impl<'a> Parser<'a> {
             "workspace" => self.layer.workspace = short(at, "an absolute path")?,
             "packages" => {
                 let expected = "a list of packages, such as `[git, nodejs@22]`";
-                self.layer.packages = texts(at, bang, expected, "the name of a package", MAX_PACKAGES, MAX_WORD)?;
+                self.layer.packages =
+                    texts(at, bang, expected, "the name of a package", MAX_PACKAGES, MAX_WORD)?;
             }
             "extra_commands" => {
                 let expected = "a list of commands";
@@ -164,7 +167,8 @@ impl<'a> Parser<'a> {
                             self.layer.cpus = Some(cpus).filter(|cpus| cpus.value != 0.0);
                         }
                         _ => {
-                            let memory = below.scalar("an amount of memory, such as `2g` or `512m`", MAX_WORD)?;
+                            let memory =
+                                below.scalar("an amount of memory, such as `2g` or `512m`", MAX_WORD)?;
                             self.layer.memory =
                                 Some(memory).filter(|memory| !matches!(memory.value.as_str(), "" | "0"));
                         }
@@ -271,7 +275,8 @@ fn removal(item: &Cursor<'_>, expected: &str) -> Result<Option<At<String>>, Podf
 }
 
 fn repos(at: &Cursor<'_>, bang: bool) -> Result<List<RawRepo>, PodfileError> {
-    let key = |url: &str| url.parse::<GitUrl>().map_or_else(|_| url.to_owned(), |url| url.as_str().to_owned());
+    let key =
+        |url: &str| url.parse::<GitUrl>().map_or_else(|_| url.to_owned(), |url| url.as_str().to_owned());
     let mut list = List { reset: bang, place: Some(at.place()), ..List::default() };
     for item in at.items("a list of repositories, each with `url`", MAX_REPOS)? {
         let expected = "`url`, `path` and `branch` of a repository, or \"!url\"";
@@ -302,7 +307,8 @@ fn services(at: &Cursor<'_>, bang: bool) -> Result<List<RawService>, PodfileErro
             continue;
         }
         let mut name = None;
-        let (mut image, mut ports_of, mut env_of, mut volumes) = (None, Vec::new(), BTreeMap::new(), Vec::new());
+        let (mut image, mut ports_of, mut env_of, mut volumes) =
+            (None, Vec::new(), BTreeMap::new(), Vec::new());
         for (field, below) in item.fields(SERVICES, expected)? {
             match field {
                 "name" => name = short(&below, "a name, such as `postgres`")?,
@@ -311,8 +317,10 @@ fn services(at: &Cursor<'_>, bang: bool) -> Result<List<RawService>, PodfileErro
                 "env" => env_of = env(&below)?,
                 _ => {
                     let items = below.items("a list of volumes, each `name:/path`", MAX_VOLUMES)?;
-                    volumes =
-                        items.iter().map(|item| item.text("`name:/path`", MAX_WORD)).collect::<Result<_, _>>()?;
+                    volumes = items
+                        .iter()
+                        .map(|item| item.text("`name:/path`", MAX_WORD))
+                        .collect::<Result<_, _>>()?;
                 }
             }
         }

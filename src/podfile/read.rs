@@ -22,12 +22,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(
-        file: &'a Arc<PathBuf>,
-        document: &'a Document,
-        key: &str,
-        value: &'a Value,
-    ) -> Self {
+    pub(super) fn new(file: &'a Arc<PathBuf>, document: &'a Document, key: &str, value: &'a Value) -> Self {
         Self { file, document, path: vec![key.to_owned()], value }
     }
 
@@ -92,7 +87,9 @@ impl<'a> Cursor<'a> {
     /// A number.
     pub(super) fn number(&self, expected: &str) -> Result<At<f64>, PodfileError> {
         let number = match self.value {
-            Value::Num(_, number) => number.to_f64().or(number.to_u128().map(|n| n as f64)).or(number.to_i128().map(|n| n as f64)),
+            Value::Num(_, number) => {
+                number.to_f64().or(number.to_u128().map(|n| n as f64)).or(number.to_i128().map(|n| n as f64))
+            }
             _ => None,
         };
         let value = number.filter(|number| number.is_finite()).ok_or_else(|| self.expected(expected))?;
@@ -114,9 +111,11 @@ impl<'a> Cursor<'a> {
     pub(super) fn items(&self, expected: &str, most: usize) -> Result<Vec<Self>, PodfileError> {
         let Value::Array(_, items) = self.value else { return Err(self.expected(expected)) };
         // Items without a value are not among the values, and would move those behind them.
-        let empty = self.document.nulls.range(self.path.clone()..).take_while(|path| path.starts_with(&self.path));
+        let empty =
+            self.document.nulls.range(self.path.clone()..).take_while(|path| path.starts_with(&self.path));
         if let Some(path) = empty.into_iter().find(|path| path.len() == self.path.len() + 1) {
-            let reason = "this item has no value: put an item that begins with `!` between quotes, or remove the line";
+            let reason =
+                "this item has no value: put an item that begins with `!` between quotes, or remove the line";
             return Err(place(self.file, self.document, path).wrong(reason));
         }
         if items.len() > most {
@@ -140,9 +139,12 @@ impl<'a> Cursor<'a> {
     /// Names that a person chose, at most `most`, with what stands there.
     pub(super) fn entries(&self, expected: &str, most: usize) -> Result<Vec<(String, Self)>, PodfileError> {
         let Value::Dict(_, dict) = self.value else { return Err(self.expected(expected)) };
-        let empty = self.document.nulls.range(self.path.clone()..).take_while(|path| path.starts_with(&self.path));
+        let empty =
+            self.document.nulls.range(self.path.clone()..).take_while(|path| path.starts_with(&self.path));
         if let Some(path) = empty.into_iter().find(|path| path.len() == self.path.len() + 1) {
-            return Err(place(self.file, self.document, path).wrong("it has no value: write \"\" for an empty text"));
+            return Err(
+                place(self.file, self.document, path).wrong("it has no value: write \"\" for an empty text")
+            );
         }
         if dict.len() > most {
             let reason = format!("it has {} entries, at most {most} are allowed", dict.len());
@@ -159,7 +161,9 @@ impl<'a> Cursor<'a> {
     ) -> Result<Vec<(&'static str, Self)>, PodfileError> {
         let Value::Dict(_, dict) = self.value else { return Err(self.expected(expected)) };
         let whole = self.place().key;
-        for path in self.document.nulls.range(self.path.clone()..).take_while(|path| path.starts_with(&self.path)) {
+        for path in
+            self.document.nulls.range(self.path.clone()..).take_while(|path| path.starts_with(&self.path))
+        {
             if let Some(name) = path.get(self.path.len()).filter(|_| path.len() == self.path.len() + 1) {
                 known(self.file, self.document, path, name, &format!("{whole}."), fields)?;
             }
@@ -200,10 +204,6 @@ pub(super) fn known(
 ) -> Result<Field, PodfileError> {
     fields.iter().find(|field| field.name == name).copied().ok_or_else(|| {
         let at = place(file, document, path);
-        PodfileError::UnknownKey {
-            place: at.shown(),
-            key: at.key,
-            guess: fields::guess(name, above, fields),
-        }
+        PodfileError::UnknownKey { place: at.shown(), key: at.key, guess: fields::guess(name, above, fields) }
     })
 }

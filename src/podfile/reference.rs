@@ -33,7 +33,10 @@ impl Reference {
             return Err(format!("{} contains a control character: {kinds}", quoted(text)));
         }
         if let Some(rest) = text.strip_prefix("https://github.com/") {
-            return Err(format!("leave out the `https://`: `github.com/{}`", rest.chars().take(200).collect::<String>()));
+            return Err(format!(
+                "leave out the `https://`: `github.com/{}`",
+                rest.chars().take(200).collect::<String>()
+            ));
         }
         if let Some(rest) = text.strip_prefix("github.com/") {
             return Github::parse(rest).map(Self::Github);
@@ -45,7 +48,8 @@ impl Reference {
             return Ok(Self::Local(text.to_owned()));
         }
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() <= 64 {
+        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() <= 64
+        {
             return Ok(Self::Name(text.to_owned()));
         }
         Err(kinds.to_owned())
@@ -58,7 +62,10 @@ impl Github {
         let expected = "expected `github.com/<org>/<repo>` or `github.com/<org>/<repo>/<path>`";
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let parts: Vec<&str> = rest.trim_end_matches('/').split('/').collect();
-        if parts.iter().any(|part| part.is_empty() || part.starts_with('-') || part.bytes().all(|b| b == b'.')) {
+        if parts
+            .iter()
+            .any(|part| part.is_empty() || part.starts_with('-') || part.bytes().all(|b| b == b'.'))
+        {
             return Err(expected.to_owned());
         }
         if let Some(bad) = parts.iter().flat_map(|part| part.chars()).find(|c| !fits(*c)) {
@@ -125,7 +132,8 @@ mod tests {
         for name in ["ubuntu-dev", "go", "data-science", "a.b"] {
             assert_eq!(Reference::parse(name), Ok(Reference::Name(name.into())));
         }
-        for bad in ["a/b", "https://example.com/x.yaml", "~/x", "", "a b", "-x", "a\u{1b}", "gitlab.com/a/b"] {
+        for bad in ["a/b", "https://example.com/x.yaml", "~/x", "", "a b", "-x", "a\u{1b}", "gitlab.com/a/b"]
+        {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }
     }
@@ -144,8 +152,16 @@ mod tests {
     #[test]
     fn nothing_in_it_leaves_the_repository_or_the_cache() {
         for bad in [
-            "github.com/a", "github.com/", "github.com/a/../b", "github.com/a/b/../../c", "github.com/a/b/x?y",
-            "github.com/a/b/%2e%2e/x", "github.com/a//b", "github.com/-a/b", "github.com/a/b/x y", "github.com/a/./b",
+            "github.com/a",
+            "github.com/",
+            "github.com/a/../b",
+            "github.com/a/b/../../c",
+            "github.com/a/b/x?y",
+            "github.com/a/b/%2e%2e/x",
+            "github.com/a//b",
+            "github.com/-a/b",
+            "github.com/a/b/x y",
+            "github.com/a/./b",
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }

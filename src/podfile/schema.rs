@@ -11,7 +11,8 @@ pub fn schema() -> Value {
         properties.insert(field.name.to_owned(), described(field));
         if BANGS.contains(&field.name) {
             let mut instead = described(field);
-            instead["description"] = json!(format!("As `{}`, and what the base says is discarded.", field.name));
+            instead["description"] =
+                json!(format!("As `{}`, and what the base says is discarded.", field.name));
             properties.insert(format!("{}!", field.name), instead);
         }
     }
@@ -47,7 +48,9 @@ fn of(kind: Kind) -> Value {
             allowed.extend([json!(""), Value::Null]);
             json!({ "enum": allowed })
         }
-        Kind::Memory => json!({ "type": ["string", "integer", "null"], "pattern": "^([0-9]+(\\.[0-9]*)?|\\.[0-9]+)?[kKmMgG]?$" }),
+        Kind::Memory => {
+            json!({ "type": ["string", "integer", "null"], "pattern": "^([0-9]+(\\.[0-9]*)?|\\.[0-9]+)?[kKmMgG]?$" })
+        }
         Kind::Cpus => json!({ "type": "number", "minimum": 0 }),
         Kind::Ports => json!({ "type": "array", "items": port }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),

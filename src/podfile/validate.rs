@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::check_package;
 use super::error::PodfileError;
 use super::fields::{MODES, MOUNTS, STRATEGIES};
 use super::layer::{At, Layer, List, Place, RawDotfiles, RawRepo, RawService, Script};
 use super::model::{
-    Base, Dotfiles, Hook, HookCommand, Hooks, MountWay, Podfile, PortStrategy, Ports, Repo, Resources, Service,
-    VolumeUse,
+    Base, Dotfiles, Hook, HookCommand, Hooks, MountWay, Podfile, PortStrategy, Ports, Repo, Resources,
+    Service, VolumeUse,
 };
 use super::parse;
 use super::values::{self, Volume};
-use super::check_package;
 use crate::config::{ByteSize, Mode, Origin};
 use crate::names::{ServiceName, quoted};
 
@@ -66,13 +66,18 @@ impl Checking {
         } = layer;
         let base = base.ok_or_else(|| {
             let place = Place { key: "base".into(), ..top.clone() };
-            place.wrong("a base image is required: write `base: ubuntu:24.04`, or `extends` something that has one")
+            place.wrong(
+                "a base image is required: write `base: ubuntu:24.04`, or `extends` something that has one",
+            )
         })?;
-        let (expose_place, ports_place) = (expose.place.clone(), strategy.as_ref().map(|at| at.place.clone()));
+        let (expose_place, ports_place) =
+            (expose.place.clone(), strategy.as_ref().map(|at| at.place.clone()));
         self.note("ports", ports_place.or(expose_place).as_ref());
         let hooks = [&on_start, &on_create].into_iter().find_map(|script| script.parts.last());
         self.note("hooks", hooks.map(|part| &part.place));
-        let words = |words: [&'static str; 3], values: [MountWay; 3]| -> Vec<_> { words.into_iter().zip(values).collect() };
+        let words = |words: [&'static str; 3], values: [MountWay; 3]| -> Vec<_> {
+            words.into_iter().zip(values).collect()
+        };
         let mounts = words(MOUNTS, [MountWay::Bind, MountWay::Copy, MountWay::None]);
         let strategies: Vec<_> = STRATEGIES
             .into_iter()
@@ -192,18 +197,25 @@ impl Checking {
             env.insert(name, value);
         }
         if env.len() > parse::MAX_ENV {
-            let place = self.origins.iter().find(|(key, _)| key.starts_with("env.")).map(|(_, origin)| origin);
+            let place =
+                self.origins.iter().find(|(key, _)| key.starts_with("env.")).map(|(_, origin)| origin);
             return Err(PodfileError::Value {
                 place: place.map_or(String::new(), ToString::to_string),
                 key: "env".into(),
-                reason: format!("with what it extends it has {} entries, at most {} are allowed", env.len(), parse::MAX_ENV),
+                reason: format!(
+                    "with what it extends it has {} entries, at most {} are allowed",
+                    env.len(),
+                    parse::MAX_ENV
+                ),
             });
         }
         Ok(env)
     }
 
     fn variable(&mut self, name: &str, value: &str, place: &Place) -> Result<(), PodfileError> {
-        values::variable(name).and_then(|()| values::variable_value(value)).map_err(|reason| place.wrong(reason))?;
+        values::variable(name)
+            .and_then(|()| values::variable_value(value))
+            .map_err(|reason| place.wrong(reason))?;
         for unknown in values::unknown_variables(value) {
             self.warnings.push(format!(
                 "{}: `{}`: {} stays as it is: only ${{PODSPAWN_USER}} and ${{PODSPAWN_PROJECT}} are filled in",
@@ -252,10 +264,13 @@ impl Checking {
 
     fn service(&mut self, raw: RawService) -> Result<Service, PodfileError> {
         let RawService { name, image, ports, env, volumes, place } = raw;
-        let image = image.ok_or_else(|| place.wrong(format!("the service {} has no `image`", quoted(&name.value))))?;
+        let image = image
+            .ok_or_else(|| place.wrong(format!("the service {} has no `image`", quoted(&name.value))))?;
         let service: ServiceName = checked(&name, values::name)?;
         if service.as_str() == "localhost" {
-            return Err(name.place.wrong("no service can be called `localhost`: programs would look for it in their own container"));
+            return Err(name.place.wrong(
+                "no service can be called `localhost`: programs would look for it in their own container",
+            ));
         }
         self.note(&format!("services.{service}"), Some(&place));
         for (name, At { value, place }) in &env {
@@ -281,7 +296,9 @@ impl Checking {
                 Volume::Named(volume) if volumes.contains(&volume) => {}
                 Volume::Named(volume) => {
                     if volumes.iter().any(|other| other.target == volume.target) {
-                        return Err(at.place.wrong(format!("two volumes have the path {}", quoted(&volume.target))));
+                        return Err(at
+                            .place
+                            .wrong(format!("two volumes have the path {}", quoted(&volume.target))));
                     }
                     volumes.push(volume);
                 }
@@ -299,9 +316,9 @@ impl Checking {
         let text = script.parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join("\n");
         if let Some(last) = script.parts.last().filter(|_| text.len() > parse::MAX_SCRIPT) {
             let (length, most) = (text.len(), parse::MAX_SCRIPT);
-            return Err(last.place.wrong(format!(
-                "with what it extends it has {length} bytes, at most {most} are allowed"
-            )));
+            return Err(last
+                .place
+                .wrong(format!("with what it extends it has {length} bytes, at most {most} are allowed")));
         }
         let command = HookCommand::Script(text);
         Ok((!command.is_empty()).then(|| Hook { name: name.to_owned(), command }).into_iter().collect())

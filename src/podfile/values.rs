@@ -47,7 +47,8 @@ pub(super) fn path_inside(text: &str) -> Result<String, String> {
     if path[1..].split('/').any(|part| matches!(part, "" | "." | "..")) {
         return wrong("must be a plain path: no `.`, no `..`, no `//`");
     }
-    let below = |dir: &str| path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below =
+        |dir: &str| path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     // What begins like podspawn's own directory is podspawn's: `/run/podspawn`, `/run/podspawn-guest`.
     if let Some(taken) = TAKEN.into_iter().find(|dir| below(dir)) {
         return Err(format!("{} lies below {taken}, which a Podfile cannot use", quoted(text)));
@@ -75,10 +76,16 @@ pub(super) fn shell(text: &str) -> Result<String, String> {
 /// Name of an environment variable.
 pub(super) fn variable(name: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(fits) && name.len() <= 256 {
+    if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(fits)
+        && name.len() <= 256
+    {
         Ok(())
     } else {
-        Err(format!("{} is not the name of a variable: use letters, digits and `_`, no digit first", quoted(name)))
+        Err(format!(
+            "{} is not the name of a variable: use letters, digits and `_`, no digit first",
+            quoted(name)
+        ))
     }
 }
 
@@ -86,7 +93,9 @@ pub(super) fn variable(name: &str) -> Result<(), String> {
 pub(super) fn variable_value(text: &str) -> Result<(), String> {
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         None => Ok(()),
-        Some('\n' | '\r') => Err("the value of a variable must be one line: set longer texts in `on_create`".into()),
+        Some('\n' | '\r') => {
+            Err("the value of a variable must be one line: set longer texts in `on_create`".into())
+        }
         Some(bad) => Err(format!("the value contains the control character {bad:?}")),
     }
 }
@@ -117,11 +126,18 @@ pub(super) fn volume(text: &str) -> Result<Volume, String> {
         return Err(format!(
             "{} names a path of the host, which a Podfile cannot use: name a volume, such as `data:{}`",
             quoted(text),
-            if target.starts_with('/') { crate::names::printable(&target.chars().take(64).collect::<String>()) } else { "/data".into() }
+            if target.starts_with('/') {
+                crate::names::printable(&target.chars().take(64).collect::<String>())
+            } else {
+                "/data".into()
+            }
         ));
     }
     if target.contains(':') {
-        return Err(format!("{} has options, which named volumes do not take: expected `name:/path`", quoted(text)));
+        return Err(format!(
+            "{} has options, which named volumes do not take: expected `name:/path`",
+            quoted(text)
+        ));
     }
     Ok(Volume::Named(VolumeUse { name: name(source)?, target: path_inside(target)? }))
 }
@@ -139,7 +155,9 @@ pub(super) fn title(text: &str) -> Result<String, String> {
 
 /// CPUs that an engine can be asked for.
 pub(super) fn cpus(number: f64) -> Result<f64, String> {
-    let wrong = |why: &dyn Display| Err(format!("{number} is {why}: expected a number of CPUs, such as `2` or `0.5`"));
+    let wrong = |why: &dyn Display| {
+        Err(format!("{number} is {why}: expected a number of CPUs, such as `2` or `0.5`"))
+    };
     if number < 0.0 {
         wrong(&"negative")
     } else if number < 0.01 {
@@ -208,10 +226,25 @@ mod tests {
             Ok(Volume::Skipped(warning)) => panic!("{warning}"),
             Err(error) => panic!("{error}"),
         };
-        assert_eq!(named("pgdata:/var/lib/postgresql/data"), ("pgdata".into(), "/var/lib/postgresql/data".into()));
+        assert_eq!(
+            named("pgdata:/var/lib/postgresql/data"),
+            ("pgdata".into(), "/var/lib/postgresql/data".into())
+        );
         for bad in [
-            "/etc:/etc", "./x:/x", "../x:/x", "~:/x", "~/x:/x", "a/b:/x", ".:/x", "d:relative", "d:/proc", "d:/x:ro",
-            ":/x", "$(id):/x", "d:/", "/var/run/docker.sock:/x",
+            "/etc:/etc",
+            "./x:/x",
+            "../x:/x",
+            "~:/x",
+            "~/x:/x",
+            "a/b:/x",
+            ".:/x",
+            "d:relative",
+            "d:/proc",
+            "d:/x:ro",
+            ":/x",
+            "$(id):/x",
+            "d:/",
+            "/var/run/docker.sock:/x",
         ] {
             assert!(volume(bad).is_err(), "{bad}");
         }
@@ -220,7 +253,8 @@ mod tests {
 
     #[test]
     fn variables_of_podspawn_that_do_not_exist_are_found() {
-        let found: Vec<&str> = unknown_variables("${PODSPAWN_USER} ${PODSPAWN_USERS}${PODSPAWN_ $x ${PODSPAWN_}").collect();
+        let found: Vec<&str> =
+            unknown_variables("${PODSPAWN_USER} ${PODSPAWN_USERS}${PODSPAWN_ $x ${PODSPAWN_}").collect();
         assert_eq!(found, ["${PODSPAWN_USERS}", "${PODSPAWN_ $x ${PODSPAWN_}", "${PODSPAWN_}"]);
     }
 }
