@@ -9,6 +9,7 @@ use podspawn_runtimes::{DiscoveryError, EngineError};
 use crate::cli::UsageError;
 use crate::config::ConfigError;
 use crate::local::{EnterError, LocalError, MachineError};
+use crate::podfile::PodfileError;
 use crate::server::accounts::{AccountError, RemoveError};
 use crate::server::github::GithubError;
 use crate::server::key_sources::SourceError;
@@ -140,6 +141,22 @@ impl From<ConfigError> for CommandError {
             ConfigError::Malformed { .. } | ConfigError::UnknownKey { .. } | ConfigError::Value { .. } => {
                 Self::new(ErrorKind::Config, chain(&error))
             }
+        }
+    }
+}
+
+impl From<PodfileError> for CommandError {
+    fn from(error: PodfileError) -> Self {
+        match error {
+            PodfileError::Read { .. } => Self::failed_to(ErrorKind::Config, &error),
+            PodfileError::Malformed { .. } => Self::new(ErrorKind::Config, error.to_string())
+                .hint("`podspawn schema podfile` is what an editor needs to check it while you write"),
+            PodfileError::UnknownKey { .. } => Self::new(ErrorKind::Config, error.to_string())
+                .hint("docs/podfile.md lists every field; `podspawn podfile check` checks the file"),
+            PodfileError::Value { .. } => Self::new(ErrorKind::Config, error.to_string())
+                .hint("correct the file; `podspawn podfile check` checks it and starts nothing"),
+            PodfileError::Extends { .. } => Self::new(ErrorKind::Config, error.to_string())
+                .hint("`extends` takes a file of the repository, the name of a base, or `github.com/<org>/<repo>/<path>`"),
         }
     }
 }

@@ -13,9 +13,11 @@ mod exec;
 mod list;
 mod list_users;
 mod output;
+mod podfile;
 mod remove_user;
 mod rm;
 mod run;
+mod schema;
 mod server_setup;
 mod shell;
 mod spec;
@@ -41,9 +43,11 @@ pub use exec::*;
 pub use list::*;
 pub use list_users::*;
 pub use output::*;
+pub use podfile::*;
 pub use remove_user::*;
 pub use rm::*;
 pub use run::*;
+pub use schema::*;
 pub use server_setup::*;
 pub use shell::*;
 pub use spec::*;
@@ -152,6 +156,10 @@ pub enum Command {
     VerifyImage(VerifyImageArgs),
     /// Show the settings that a machine would get, and where each comes from.
     Spec(SpecArgs),
+    /// Check a project's Podfile.
+    Podfile(PodfileArgs),
+    /// Print the JSON Schema of a file, for editors.
+    Schema(SchemaArgs),
     /// Make this host's sshd lead container users into their containers.
     ServerSetup(ServerSetupArgs),
     /// Show podspawn's version.

@@ -13,10 +13,12 @@ mod enter;
 mod exec;
 mod list;
 mod list_users;
+mod podfile;
 mod remove_user;
 mod report;
 mod rm;
 mod run;
+mod schema;
 mod server;
 mod server_setup;
 mod shell;
@@ -100,6 +102,8 @@ fn parse_and_run(
         Command::Doctor(args) => doctor::run(args.try_into()?, &overrides, host, ui),
         Command::VerifyImage(args) => verify_image::run(args.try_into()?, &overrides, host, ui),
         Command::Spec(args) => spec::run(args.try_into()?, &overrides, host, ui),
+        Command::Podfile(args) => podfile::check(args.into(), &overrides, host, ui),
+        Command::Schema(args) => schema::run(args, ui),
         Command::ServerSetup(args) => server_setup::run(args.try_into()?, &overrides, host, ui),
         Command::Version(_) => version::run(&ui),
         Command::Broker(args) => broker::run(args.into(), &overrides, host, ui),

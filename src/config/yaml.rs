@@ -2,7 +2,7 @@
 //!
 //! Knows no key by name. What is found here is still untrusted: only its size and shape are bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use figment::value::{Dict, Value};
@@ -30,6 +30,10 @@ pub struct Document {
     pub values: Dict,
     /// Where each key stands.
     pub lines: BTreeMap<KeyPath, u64>,
+    /// Keys and items of lists that have no value.
+    pub nulls: BTreeSet<KeyPath>,
+    /// What YAML takes for a number or a truth value, as it is written: `1.10`, `0755`.
+    pub written: BTreeMap<KeyPath, String>,
 }
 
 /// Why a text is no document.
@@ -54,7 +58,7 @@ pub fn parse(text: &str) -> Result<Document, Malformed> {
     match tree.map(|tree| (tree.value, tree.referenced.line())) {
         None | Some((Node::Null, _)) => {}
         Some((Node::Map(entries), _)) => {
-            document.values = fill(entries, &mut Vec::new(), &mut document.lines);
+            document.values = Filling { text, document: &mut document }.dict(entries, &mut Vec::new());
         }
         Some((other, line)) => {
             let reason = format!("expected `key: value` lines, found {}", other.name());
@@ -132,47 +136,60 @@ fn malformed(error: &serde_yaml::Error) -> Malformed {
     Malformed { line: place.map(|place| place.line()), reason }
 }
 
-/// Builds the dictionary and notes the lines.
-fn fill(
-    entries: Vec<(Spanned<String>, Spanned<Node>)>,
-    path: &mut KeyPath,
-    lines: &mut BTreeMap<KeyPath, u64>,
-) -> Dict {
-    let mut dict = Dict::new();
-    for (key, node) in entries {
-        path.push(key.value.clone());
-        lines.insert(
-            path.clone(),
-            [key.referenced.line(), node.referenced.line()].into_iter().find(|l| *l > 0).unwrap_or(0),
-        );
-        if let Some(value) = value(node, path, lines) {
-            dict.insert(key.value, value);
-        }
-        path.pop();
-    }
-    dict
+/// Builds the dictionary and notes what is known about each place.
+struct Filling<'a> {
+    text: &'a str,
+    document: &'a mut Document,
 }
 
-fn value(node: Spanned<Node>, path: &mut KeyPath, lines: &mut BTreeMap<KeyPath, u64>) -> Option<Value> {
-    Some(match node.value {
-        Node::Null => return None,
-        Node::Bool(value) => value.into(),
-        Node::Unsigned(value) => value.into(),
-        Node::Signed(value) => value.into(),
-        Node::Float(value) => value.into(),
-        Node::Text(value) => value.into(),
-        Node::List(items) => {
-            let mut list = Vec::with_capacity(items.len());
-            for (index, item) in items.into_iter().enumerate() {
-                path.push(index.to_string());
-                lines.insert(path.clone(), item.referenced.line());
-                list.extend(value(item, path, lines));
-                path.pop();
+impl Filling<'_> {
+    fn dict(&mut self, entries: Vec<(Spanned<String>, Spanned<Node>)>, path: &mut KeyPath) -> Dict {
+        let mut dict = Dict::new();
+        for (key, node) in entries {
+            path.push(key.value.clone());
+            let line = [key.referenced.line(), node.referenced.line()].into_iter().find(|l| *l > 0);
+            self.document.lines.insert(path.clone(), line.unwrap_or(0));
+            if let Some(value) = self.value(node, path) {
+                dict.insert(key.value, value);
             }
-            list.into()
+            path.pop();
         }
-        Node::Map(entries) => fill(entries, path, lines).into(),
-    })
+        dict
+    }
+
+    fn value(&mut self, node: Spanned<Node>, path: &mut KeyPath) -> Option<Value> {
+        if matches!(node.value, Node::Bool(_) | Node::Unsigned(_) | Node::Signed(_) | Node::Float(_)) {
+            // Behind an alias stands what its anchor names.
+            let span = node.defined.span();
+            let written = span.byte_offset().zip(span.byte_len()).and_then(|(start, length)| {
+                let (start, length) = (usize::try_from(start).ok()?, usize::try_from(length).ok()?);
+                self.text.get(start..start.checked_add(length)?)
+            });
+            self.document.written.extend(written.map(|text| (path.clone(), text.trim().to_owned())));
+        }
+        Some(match node.value {
+            Node::Null => {
+                self.document.nulls.insert(path.clone());
+                return None;
+            }
+            Node::Bool(value) => value.into(),
+            Node::Unsigned(value) => value.into(),
+            Node::Signed(value) => value.into(),
+            Node::Float(value) => value.into(),
+            Node::Text(value) => value.into(),
+            Node::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for (index, item) in items.into_iter().enumerate() {
+                    path.push(index.to_string());
+                    self.document.lines.insert(path.clone(), item.referenced.line());
+                    list.extend(self.value(item, path));
+                    path.pop();
+                }
+                list.into()
+            }
+            Node::Map(entries) => self.dict(entries, path).into(),
+        })
+    }
 }
 
 /// A value as YAML sees it.
@@ -290,6 +307,28 @@ mod tests {
         assert_eq!(line(&["b"]), 2, "the key's line, not its value's");
         assert_eq!(line(&["b", "c"]), 3);
         assert_eq!(line(&["b", "d", "1"]), 6);
+    }
+
+    #[test]
+    fn what_yaml_takes_for_a_number_is_known_as_it_is_written() {
+        let document = parse(
+            "\u{feff}a: 1.10\nb: {c: 0755, d: \"5\"}\né: [true, ~, &x 0x1F ]\nf: *x # more\ng: -1.0e3\n",
+        )
+        .unwrap();
+        let path = |path: &[&str]| path.iter().map(|p| (*p).to_owned()).collect::<KeyPath>();
+        let written: BTreeMap<KeyPath, String> = [
+            (path(&["a"]), "1.10"),
+            (path(&["b", "c"]), "0755"),
+            (path(&["é", "0"]), "true"),
+            (path(&["é", "2"]), "0x1F"),
+            (path(&["f"]), "0x1F"),
+            (path(&["g"]), "-1.0e3"),
+        ]
+        .into_iter()
+        .map(|(path, text)| (path, text.to_owned()))
+        .collect();
+        assert_eq!(document.written, written);
+        assert_eq!(document.nulls, BTreeSet::from([path(&["é", "1"])]));
     }
 
     #[test]

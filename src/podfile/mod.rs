@@ -1,12 +1,31 @@
 //! Podfiles: from the text in a repository to one valid [`Podfile`], and from that to the recipe of an image.
 //!
 //! A Podfile comes from a repository and is untrusted: it cannot name host paths, privileges, networks or devices. What is
-//! valid is decided here, for the merged result, and nowhere else. Calls `names` and `config` (YAML with positions, units).
+//! valid is decided here, for the merged result, and nowhere else: text → `parse` → `extends` (with `merge`) → `validate`.
+//! Calls `names`, `config` (YAML with positions, units) and `system` (HTTPS, files).
 
+mod bases;
 mod error;
+mod extends;
+mod fetch;
+mod fields;
+mod layer;
+mod load;
+mod merge;
 mod model;
 mod packages;
+mod parse;
+mod read;
+mod reference;
+mod schema;
+mod validate;
+mod values;
 
+pub use bases::BASES;
 pub use error::PodfileError;
+pub use extends::Places;
+pub use fetch::{Fetch, Https};
+pub use load::{LOCATIONS, Loaded, load, load_text, locate};
 pub use model::*;
 pub use packages::check_package;
+pub use schema::schema;

@@ -69,7 +69,10 @@ fn serve(config: Arc<ServerConfig>, client: TcpStream) -> std::io::Result<()> {
         "/options.keys" => answer("200 OK", &format!("cert-authority {KEY}\n")),
         "/moved.keys" => answer("302 Found\r\nLocation: https://127.0.0.1:1/two.keys", ""),
         "/broken.keys" => answer("500 Internal Server Error", KEY),
-        "/huge.keys" => {
+        "/org/repo/raw/main/good.yaml" => answer("200 OK", "base: debian:12\n"),
+        "/org/repo/raw/main/local.yaml" => answer("200 OK", "extends: ./other.yaml\n"),
+        "/org/repo/raw/main/moved.yaml" => answer("302 Found\r\nLocation: https://127.0.0.1:1/x", ""),
+        "/huge.keys" | "/org/repo/raw/main/huge.yaml" => {
             stream.write_all(
                 format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1_u64 << 30).as_bytes(),
             )?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use podspawn::config::{self, DEFAULTS, Deployment, Flag, Layers, ProfileName, Sources};
+use podspawn::podfile::{self, Fetch, Places};
 
 use super::source::{File, files, none, top};
 
@@ -41,12 +42,44 @@ fn every_example_configuration_is_valid_and_changes_something() {
     none(findings);
 }
 
+fn is_podfile(path: &str) -> bool {
+    path.starts_with("examples/podfiles/") && path.ends_with(".yaml")
+}
+
+/// The web of a test that needs none.
+struct NoWeb;
+
+impl Fetch for NoWeb {
+    fn get(&self, url: &str) -> Result<String, String> {
+        Err(format!("no example needs {url}"))
+    }
+}
+
+#[test]
+fn every_example_podfile_is_valid_and_tells_editors_its_schema() {
+    let places = Places { cache: "/nonexistent/cache".into(), github: "https://github.com".into() };
+    let examples: Vec<File> = files().into_iter().filter(|file| is_podfile(&file.path)).collect();
+    assert!(examples.len() >= 3, "no example was found");
+    let mut findings = Vec::new();
+    for file in &examples {
+        match podfile::load(&top().join(&file.path), &places, &NoWeb) {
+            Err(error) => findings.push(error.to_string()),
+            Ok(loaded) => findings.extend(loaded.warnings),
+        }
+        if !file.text.starts_with("# yaml-language-server: $schema=../../docs/schema/podfile.json\n") {
+            findings.push(format!("{}: the first line does not name the schema", file.path));
+        }
+    }
+    none(findings);
+}
+
 #[test]
 fn every_file_among_the_examples_is_one_that_a_test_reads() {
     none(
         files()
             .iter()
             .filter(|file| file.path.starts_with("examples/") && !file.path.ends_with("/config.yaml"))
+            .filter(|file| !is_podfile(&file.path))
             .map(|file| format!("{}: no test parses it", file.path))
             .collect(),
     );
