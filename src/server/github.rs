@@ -1,14 +1,12 @@
 //! Public keys as GitHub, or a server like it, publishes them: one request, bounded in time and size.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::config::HttpUrl;
-use crate::names::{GithubLogin, printable};
+use crate::names::GithubLogin;
+use crate::system::https::{self, HttpsError};
 
 /// Longest that everything may take: finding the server, connecting, the answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -66,47 +64,12 @@ pub enum GithubError {
 /// The text of `<base>/<login>.keys`. Certificates are checked against the system's authorities.
 pub fn fetch(base: &HttpUrl, login: &GithubLogin) -> Result<Vec<u8>, GithubError> {
     let url = format!("{}/{login}.keys", base.as_str());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
-    let agent: Agent = Agent::config_builder()
-        .tls_config(tls)
-        .timeout_global(Some(LIMIT))
-        .http_status_as_error(false)
-        // What stands elsewhere is not what the administrator named.
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .user_agent(concat!("podspawn/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
-    let failed = |error| explain(&url, error);
-    let mut answer = agent.get(&url).call().map_err(failed)?;
-    let status = answer.status();
-    if status.is_redirection() {
-        let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-        let to = printable(&to.chars().take(100).collect::<String>());
-        return Err(GithubError::Redirect { url, to });
-    }
-    if status.as_u16() == 404 {
-        return Err(GithubError::NoUser { url });
-    }
-    if status.as_u16() != 200 {
-        return Err(GithubError::Status { url, status: status.to_string() });
-    }
-    answer.body_mut().with_config().limit(MAX_BODY).read_to_vec().map_err(failed)
-}
-
-fn explain(url: &str, error: ureq::Error) -> GithubError {
-    let url = url.to_owned();
-    match error {
-        ureq::Error::Timeout(_) => GithubError::Timeout { url },
-        ureq::Error::BodyExceedsLimit(_) => GithubError::TooLarge { url },
-        ureq::Error::HostNotFound => GithubError::Transport { url, reason: "the host is not known".into() },
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-            GithubError::Timeout { url }
-        }
-        error => GithubError::Transport { url, reason: printable(&error.to_string()) },
-    }
+    https::get(&url, LIMIT, MAX_BODY).map_err(|error| match error {
+        HttpsError::Status { code: 404, .. } => GithubError::NoUser { url },
+        HttpsError::Status { text, .. } => GithubError::Status { url, status: text },
+        HttpsError::Redirect { to } => GithubError::Redirect { url, to },
+        HttpsError::TooLarge { .. } => GithubError::TooLarge { url },
+        HttpsError::Timeout { .. } => GithubError::Timeout { url },
+        HttpsError::Transport { reason } => GithubError::Transport { url, reason },
+    })
 }

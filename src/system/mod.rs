@@ -10,6 +10,7 @@ pub mod files;
 pub mod guest_program;
 pub mod handover;
 pub mod host;
+pub mod https;
 pub mod hygiene;
 pub mod pam_module;
 pub mod peer;

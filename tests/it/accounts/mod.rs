@@ -7,4 +7,4 @@ mod github;
 mod lab;
 mod sessions;
 mod users;
-mod web;
+pub mod web;

@@ -1,0 +1,153 @@
+//! The variables of a devcontainer.json, `${…}`.
+//!
+//! The host's environment is not read: a file of a repository that nobody has looked at must not carry the host's secrets
+//! into a container. `${localEnv:…}` is its own default, or nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What becomes of `${containerEnv:NAME}` that the file itself does not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InContainer {
+    /// `${NAME}`, for whoever reads it inside: an `ENV` line, a shell.
+    Reference,
+    /// Nobody reads it there: its default, or nothing.
+    Unknown,
+}
+
+/// What variables stand for, and which were asked for in vain.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    /// The project's directory on this host.
+    pub(super) local_folder: String,
+    /// Its last part.
+    pub(super) basename: String,
+    /// Where the project lies inside.
+    pub(super) container_folder: String,
+    /// The same in each run for one directory.
+    pub(super) id: String,
+    /// What `containerEnv` says, as far as it is known.
+    pub(super) container_env: BTreeMap<String, String>,
+    /// `container_folder` was asked for.
+    pub(super) asked_for_folder: bool,
+    /// Variables of the host that were asked for.
+    pub(super) of_host: BTreeSet<String>,
+    /// Variables of the container that cannot be known.
+    pub(super) unknown: BTreeSet<String>,
+}
+
+impl Variables {
+    /// The text with its variables replaced. What is no variable stays as it is, so that a shell inside may read it.
+    pub(super) fn expand(&mut self, text: &str, inside: InContainer) -> String {
+        let mut expanded = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            expanded.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let Some(end) = rest.find('}') else { break };
+            match self.value(&rest[2..end], inside) {
+                Some(value) => expanded.push_str(&value),
+                None => expanded.push_str(&rest[..=end]),
+            }
+            rest = &rest[end + 1..];
+        }
+        expanded + rest
+    }
+
+    fn value(&mut self, variable: &str, inside: InContainer) -> Option<String> {
+        let mut parts = variable.splitn(3, ':');
+        let (kind, name, default) = (parts.next()?, parts.next(), parts.next());
+        match (kind, name) {
+            ("localWorkspaceFolder", None) => Some(self.local_folder.clone()),
+            ("localWorkspaceFolderBasename", None) => Some(self.basename.clone()),
+            ("containerWorkspaceFolder", None) => {
+                self.asked_for_folder = true;
+                Some(self.container_folder.clone())
+            }
+            ("containerWorkspaceFolderBasename", None) => {
+                self.asked_for_folder = true;
+                Some(self.container_folder.rsplit('/').next().unwrap_or_default().to_owned())
+            }
+            ("devcontainerId", None) => Some(self.id.clone()),
+            ("localEnv" | "env", Some(name)) if is_name(name) => {
+                self.of_host.insert(name.to_owned());
+                Some(default.unwrap_or_default().to_owned())
+            }
+            ("containerEnv", Some(name)) if is_name(name) => {
+                Some(match (self.container_env.get(name), inside, default) {
+                    (Some(value), _, _) => value.clone(),
+                    (None, InContainer::Reference, None) => format!("${{{name}}}"),
+                    (None, InContainer::Reference, Some(default)) => format!("${{{name}:-{default}}}"),
+                    (None, InContainer::Unknown, default) => {
+                        self.unknown.insert(name.to_owned());
+                        default.unwrap_or_default().to_owned()
+                    }
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a text can be the name of a variable.
+pub(super) fn is_name(text: &str) -> bool {
+    text.len() <= 128
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// An id for a directory: the same each time, different for another one. No secret and no proof of anything.
+pub(super) fn id_of(directory: &str) -> String {
+    // FNV-1a.
+    let hash = directory.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_replaced_and_everything_else_is_left_alone() {
+        let mut variables = Variables {
+            local_folder: "/home/ann/api".into(),
+            basename: "api".into(),
+            container_folder: "/workspace/api".into(),
+            id: "0f".into(),
+            container_env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
+            ..Variables::default()
+        };
+        for (text, reference, unknown) in [
+            ("${localWorkspaceFolder}/x", "/home/ann/api/x", "/home/ann/api/x"),
+            ("a${localWorkspaceFolderBasename}b", "aapib", "aapib"),
+            ("${containerWorkspaceFolder}", "/workspace/api", "/workspace/api"),
+            ("${containerWorkspaceFolderBasename}", "api", "api"),
+            ("v-${devcontainerId}", "v-0f", "v-0f"),
+            ("${localEnv:HOME}:${localEnv:X:a:b}", ":a:b", ":a:b"),
+            ("${containerEnv:A}", "1", "1"),
+            ("${containerEnv:PATH}:/x", "${PATH}:/x", ":/x"),
+            ("${containerEnv:B:c}", "${B:-c}", "c"),
+            (
+                "${HOME} $HOME ${nothing:x} ${",
+                "${HOME} $HOME ${nothing:x} ${",
+                "${HOME} $HOME ${nothing:x} ${",
+            ),
+            ("${localEnv:}", "${localEnv:}", "${localEnv:}"),
+            ("${localEnv:a b}", "${localEnv:a b}", "${localEnv:a b}"),
+        ] {
+            assert_eq!(variables.expand(text, InContainer::Reference), reference, "{text}");
+            assert_eq!(variables.expand(text, InContainer::Unknown), unknown, "{text}");
+        }
+        assert_eq!(variables.of_host, BTreeSet::from(["HOME".to_owned(), "X".to_owned()]));
+        assert_eq!(variables.unknown, BTreeSet::from(["B".to_owned(), "PATH".to_owned()]));
+        assert!(variables.asked_for_folder);
+    }
+
+    #[test]
+    fn ids_are_stable_and_differ() {
+        assert_eq!(id_of(""), "cbf29ce484222325");
+        assert_eq!(id_of("/a"), id_of("/a"));
+        assert_ne!(id_of("/a"), id_of("/b"));
+    }
+}

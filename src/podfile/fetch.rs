@@ -1,0 +1,30 @@
+//! How Podfiles of other repositories are fetched.
+
+use std::time::Duration;
+
+use crate::config::yaml::MAX_BYTES;
+use crate::system::https::{self, HttpsError};
+
+/// Longest that everything may take.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Gets a document from the web.
+pub trait Fetch {
+    /// The text at an address. The error is the reason alone, on one line.
+    fn get(&self, url: &str) -> Result<String, String>;
+}
+
+/// One request over HTTPS: at most 15 s, at most 1 MiB, no redirects.
+#[derive(Debug, Clone, Copy)]
+pub struct Https;
+
+impl Fetch for Https {
+    fn get(&self, url: &str) -> Result<String, String> {
+        let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+        match https::get(url, LIMIT, limit) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|_| "the answer is not UTF-8 text".into()),
+            Err(HttpsError::Status { code: 404, .. }) => Err("there is no such file".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
