@@ -92,7 +92,8 @@ impl Reader<'_> {
     }
 
     fn command(&mut self, key: &str, node: &Node) -> Result<Option<HookCommand>, PodfileError> {
-        if let Json::Object(entries) = &node.value {
+        if let Json::Object(_) = &node.value {
+            let entries = self.object(node, key)?;
             let mut commands = Vec::new();
             for (name, node) in entries {
                 let command = self.simple(&format!("{key}.{name}"), node, "a text or a list of texts")?;

@@ -27,6 +27,11 @@ use super::model::{MountWay, Podfile, PortStrategy, Ports, Resources, is_dynamic
 use crate::config::nearest;
 use crate::names::{UserName, printable, quoted};
 
+/// Most entries of one list or object.
+const MAX_ITEMS: usize = 1000;
+/// Most warnings; the rest is counted.
+const MAX_WARNINGS: usize = 100;
+
 /// Converts the text of a devcontainer.json. `path` is the file, `repository` the directory that holds the project. The second
 /// part of the result are warnings, in the order of the file.
 pub fn devcontainer(
@@ -47,7 +52,13 @@ pub fn devcontainer(
         Reader { file, path, repository, variables: of_directory(repository), warnings: Vec::new() };
     let podfile = reader.podfile(entries.into_iter().collect())?;
     reader.warnings.sort_by_key(|(line, _)| *line);
-    Ok((podfile, reader.warnings.into_iter().map(|(_, text)| text).collect()))
+    let more = reader.warnings.len().saturating_sub(MAX_WARNINGS);
+    let mut warnings: Vec<String> =
+        reader.warnings.into_iter().take(MAX_WARNINGS).map(|(_, text)| text).collect();
+    if more > 0 {
+        warnings.push(format!("{}: {more} more of the kind", reader.file));
+    }
+    Ok((podfile, warnings))
 }
 
 fn of_directory(repository: &Path) -> Variables {
@@ -119,6 +130,10 @@ impl Reader<'_> {
         if self.variables.asked_for_folder && place.workspace.is_none() && place.start_dir.is_none() {
             // What was said about it must be true.
             place.workspace = Some(self.variables.container_folder.clone());
+        }
+        if self.variables.too_much {
+            let reason = "its variables expand to too much".to_owned();
+            return Err(PodfileError::Malformed { place: self.file.clone(), reason });
         }
         self.about_variables();
         Ok(Podfile {
@@ -198,7 +213,11 @@ impl Reader<'_> {
         }
         let key = format!("{map}.{name}");
         let Some((line, text)) = self.optional_text(node, &key)? else { return Ok(None) };
+        self.variables.left_dollar = false;
         let value = self.variables.expand(&text, InContainer::Reference);
+        if self.variables.left_dollar {
+            self.warn(line, &key, "`$` is not kept as it is: it begins the name of another variable");
+        }
         if value.contains(char::is_control) {
             return Err(self.wrong(line, &key, "control characters are not allowed in a variable".into()));
         }
@@ -224,8 +243,8 @@ impl Reader<'_> {
         }
         match app {
             None => {}
-            Some(Node { value: Json::List(items), .. }) => {
-                for (index, item) in items.iter().enumerate() {
+            Some(node @ Node { value: Json::List(_), .. }) => {
+                for (index, item) in self.list(node, "appPort")?.iter().enumerate() {
                     add(self.app_port(&format!("appPort[{index}]"), item)?);
                 }
             }
@@ -319,7 +338,8 @@ impl Reader<'_> {
     /// One warning for all variables of the host, and one for those of the container that nobody knows.
     fn about_variables(&mut self) {
         let list = |names: &std::collections::BTreeSet<String>| {
-            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            let more = if names.len() > 8 { ", …" } else { "" };
+            names.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") + more
         };
         if !self.variables.of_host.is_empty() {
             let names = list(&self.variables.of_host);
@@ -352,6 +372,7 @@ impl Reader<'_> {
     fn list<'n>(&self, node: &'n Node, key: &str) -> Result<&'n [Node], PodfileError> {
         match &node.value {
             Json::Null => Ok(&[]),
+            Json::List(items) if items.len() > MAX_ITEMS => Err(self.too_many(node, key, items.len())),
             Json::List(items) => Ok(items),
             _ => Err(self.expected(node, key, "a list")),
         }
@@ -361,9 +382,16 @@ impl Reader<'_> {
     fn object<'n>(&self, node: &'n Node, key: &str) -> Result<&'n [(String, Node)], PodfileError> {
         match &node.value {
             Json::Null => Ok(&[]),
+            Json::Object(entries) if entries.len() > MAX_ITEMS => {
+                Err(self.too_many(node, key, entries.len()))
+            }
             Json::Object(entries) => Ok(entries),
             _ => Err(self.expected(node, key, "an object")),
         }
+    }
+
+    fn too_many(&self, node: &Node, key: &str, number: usize) -> PodfileError {
+        self.wrong(node.line, key, format!("it has {number} entries, at most {MAX_ITEMS} are allowed"))
     }
 
     fn place(&self, line: usize) -> String {
@@ -392,7 +420,7 @@ impl Reader<'_> {
 
 /// A key as it is shown: a file may call its keys what it likes.
 fn shown(key: &str) -> String {
-    match key.char_indices().nth(96) {
+    match key.char_indices().nth(64) {
         Some((at, _)) => format!("{}…", printable(&key[..at])),
         None => printable(key),
     }

@@ -33,7 +33,16 @@ pub(super) struct Variables {
     pub(super) of_host: BTreeSet<String>,
     /// Variables of the container that cannot be known.
     pub(super) unknown: BTreeSet<String>,
+    /// A text that was expanded has a `$` that is none of these variables.
+    pub(super) left_dollar: bool,
+    /// Bytes that variables were replaced by so far.
+    produced: usize,
+    /// They were more than anybody needs, and the rest was not replaced.
+    pub(super) too_much: bool,
 }
+
+/// Most bytes that the variables of one file are replaced by: a short file can ask for a long value often.
+const MAX_PRODUCED: usize = 1 << 20;
 
 impl Variables {
     /// The text with its variables replaced. What is no variable stays as it is, so that a shell inside may read it.
@@ -41,15 +50,24 @@ impl Variables {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {
+            self.left_dollar |= rest[..at].contains('$');
             expanded.push_str(&rest[..at]);
             rest = &rest[at..];
-            let Some(end) = rest.find('}') else { break };
+            let Some(end) = rest.find('}').filter(|_| !self.too_much) else { break };
             match self.value(&rest[2..end], inside) {
-                Some(value) => expanded.push_str(&value),
-                None => expanded.push_str(&rest[..=end]),
+                Some(value) => {
+                    self.produced += value.len();
+                    self.too_much |= self.produced > MAX_PRODUCED;
+                    expanded.push_str(&value);
+                }
+                None => {
+                    self.left_dollar |= !rest.starts_with("${PODSPAWN_");
+                    expanded.push_str(&rest[..=end]);
+                }
             }
             rest = &rest[end + 1..];
         }
+        self.left_dollar |= rest.contains('$');
         expanded + rest
     }
 

@@ -15,7 +15,9 @@ struct Project {
 impl Project {
     /// With these files at its top.
     fn with(files: &[&str]) -> Self {
-        let project = Self { env: Env::without_engine() };
+        let mut env = Env::without_engine();
+        env.set("NO_COLOR", "1");
+        let project = Self { env };
         for file in files {
             project.write(file, "");
         }

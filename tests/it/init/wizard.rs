@@ -205,7 +205,8 @@ fn a_terminal_of_one_column_is_enough() {
 
 #[test]
 fn where_nothing_can_be_written_nobody_is_asked() {
-    let env = Env::as_an_outsider();
+    let mut env = Env::as_an_outsider();
+    env.set("NO_COLOR", "1");
     let home = env.home();
     std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o555)).expect("chmod");
     let mut person = env.terminal(["init"]);
