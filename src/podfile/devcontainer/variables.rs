@@ -36,7 +36,7 @@ pub(super) struct Variables {
     /// A text that was expanded has a `$` that is none of these variables.
     pub(super) left_dollar: bool,
     /// Bytes that variables were replaced by so far.
-    produced: usize,
+    pub(super) produced: usize,
     /// They were more than anybody needs, and the rest was not replaced.
     pub(super) too_much: bool,
 }
