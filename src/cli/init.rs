@@ -4,7 +4,7 @@ use clap::Args;
 
 /// As typed.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  podspawn init --template go")]
+#[command(after_help = "Example:\n  podspawn init --yes --template go")]
 pub struct InitArgs {
     /// Template to begin with: go, node, python, rust, fullstack, minimal [default: by the files that are here].
     #[arg(short, long, value_name = "TEMPLATE")]
