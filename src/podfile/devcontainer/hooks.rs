@@ -116,8 +116,7 @@ impl Reader<'_> {
             Json::Null => Ok(None),
             Json::Text(text) => {
                 // The shell inside knows the container's environment.
-                self.text_of(key, node, text, InContainer::Reference)
-                    .map(|text| Some(HookCommand::Script(text)))
+                self.text_of(key, node, text, InContainer::Shell).map(|text| Some(HookCommand::Script(text)))
             }
             Json::List(items) => {
                 let mut argv = Vec::with_capacity(items.len());

@@ -213,11 +213,9 @@ impl Reader<'_> {
         }
         let key = format!("{map}.{name}");
         let Some((line, text)) = self.optional_text(node, &key)? else { return Ok(None) };
-        self.variables.left_dollar = false;
-        let value = self.variables.expand(&text, InContainer::Reference);
-        if self.variables.left_dollar {
-            self.warn(line, &key, "`$` is not kept as it is: it begins the name of another variable");
-        }
+        let value = self.variables.expand(&text, InContainer::Variable);
+        // What is set when the container is made is taken as it is.
+        let value = if is_dynamic(&value) { variables::plain(&value) } else { value };
         if value.contains(char::is_control) {
             return Err(self.wrong(line, &key, "control characters are not allowed in a variable".into()));
         }

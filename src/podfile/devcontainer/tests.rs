@@ -497,12 +497,16 @@ fn wrong_values_name_line_and_key() {
 }
 
 #[test]
-fn a_dollar_in_a_variable_is_mentioned_unless_it_is_meant() {
-    let said = warnings(
-        r#"{"containerEnv": {"A": "p$x", "B": "${HOME}/x", "C": "${containerEnv:PATH}", "D": "${PODSPAWN_USER}"}}"#,
+fn a_dollar_in_a_variable_stays_one_and_a_reference_refers() {
+    let podfile = silent(
+        r#"{"containerEnv": {"A": "p$x", "B": "${containerEnv:PATH}:$", "C": "${PODSPAWN_USER}$x"},
+            "remoteEnv": {"D": "${containerEnv:A}-${containerEnv:B}"}}"#,
     );
-    let text = "`$` is not kept as it is: it begins the name of another variable";
-    assert_eq!(said, [format!("1: `containerEnv.A`: {text}"), format!("1: `containerEnv.B`: {text}")]);
+    let value = |name: &str| podfile.env[name].as_str();
+    assert_eq!(value("A"), r"p\$x");
+    assert_eq!(value("B"), r"${PATH}:\$");
+    assert_eq!(value("C"), "${PODSPAWN_USER}$x");
+    assert_eq!(value("D"), r"p\$x-${PATH}:\$");
 }
 
 /// What a short file can ask for has an end.

@@ -3,13 +3,16 @@
 //! The host's environment is not read: a file of a repository that nobody has looked at must not carry the host's secrets
 //! into a container. `${localEnv:…}` is its own default, or nothing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of `${containerEnv:NAME}` that the file itself does not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InContainer {
-    /// `${NAME}`, for whoever reads it inside: an `ENV` line, a shell.
-    Reference,
+    /// A variable of the image: `${NAME}` refers to another one, and every other `$` is one behind a backslash.
+    Variable,
+    /// `${NAME}`, for a shell inside.
+    Shell,
     /// Nobody reads it there: its default, or nothing.
     Unknown,
 }
@@ -25,7 +28,7 @@ pub(super) struct Variables {
     pub(super) container_folder: String,
     /// The same in each run for one directory.
     pub(super) id: String,
-    /// What `containerEnv` says, as far as it is known.
+    /// What `containerEnv` says, as far as it is known, in the form for [`InContainer::Variable`].
     pub(super) container_env: BTreeMap<String, String>,
     /// `container_folder` was asked for.
     pub(super) asked_for_folder: bool,
@@ -33,8 +36,6 @@ pub(super) struct Variables {
     pub(super) of_host: BTreeSet<String>,
     /// Variables of the container that cannot be known.
     pub(super) unknown: BTreeSet<String>,
-    /// A text that was expanded has a `$` that is none of these variables.
-    pub(super) left_dollar: bool,
     /// Bytes that variables were replaced by so far.
     pub(super) produced: usize,
     /// They were more than anybody needs, and the rest was not replaced.
@@ -50,8 +51,7 @@ impl Variables {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {
-            self.left_dollar |= rest[..at].contains('$');
-            expanded.push_str(&rest[..at]);
+            expanded.push_str(&kept(&rest[..at], inside));
             rest = &rest[at..];
             let Some(end) = rest.find('}').filter(|_| !self.too_much) else { break };
             match self.value(&rest[2..end], inside) {
@@ -60,15 +60,12 @@ impl Variables {
                     self.too_much |= self.produced > MAX_PRODUCED;
                     expanded.push_str(&value);
                 }
-                None => {
-                    self.left_dollar |= !rest.starts_with("${PODSPAWN_");
-                    expanded.push_str(&rest[..=end]);
-                }
+                None if rest.starts_with("${PODSPAWN_") => expanded.push_str(&rest[..=end]),
+                None => expanded.push_str(&kept(&rest[..=end], inside)),
             }
             rest = &rest[end + 1..];
         }
-        self.left_dollar |= rest.contains('$');
-        expanded + rest
+        expanded + &kept(rest, inside)
     }
 
     fn value(&mut self, variable: &str, inside: InContainer) -> Option<String> {
@@ -92,9 +89,12 @@ impl Variables {
             }
             ("containerEnv", Some(name)) if is_name(name) => {
                 Some(match (self.container_env.get(name), inside, default) {
-                    (Some(value), _, _) => value.clone(),
-                    (None, InContainer::Reference, None) => format!("${{{name}}}"),
-                    (None, InContainer::Reference, Some(default)) => format!("${{{name}:-{default}}}"),
+                    (Some(value), InContainer::Variable, _) => value.clone(),
+                    (Some(value), InContainer::Unknown, _) => plain(value),
+                    (_, InContainer::Variable | InContainer::Shell, None) => format!("${{{name}}}"),
+                    (_, InContainer::Variable | InContainer::Shell, Some(default)) => {
+                        format!("${{{name}:-{default}}}")
+                    }
                     (None, InContainer::Unknown, default) => {
                         self.unknown.insert(name.to_owned());
                         default.unwrap_or_default().to_owned()
@@ -104,6 +104,19 @@ impl Variables {
             _ => None,
         }
     }
+}
+
+/// Text that is no variable of the file.
+fn kept(text: &str, inside: InContainer) -> Cow<'_, str> {
+    match inside {
+        InContainer::Variable => Cow::Owned(text.replace('$', r"\$")),
+        InContainer::Shell | InContainer::Unknown => Cow::Borrowed(text),
+    }
+}
+
+/// What [`kept`] was made of.
+pub(super) fn plain(value: &str) -> String {
+    value.replace(r"\$", "$")
 }
 
 /// Whether a text can be the name of a variable.
@@ -133,28 +146,31 @@ mod tests {
             basename: "api".into(),
             container_folder: "/workspace/api".into(),
             id: "0f".into(),
-            container_env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
+            container_env: BTreeMap::from([("A".to_owned(), r"1\$2".to_owned())]),
             ..Variables::default()
         };
-        for (text, reference, unknown) in [
-            ("${localWorkspaceFolder}/x", "/home/ann/api/x", "/home/ann/api/x"),
-            ("a${localWorkspaceFolderBasename}b", "aapib", "aapib"),
-            ("${containerWorkspaceFolder}", "/workspace/api", "/workspace/api"),
-            ("${containerWorkspaceFolderBasename}", "api", "api"),
-            ("v-${devcontainerId}", "v-0f", "v-0f"),
-            ("${localEnv:HOME}:${localEnv:X:a:b}", ":a:b", ":a:b"),
-            ("${containerEnv:A}", "1", "1"),
-            ("${containerEnv:PATH}:/x", "${PATH}:/x", ":/x"),
-            ("${containerEnv:B:c}", "${B:-c}", "c"),
+        for (text, variable, shell, unknown) in [
+            ("${localWorkspaceFolder}/x", "/home/ann/api/x", "/home/ann/api/x", "/home/ann/api/x"),
+            ("a${localWorkspaceFolderBasename}b", "aapib", "aapib", "aapib"),
+            ("${containerWorkspaceFolder}", "/workspace/api", "/workspace/api", "/workspace/api"),
+            ("${containerWorkspaceFolderBasename}", "api", "api", "api"),
+            ("v-${devcontainerId}", "v-0f", "v-0f", "v-0f"),
+            ("${localEnv:HOME}:${localEnv:X:a:b}", ":a:b", ":a:b", ":a:b"),
+            ("${containerEnv:A}", r"1\$2", "${A}", "1$2"),
+            ("${containerEnv:PATH}:/x", "${PATH}:/x", "${PATH}:/x", ":/x"),
+            ("${containerEnv:B:c}", "${B:-c}", "${B:-c}", "c"),
             (
-                "${HOME} $HOME ${nothing:x} ${",
-                "${HOME} $HOME ${nothing:x} ${",
-                "${HOME} $HOME ${nothing:x} ${",
+                "${HOME} $X ${n:x} ${",
+                r"\${HOME} \$X \${n:x} \${",
+                "${HOME} $X ${n:x} ${",
+                "${HOME} $X ${n:x} ${",
             ),
-            ("${localEnv:}", "${localEnv:}", "${localEnv:}"),
-            ("${localEnv:a b}", "${localEnv:a b}", "${localEnv:a b}"),
+            ("${localEnv:}", r"\${localEnv:}", "${localEnv:}", "${localEnv:}"),
+            ("${localEnv:a b}", r"\${localEnv:a b}", "${localEnv:a b}", "${localEnv:a b}"),
+            ("${PODSPAWN_USER}", "${PODSPAWN_USER}", "${PODSPAWN_USER}", "${PODSPAWN_USER}"),
         ] {
-            assert_eq!(variables.expand(text, InContainer::Reference), reference, "{text}");
+            assert_eq!(variables.expand(text, InContainer::Variable), variable, "{text}");
+            assert_eq!(variables.expand(text, InContainer::Shell), shell, "{text}");
             assert_eq!(variables.expand(text, InContainer::Unknown), unknown, "{text}");
         }
         assert_eq!(variables.of_host, BTreeSet::from(["HOME".to_owned(), "X".to_owned()]));
