@@ -13,13 +13,15 @@ pub(super) struct Unsupported {
 impl Unsupported {
     /// Whether a value is of the kind that the key has.
     pub(super) fn fits(&self, value: &Json) -> bool {
-        match (self.expected, value) {
-            (_, Json::Null) => true,
-            (LIST, Json::List(_)) | (OBJECT, Json::Object(_)) => true,
-            (SWITCH, Json::Bool(_)) | (TEXT, Json::Text(_)) => true,
-            (GPU, Json::Bool(_) | Json::Text(_) | Json::Object(_)) => true,
-            _ => false,
-        }
+        matches!(
+            (self.expected, value),
+            (_, Json::Null)
+                | (LIST, Json::List(_))
+                | (OBJECT, Json::Object(_))
+                | (SWITCH, Json::Bool(_))
+                | (TEXT, Json::Text(_))
+                | (GPU, Json::Bool(_) | Json::Text(_) | Json::Object(_))
+        )
     }
 }
 
