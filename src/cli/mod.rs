@@ -10,6 +10,7 @@ mod cleanup;
 mod create;
 mod doctor;
 mod exec;
+mod init;
 mod list;
 mod list_users;
 mod output;
@@ -40,6 +41,7 @@ pub use cleanup::*;
 pub use create::*;
 pub use doctor::*;
 pub use exec::*;
+pub use init::*;
 pub use list::*;
 pub use list_users::*;
 pub use output::*;
@@ -136,6 +138,8 @@ pub enum Command {
     Shell(ShellArgs),
     /// Run one command in a machine and pass on its exit status.
     Exec(ExecArgs),
+    /// Write a podfile.yaml for the project in this directory.
+    Init(InitArgs),
     /// List machines.
     List(ListArgs),
     /// List container users and how many keys each has.

@@ -11,6 +11,7 @@ mod create;
 mod doctor;
 mod enter;
 mod exec;
+mod init;
 mod list;
 mod list_users;
 mod podfile;
@@ -92,6 +93,7 @@ fn parse_and_run(
         Command::Create(args) => create::run(args.try_into()?, &overrides, host, ui),
         Command::Shell(args) => shell::run(args.try_into()?, &overrides, host, ui),
         Command::Exec(args) => exec::run(args.try_into()?, &overrides, host, ui),
+        Command::Init(args) => init::run(args.into(), &overrides, host, ui),
         Command::List(args) => list::run(args.try_into()?, &overrides, host, ui),
         Command::ListUsers(args) => list_users::run(args, &overrides, host, ui),
         Command::RemoveUser(args) => remove_user::run(args.try_into()?, &overrides, host, ui),

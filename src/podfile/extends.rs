@@ -11,6 +11,7 @@ use super::layer::{At, Layer};
 use super::merge::{idle_removals, merge};
 use super::parse::parse;
 use super::reference::{Github, Reference};
+use super::templates;
 use crate::config::{nearest, read_text, read_text_below};
 use crate::names::printable;
 use crate::system::files::write_atomic;
@@ -212,7 +213,7 @@ impl Following<'_> {
                         return Ok(elsewhere(shown.clone(), shown, text));
                     }
                 }
-                match bases::built_in(&name) {
+                match bases::built_in(&name).or_else(|| templates::built_in(&name)) {
                     Some(text) => {
                         let shown = format!("built-in:{name}");
                         Ok(elsewhere(shown.clone(), shown, text.to_owned()))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::devcontainer::devcontainer;
 use super::error::PodfileError;
 use super::extends::{Places, Root, resolve};
 use super::fetch::Fetch;
@@ -12,7 +13,6 @@ use super::model::Podfile;
 use super::parse::parse;
 use super::validate::validate;
 use crate::config::Origin;
-use crate::names::printable;
 
 /// Where a repository keeps its Podfile, first choice first.
 pub const LOCATIONS: [&str; 4] =
@@ -95,16 +95,6 @@ fn load_from(
 fn serialised(podfile: &Podfile) -> String {
     // Keys of a JSON value are sorted, and a Podfile has no key that is not text.
     serde_json::to_value(podfile).map_or_else(|error| error.to_string(), |value| value.to_string())
-}
-
-/// Files of development containers are not read by this build.
-fn devcontainer(
-    _text: &str,
-    path: &Path,
-    _repository: &Path,
-) -> Result<(Podfile, Vec<String>), PodfileError> {
-    let place = printable(&path.to_string_lossy());
-    Err(PodfileError::Malformed { place, reason: "only YAML files are read: write a `podfile.yaml`".into() })
 }
 
 #[cfg(test)]

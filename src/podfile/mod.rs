@@ -5,6 +5,8 @@
 //! Calls `names`, `config` (YAML with positions, units) and `system` (HTTPS, files).
 
 mod bases;
+mod devcontainer;
+pub mod draft;
 mod error;
 mod extends;
 mod fetch;
@@ -17,11 +19,14 @@ mod packages;
 mod parse;
 mod read;
 mod reference;
+pub mod registry;
 mod schema;
+pub mod templates;
 mod validate;
 mod values;
 
 pub use bases::BASES;
+pub use devcontainer::devcontainer;
 pub use error::PodfileError;
 pub use extends::Places;
 pub use fetch::{Fetch, Https};

@@ -133,6 +133,11 @@ fn write_renamed(path: &Path, content: &[u8], mode: u32, owner: Option<(u32, u32
     written
 }
 
+/// Whether this process may make files in a directory.
+pub fn writable(dir: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
+}
+
 /// Bytes that an ordinary process may still write on the file system of `path`.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let facts = rustix::fs::statvfs(path)?;

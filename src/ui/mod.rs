@@ -3,6 +3,7 @@
 //! Nothing else in podspawn prints. Data goes to standard output; progress, confirmations, errors and the log go to
 //! standard error. What comes from outside passes [`text::clean`] before it reaches a terminal.
 
+pub mod ask;
 pub mod duration;
 pub mod log;
 pub mod progress;

@@ -1,5 +1,6 @@
 //! An HTTPS server on loopback that behaves as badly as it is told to, and the authority that vouches for it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,12 @@ pub struct Web {
 impl Web {
     /// Serves from now on; its files lie in `dir`.
     pub fn start(dir: &Path) -> Self {
+        Self::with(dir, BTreeMap::new())
+    }
+
+    /// The same, with pages: path and text.
+    pub fn with(dir: &Path, pages: BTreeMap<String, String>) -> Self {
+        let pages = Arc::new(pages);
         let authority = certificates(dir);
         let chain = vec![CertificateDer::from_pem_file(dir.join("server.pem")).expect("a certificate")];
         let key = PrivateKeyDer::from_pem_file(dir.join("server.key")).expect("a key");
@@ -38,15 +45,20 @@ impl Web {
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (config, client) = (config.clone(), client.expect("a connection"));
+                let pages = Arc::clone(&pages);
                 // What the client makes of it is what the test looks at.
-                std::thread::spawn(move || drop(serve(config, client)));
+                std::thread::spawn(move || drop(serve(config, client, &pages)));
             }
         });
         Self { url, authority }
     }
 }
 
-fn serve(config: Arc<ServerConfig>, client: TcpStream) -> std::io::Result<()> {
+fn serve(
+    config: Arc<ServerConfig>,
+    client: TcpStream,
+    pages: &BTreeMap<String, String>,
+) -> std::io::Result<()> {
     let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut stream = BufReader::new(StreamOwned::new(connection, client));
     let mut request = String::new();
@@ -63,7 +75,11 @@ fn serve(config: Arc<ServerConfig>, client: TcpStream) -> std::io::Result<()> {
         stream.write_all(format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes())?;
         stream.flush()
     };
-    match request.split(' ').nth(1).unwrap_or_default() {
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    if let Some(page) = pages.get(path) {
+        return answer("200 OK", page);
+    }
+    match path {
         "/two.keys" => answer("200 OK", &format!("{KEY}\n{OTHER}\n")),
         "/empty.keys" => answer("200 OK", ""),
         "/options.keys" => answer("200 OK", &format!("cert-authority {KEY}\n")),
