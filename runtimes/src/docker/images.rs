@@ -16,7 +16,7 @@ use crate::types::*;
 /// Longest time without any sign of progress of a pull.
 const PULL_SILENCE: Duration = Duration::from_secs(60);
 /// How many last lines of a failed build's output its error shows.
-const BUILD_TAIL: usize = 20;
+pub(super) const BUILD_TAIL: usize = 20;
 
 impl Api {
     pub(crate) async fn image(&self, reference: &str) -> Result<Option<ImageInfo>> {
@@ -52,6 +52,7 @@ impl Api {
             .ok_or_else(|| failed("the engine does not have it after the pull".into()))
     }
 
+    /// With the classic builder, which is also the way to speak to Podman's.
     pub(crate) async fn build(&self, spec: &BuildSpec, progress: ProgressSink<'_>) -> Result<ImageInfo> {
         let action = Action::on("build", "image", &spec.tag)?;
         let options = BuildImageOptions {
