@@ -109,6 +109,11 @@ impl<S, G> Core<S, G> {
         Self { observer: Some(observer), ..self }
     }
 
+    /// Which of an engine's builders makes images from now on.
+    pub fn building_with(self, builder: Builder) -> Self {
+        Self { builder, ..self }
+    }
+
     /// The connections to sessions.
     pub fn leases(&self) -> &Leases {
         &self.leases

@@ -3,7 +3,7 @@
 //! No user's lock is held meanwhile. Two processes that want the same image to be built share one build: the second waits
 //! for the lock of that image and then finds it.
 
-use podspawn_runtimes::{BuildSpec, Builder, Engine, EngineError, Labels, Progress, Runtime};
+use podspawn_runtimes::{BuildSpec, Engine, EngineError, Labels, Progress, Runtime};
 
 use super::core::{Core, EngineSource, label};
 use super::error::SessionError;
@@ -19,13 +19,6 @@ const DOCKERFILE: &str = "Dockerfile";
 const TAIL: usize = 15;
 /// Longest line of those, in characters: builders repeat the whole command in theirs.
 const MAX_LINE: usize = 300;
-
-impl<S, G> Core<S, G> {
-    /// Which of an engine's builders makes images from now on.
-    pub fn building_with(self, builder: Builder) -> Self {
-        Self { builder, ..self }
-    }
-}
 
 impl<S: EngineSource, G> Core<S, G> {
     /// Sees to it that the engine has an image: builds it from its recipe, or pulls it if it has none. Makes no container
