@@ -173,11 +173,30 @@ impl Watch<'_> {
 
 /// The last lines of a build's output, without the marks of steps.
 fn tail(answer: &str) -> String {
+    let answer = uncoloured(answer);
     let lines = answer.lines().map(str::trim_end);
     let lines: Vec<&str> =
         lines.filter(|line| !line.is_empty() && !line.trim().starts_with(Recipe::STEP_MARK)).collect();
     let last = &lines[lines.len().saturating_sub(TAIL)..];
     last.iter().map(|line| shortened(&printable(line))).collect::<Vec<_>>().join("\n")
+}
+
+/// A line without the colours in which Docker wraps what was written to standard error.
+fn uncoloured(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        out.push_str(before);
+        match after.split_once('m') {
+            Some((codes, after)) if codes.chars().all(|c| c.is_ascii_digit() || c == ';') => rest = after,
+            _ => {
+                out.push_str("\u{1b}[");
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// A long line without its middle: its end says how a command ended.
@@ -211,7 +230,10 @@ mod tests {
     #[test]
     fn a_failed_build_shows_its_last_lines_and_how_it_ended() {
         let long = format!("The command '{}' returned a non-zero code: 100", "x".repeat(2000));
-        let answer = format!("old\n{}\npodspawn-step: make\n\nlast\u{1b}[2J\n{long}", "line\n".repeat(14));
+        let answer = format!(
+            "old\n{}\npodspawn-step: make\n\n\u{1b}[91mlast\u{1b}[0m\u{1b}[2J\n{long}",
+            "line\n".repeat(14)
+        );
         let tail = tail(&answer);
         let lines: Vec<&str> = tail.lines().collect();
         assert_eq!((lines.len(), lines[0]), (TAIL, "line"));
