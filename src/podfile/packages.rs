@@ -59,8 +59,8 @@ impl Runtime {
     /// The version as its releases are called; the error is a whole message.
     fn version(self, entry: &str, version: &str) -> Result<String, String> {
         let unsupported = |available: String| {
-            let shown = quoted(entry);
-            Err(format!("unsupported version {}; available: {available}", shown.trim_matches('`')))
+            // The caller has seen to it that there is nothing in it but harmless characters.
+            Err(format!("unsupported version {entry}; available: {available}"))
         };
         match self {
             Self::Nodejs if NODEJS.contains(&version) => Ok(version.to_owned()),

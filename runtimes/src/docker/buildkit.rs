@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 
 use super::api::Api;
-use super::images::BUILD_TAIL;
+use super::images::{BUILD_TAIL, one_line};
 use crate::call::Action;
 use crate::error::{EngineError, Result};
 use crate::raw::{self, Request};
@@ -136,7 +136,7 @@ impl Shown {
         for line in open {
             self.note(&line, &mut |_| ());
         }
-        let lines: Vec<String> = self.tail.drain(..).chain([message]).collect();
+        let lines: Vec<String> = self.tail.drain(..).chain([one_line(&message)]).collect();
         EngineError::Build { image: spec.tag.clone(), answer: lines.join("\n") }
     }
 

@@ -70,7 +70,7 @@ impl Api {
         let mut tail = VecDeque::new();
         let failed = |tail: VecDeque<String>, message: String| EngineError::Build {
             image: spec.tag.clone(),
-            answer: tail.into_iter().chain([message]).collect::<Vec<_>>().join("\n"),
+            answer: tail.into_iter().chain([one_line(&message)]).collect::<Vec<_>>().join("\n"),
         };
         while let Some(step) = steps.next().await {
             match step {
@@ -112,6 +112,11 @@ impl Api {
             Err(error) => Err(error),
         }
     }
+}
+
+/// An engine's words about a failed step repeat its command, with all lines of that: on one line they stay the last one.
+pub(super) fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The reference with `:latest` where it has neither tag nor digest: without one, all tags would be pulled.
