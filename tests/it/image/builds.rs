@@ -7,7 +7,27 @@ use podspawn::session::{Cancel, SessionError};
 use podspawn_runtimes::Builder;
 
 use super::lab::Lab;
-use crate::harness::engines::{EngineName, fact};
+use crate::harness::engines::fact;
+use crate::harness::system::random_hex;
+
+/// Whether a process of this host, in whatever container, has that command line.
+fn runs(command: &str) -> bool {
+    let wanted = command.replace(' ', "\0");
+    let processes = fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
+    let line = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+    processes.map(line).any(|line| line.trim_end_matches('\0').ends_with(&wanted))
+}
+
+/// Waits until that is so, for a minute at most.
+async fn until(condition: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("it did not happen within a minute");
+}
 
 on_engines! {
     [docker, podman]
@@ -119,14 +139,18 @@ on_engines! {
         let lab = Lab::on(engine);
         let mut podfile = lab.podfile(&[]);
         podfile.base = Base::Image(fact("IMAGE_SUDO").parse().expect("an image"));
-        podfile.extra_commands = vec!["sleep 300".into()];
+        let command = format!("sleep 3{}", u32::from_str_radix(&random_hex()[..7], 16).expect("a number"));
+        podfile.extra_commands = vec![command.clone()];
         let (image, recipe) = lab.recipe(&podfile);
         let (handle, cancel) = Cancel::new();
         let (outcome, _) = lab.build_until(&image, &recipe, &cancel, async || {
-            tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+            until(|| runs(&command)).await;
             handle.cancel();
         });
         assert!(matches!(outcome, Err(SessionError::Cancelled)), "{outcome:?}");
+        // The engine ends it too.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(until(|| !runs(&command)));
         assert!(!lab.has(&image));
     }
 

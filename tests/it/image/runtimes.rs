@@ -4,7 +4,6 @@ use std::fs;
 
 use super::lab::Lab;
 use super::mirror::Mirror;
-use crate::harness::engines::EngineName;
 
 /// As archives of Node.js and Go call this machine.
 fn machine() -> (&'static str, &'static str) {
