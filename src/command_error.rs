@@ -235,6 +235,8 @@ impl From<SessionError> for CommandError {
                 told(ErrorKind::Engine).hint("remove images and containers that nobody needs any more")
             }
             SessionError::Impossible(_) | SessionError::ImageMissing { .. } => told(ErrorKind::Engine),
+            SessionError::Build { .. } => told(ErrorKind::Engine)
+                .hint("the Podfile says what is installed: `packages`, `extra_commands`"),
             SessionError::NotRemoved { .. } => {
                 Self::failed_to(ErrorKind::Engine, &error).hint("`podspawn cleanup` tries again")
             }

@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use podspawn_runtimes::{Chosen, DiscoveryError, DiscoveryInput, EngineError, EngineKind, Runtime, discover};
+use podspawn_runtimes::{
+    Builder, Chosen, DiscoveryError, DiscoveryInput, EngineError, EngineKind, Runtime, discover,
+};
 use tokio::sync::OnceCell;
 
 use crate::config::EngineChoice;
@@ -75,6 +77,11 @@ impl EngineSource for LazyEngine {
     async fn engine(&self) -> Result<&Runtime, EngineError> {
         self.connected().await.map(|(_, runtime)| runtime)
     }
+}
+
+/// The builder of images that the invoking user wants: any value of `PODSPAWN_DISABLE_BUILDX` means the classic one.
+pub fn builder(host: &Host) -> Builder {
+    if host.has("PODSPAWN_DISABLE_BUILDX") { Builder::Classic } else { Builder::Engines }
 }
 
 /// The engine as people write it.

@@ -40,6 +40,8 @@ pub(crate) struct Head {
     pub(crate) api_version: Option<String>,
     /// `Libpod-Api-Version`: only Podman sends it.
     pub(crate) libpod_version: Option<String>,
+    /// `Builder-Version`: the builder that Docker wants to be used.
+    pub(crate) builder: Option<String>,
     /// `Server`, such as `Libpod/4.3.1 (linux)`.
     pub(crate) server: Option<String>,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Head {
 pub(crate) enum Request<'a> {
     /// The answer is a stream of bytes that ends with the connection.
     Stream,
+    /// A body goes with it; the answer is a stream of bytes that ends with the connection.
+    Send { content_type: &'a str, body: Bytes },
     /// The connection becomes a two-way byte stream after the answer's head.
     Upgrade { body: &'a str },
 }
@@ -60,19 +64,24 @@ pub(crate) async fn open(
 ) -> Result<RawStream> {
     let dial = target.endpoint.dial().await;
     let (reader, mut writer) = dial.map_err(|error| target.unreachable(error.to_string()))?;
-    let head = match request {
+    let (head, body, wanted) = match request {
         // Version 1.0 keeps the server from cutting the stream into chunks.
-        Request::Stream => format!("GET {path} HTTP/1.0\r\nHost: podspawn\r\n\r\n"),
-        Request::Upgrade { body } => upgrade(path, body),
+        Request::Stream => (format!("GET {path} HTTP/1.0\r\nHost: podspawn\r\n\r\n"), Bytes::new(), 200),
+        Request::Send { content_type, body } => {
+            let length = body.len();
+            let head = format!(
+                "POST {path} HTTP/1.0\r\nHost: podspawn\r\nContent-Type: {content_type}\r\n\
+                 Content-Length: {length}\r\n\r\n"
+            );
+            (head, body, 200)
+        }
+        Request::Upgrade { body } => (upgrade(path, body), Bytes::new(), 101),
     };
     writer.write_all(head.as_bytes()).await.map_err(|error| action.io(error))?;
+    writer.write_all(&body).await.map_err(|error| action.io(error))?;
     let mut stream =
         RawStream { reader, writer, rest: BytesMut::with_capacity(READ_SIZE), head: Head::default() };
     let head = read_head(&mut stream).await.map_err(|error| action.io(error))?;
-    let wanted = match request {
-        Request::Stream => 200,
-        Request::Upgrade { .. } => 101,
-    };
     stream.head = head;
     if stream.head.status == wanted {
         return Ok(stream);
@@ -209,6 +218,7 @@ async fn read_head(stream: &mut RawStream) -> io::Result<Head> {
                 length: header("content-length").and_then(|length| length.parse().ok()),
                 api_version: header("api-version"),
                 libpod_version: header("libpod-api-version"),
+                builder: header("builder-version"),
                 server: header("server"),
             };
             stream.rest.advance(size);

@@ -71,6 +71,18 @@ pub struct BuildSpec {
     pub target: Option<String>,
     /// Labels on the image.
     pub labels: Labels,
+    /// Which of an engine's builders.
+    pub builder: Builder,
+}
+
+/// Which of an engine's builders makes an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Builder {
+    /// The one that the engine itself prefers.
+    #[default]
+    Engines,
+    /// The classic one, where an engine has two.
+    Classic,
 }
 
 /// A bind mount, a named volume or a tmpfs.

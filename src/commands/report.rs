@@ -25,6 +25,30 @@ impl Report for Shown {
                 steps.parts_done();
                 steps.now(&format!("Pulled {image}"));
             }
+            Step::WaitingForBuild { pid } => {
+                let by = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+                steps.now(&format!("Waiting for another podspawn that builds the same image{by}"));
+            }
+            Step::Building { .. } => {
+                steps.said("Building environment from podfile.yaml (first time, this takes a minute)...");
+            }
+            Step::BuildStep { text } => steps.watch(&format!("{text}...")),
+            Step::BuildOutput { step, progress: Progress::Line(line) } => {
+                steps.watch(&format!("{step}: {}", line.trim()));
+            }
+            Step::BuildOutput { progress: Progress::Layer { id, status, current, total }, .. } => {
+                steps.part(id, status, current, total);
+            }
+            Step::BuildStepDone { text } => {
+                steps.parts_done();
+                steps.said(&format!("  {text}... done"));
+            }
+            Step::BuildStepFailed { text, output } => {
+                steps.parts_done();
+                steps.said(&format!("  {text}... failed"));
+                output.lines().for_each(|line| steps.said(&format!("    {line}")));
+            }
+            Step::Built { image } => steps.watch(&format!("Built {image}")),
             Step::Creating { container, image } => steps.watch(&format!("Creating {container} ({image})")),
             Step::Provisioning => steps.watch("Setting up user, home and shell"),
             Step::Restarting { container } => steps.now(&format!("Starting {container} again")),

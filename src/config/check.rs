@@ -120,7 +120,7 @@ pub(super) fn unknown_key(layer: &Layer, path: &[String], known: &[&str]) -> Con
     let (last, above) = path.split_last().map_or(("", &[][..]), |(last, above)| (last.as_str(), above));
     let whole = |name: &str| {
         let key = [above.to_vec(), vec![name.to_owned()]].concat();
-        if layer.kind == Kind::Env && key.len() == 2 {
+        if layer.kind == Kind::Env && key.len() >= 2 {
             format!("PODSPAWN_{}", key.join("__").to_uppercase())
         } else {
             key.join(".")

@@ -288,10 +288,10 @@ fn variables(env: &BTreeMap<String, String>) -> Layer {
         else {
             continue;
         };
-        if section.is_empty() || key.is_empty() || text.is_empty() {
+        let path: KeyPath = std::iter::once(section).chain(key.split("__")).map(str::to_lowercase).collect();
+        if path.iter().any(String::is_empty) || text.is_empty() {
             continue;
         }
-        let path = vec![section.to_lowercase(), key.to_lowercase()];
         layer.insert(path, typed(text), Place { line: None, written: variable.clone() });
     }
     layer

@@ -31,7 +31,9 @@ pub use json_schema::schema;
 pub use layers::{DEFAULTS, Flag, Layers, SERVER_CONFIG, Sources, load, load_text};
 pub use origin::Origin;
 pub use quick::load_server;
-pub use schema::{Auth, Config, Defaults, Log, Resources, Security, Server, Session, State};
+pub use schema::{
+    Auth, Config, Defaults, Log, PackageSources, Packages, Resources, Security, Server, Session, State,
+};
 pub use seccomp::STRICT_SECCOMP;
 pub use servers::{Mapping, ServerAddress, Servers};
 pub use text::{AccountName, Count, Cpus, HttpUrl, OciRuntime, Shell};

@@ -46,6 +46,8 @@ pub struct Config {
     pub security: Security,
     /// Ceilings.
     pub resources: Resources,
+    /// What Podfiles list as packages.
+    pub packages: Packages,
 }
 
 /// Section `auth`.
@@ -195,6 +197,45 @@ pub struct Resources {
     pub max_memory: ByteSize,
 }
 
+/// Section `packages`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Where releases of languages come from.
+    pub sources: PackageSources,
+}
+
+/// Section `packages.sources`: web servers, or mirrors of them, that are asked while images are built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageSources {
+    /// Has `index.tab`, `latest-v22.x/SHASUMS256.txt` and the tarballs beside that.
+    #[serde(deserialize_with = "read::value")]
+    pub nodejs: HttpUrl,
+    /// Has `SHA256SUMS` and the `install_only` tarballs of a release of python-build-standalone.
+    #[serde(deserialize_with = "read::value")]
+    pub python: HttpUrl,
+    /// Has `go1.25.0.linux-amd64.tar.gz`, and a page that names what there is.
+    #[serde(deserialize_with = "read::value")]
+    pub go: HttpUrl,
+    /// Has `rustup/dist/<target>/rustup-init` and `dist/`.
+    #[serde(deserialize_with = "read::value")]
+    pub rust: HttpUrl,
+}
+
+impl Default for PackageSources {
+    fn default() -> Self {
+        Self {
+            nodejs: HttpUrl::new("https://nodejs.org/dist"),
+            python: HttpUrl::new(
+                "https://github.com/astral-sh/python-build-standalone/releases/latest/download",
+            ),
+            go: HttpUrl::new("https://go.dev/dl"),
+            rust: HttpUrl::new("https://static.rust-lang.org"),
+        }
+    }
+}
+
 impl Config {
     /// The engine that is asked for: `runtime`, where Docker (or no choice) with `security.runtime: runsc` means gVisor.
     /// None leaves the choice to detection.
@@ -271,6 +312,7 @@ impl Default for Config {
                 max_cpus: Cpus::new(0.0),
                 max_memory: ByteSize::from_bytes(0),
             },
+            packages: Packages { sources: PackageSources::default() },
         }
     }
 }

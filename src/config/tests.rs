@@ -40,6 +40,28 @@ fn load_file(deployment: Deployment, text: &str) -> Result<Layers, ConfigError> 
     load_text(&sources(deployment, BTreeMap::new()), Some((Path::new("config.yaml"), text)))
 }
 
+#[test]
+fn a_source_of_packages_can_be_named_in_every_layer() {
+    let env =
+        BTreeMap::from([("PODSPAWN_PACKAGES__SOURCES__GO".to_owned(), "http://10.0.0.1/go/".to_owned())]);
+    let text = "packages:\n  sources:\n    rust: https://mirror.example/rust\n";
+    let file = Some((Path::new("config.yaml"), text));
+    let layers = load_text(&sources(Deployment::Local, env), file).unwrap();
+    let found = &layers.config.packages.sources;
+    assert_eq!(
+        (found.go.as_str(), found.rust.as_str()),
+        ("http://10.0.0.1/go", "https://mirror.example/rust")
+    );
+    assert_eq!(found.nodejs, PackageSources::default().nodejs);
+
+    let env = BTreeMap::from([("PODSPAWN_PACKAGES__SOURCES__GOO".to_owned(), "http://x".to_owned())]);
+    let error = load_text(&sources(Deployment::Local, env), None).unwrap_err().to_string();
+    assert!(error.contains("did you mean `PODSPAWN_PACKAGES__SOURCES__GO`?"), "{error}");
+    let text = "packages:\n  sources:\n    go: mirror.example\n";
+    let error = load_file(Deployment::Server, text).unwrap_err().to_string();
+    assert!(error.contains("config.yaml:3") && error.contains("`packages.sources.go`"), "{error}");
+}
+
 /// Whatever is loaded, the answer is a configuration or one short line that a terminal can show.
 fn answers_well(result: &Result<Layers, ConfigError>) -> Result<(), TestCaseError> {
     if let Err(error) = result {
@@ -52,7 +74,7 @@ fn answers_well(result: &Result<Layers, ConfigError>) -> Result<(), TestCaseErro
 
 /// Keys that exist, keys that nearly exist, and others.
 fn key() -> impl Strategy<Value = String> {
-    let known = "auth|server|key_dir|forwarding|run_dir|first_uid|accounts|github_url|profile|runtime|defaults|session|state|log|security|resources|local|servers|image|shell|cpus|memory|\
+    let known = "auth|server|key_dir|forwarding|run_dir|first_uid|accounts|github_url|packages|sources|go|profile|runtime|defaults|session|state|log|security|resources|local|servers|image|shell|cpus|memory|\
                  grace_period|max_lifetime|mode|db_path|file|cap_add|tmpfs|pids_limit|seccomp_profile|mappings|default";
     prop_oneof![
         4 => proptest::sample::select(known.split('|').map(str::to_owned).collect::<Vec<_>>()),

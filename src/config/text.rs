@@ -76,6 +76,14 @@ impl AccountName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HttpUrl(String);
 
+impl std::str::FromStr for HttpUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::from_text(text)
+    }
+}
+
 impl HttpUrl {
     pub(super) fn new(url: &str) -> Self {
         Self(url.into())

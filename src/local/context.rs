@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::config::{
     self, ConfigError, Deployment, EngineChoice, Flag, Layers, Reach, SERVER_CONFIG, Sources,
 };
-use crate::engine::LazyEngine;
+use crate::engine::{self, LazyEngine};
 use crate::names::{ImageRef, MachineName, SessionKey, UserName};
 use crate::session::attach::Guests;
 use crate::session::{Core, Dirs};
@@ -138,7 +138,8 @@ impl Context {
             guest: beside("guest"),
         };
         let engines = LazyEngine::new(host, config.engine());
-        let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid());
+        let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid())
+            .building_with(engine::builder(host));
         Ok(Self { settings, core, runtime: OnceCell::new() })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A Podfile comes from a repository and is untrusted: it cannot name host paths, privileges, networks or devices. What is
 //! valid is decided here, for the merged result, and nowhere else: text → `parse` → `extends` (with `merge`) → `validate`.
-//! Calls `names`, `config` (YAML with positions, units) and `system` (HTTPS, files).
+//! Calls `names`, `config` (YAML with positions, units), `system` (HTTPS, files) and makes what `spec` carries.
 
 mod bases;
 mod devcontainer;
@@ -24,6 +24,7 @@ mod schema;
 pub mod templates;
 mod validate;
 mod values;
+mod recipe;
 
 pub use bases::BASES;
 pub use devcontainer::devcontainer;
@@ -34,3 +35,4 @@ pub use load::{LOCATIONS, Loaded, load, load_text, locate};
 pub use model::*;
 pub use packages::check_package;
 pub use schema::schema;
+pub use recipe::recipe;

@@ -8,7 +8,7 @@ use super::core::{Core, EngineSource, Session, display_name};
 use super::decide::{Verdict, judge};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
-use super::report::{Cancel, Report, Step};
+use super::report::{Cancel, Report};
 use super::settle::{Purpose, is_alive};
 use crate::names::{SessionKey, UserName};
 use crate::spec::SessionSpec;
@@ -115,7 +115,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         self.acquire_as(spec, exists, &Caller::default(), report, cancel).await
     }
 
-    /// As [`Core::acquire`]. Who wants the network only gets no image pulled: it must be there.
+    /// As [`Core::acquire`]. Who wants the network only gets no image pulled or built: it must be there.
     pub async fn acquire_as(
         &self,
         spec: &SessionSpec,
@@ -149,16 +149,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             if caller.network_only {
                 return Err(SessionError::ImageMissing { image });
             }
-            // A pull may take minutes: nobody else of this user has to wait for it.
+            // A pull or a build may take minutes: nobody else of this user has to wait for it.
             drop(lock);
-            report.step(Step::Pulling { image: &image });
-            let mut progress = |progress| report.step(Step::PullProgress(progress));
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => return Err(SessionError::Cancelled),
-                outcome = engine.pull(&image, &mut progress) => outcome?,
-            };
-            report.step(Step::Pulled { image: &image });
+            self.ensure_image(&spec.image, spec.environment.recipe.as_ref(), report, cancel).await?;
             pulled = true;
         }
     }

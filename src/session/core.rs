@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use podspawn_runtimes::{Engine, EngineError, Facts, Labels, Runtime};
+use podspawn_runtimes::{Builder, Engine, EngineError, Facts, Labels, Runtime};
 
 use super::decide::Reason;
 use super::error::SessionError;
@@ -71,6 +71,7 @@ pub struct Core<S, G> {
     pub uid: u32,
     locks: UserLocks,
     leases: Leases,
+    pub(super) builder: Builder,
     pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
@@ -89,12 +90,28 @@ impl<S, G> Core<S, G> {
     pub fn new(store: Store, engines: S, guests: G, clock: Arc<dyn Clock>, dirs: Dirs, uid: u32) -> Self {
         let locks = UserLocks::new(&dirs.locks);
         let leases = Leases::new(dirs.locks.join("leases"));
-        Self { store, engines, guests, clock, dirs, uid, locks, leases, observer: None }
+        Self {
+            store,
+            engines,
+            guests,
+            clock,
+            dirs,
+            uid,
+            locks,
+            leases,
+            builder: Builder::default(),
+            observer: None,
+        }
     }
 
     /// Tells somebody what becomes of sessions.
     pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
         Self { observer: Some(observer), ..self }
+    }
+
+    /// Which of an engine's builders makes images from now on.
+    pub fn building_with(self, builder: Builder) -> Self {
+        Self { builder, ..self }
     }
 
     /// The connections to sessions.

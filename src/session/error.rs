@@ -72,6 +72,16 @@ pub enum SessionError {
         /// The system's error.
         source: io::Error,
     },
+    /// The image could not be built.
+    #[error("build the image `{image}`: {step} failed{}", last_line(output))]
+    Build {
+        /// Its name.
+        image: String,
+        /// The step that failed, as it was reported.
+        step: String,
+        /// Last lines of output, neutralised.
+        output: String,
+    },
     /// The image would have to be pulled first, and nobody waits for that.
     #[error("the image `{image}` is not here yet")]
     ImageMissing {
@@ -98,6 +108,11 @@ pub enum SessionError {
     /// The caller gave it up; everything was undone.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// The other lines have been reported.
+fn last_line(output: &str) -> String {
+    output.lines().last().map_or_else(String::new, |line| format!(": {line}"))
 }
 
 fn after(output: &str) -> String {

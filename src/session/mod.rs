@@ -20,6 +20,7 @@ pub mod decide;
 mod destroy;
 mod error;
 pub mod guest_port;
+mod image;
 mod list;
 mod prepare;
 mod release;

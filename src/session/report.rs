@@ -24,6 +24,45 @@ pub enum Step<'a> {
         /// The image's reference.
         image: &'a str,
     },
+    /// Another process builds the same image; it is waited for.
+    WaitingForBuild {
+        /// That process, if it said so.
+        pid: Option<u32>,
+    },
+    /// The image is not here and is being built from a Podfile.
+    Building {
+        /// Its name.
+        image: &'a str,
+    },
+    /// A step of the build has begun, such as `Installing packages: git`.
+    BuildStep {
+        /// What people call it.
+        text: &'a str,
+    },
+    /// Output of a build, untrusted.
+    BuildOutput {
+        /// The step that is under way.
+        step: &'a str,
+        /// The output.
+        progress: Progress,
+    },
+    /// A step of the build is done.
+    BuildStepDone {
+        /// What people call it.
+        text: &'a str,
+    },
+    /// A step of the build failed.
+    BuildStepFailed {
+        /// What people call it.
+        text: &'a str,
+        /// Last lines of its output, neutralised.
+        output: &'a str,
+    },
+    /// The image is built.
+    Built {
+        /// Its name.
+        image: &'a str,
+    },
     /// Container and network are being made.
     Creating {
         /// The container's name.

@@ -136,6 +136,11 @@ pub struct Recipe {
     pub packages: Vec<String>,
 }
 
+impl Recipe {
+    /// What a line of a build's output begins with that says which command has begun.
+    pub const STEP_MARK: &str = "podspawn-step: ";
+}
+
 /// Files that are copied in once, when the container is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CopySpec {

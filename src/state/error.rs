@@ -115,6 +115,14 @@ pub enum LockError {
         /// The process that holds it, if it said so.
         pid: Option<u32>,
     },
+    /// Another process was still making an image at the deadline.
+    #[error("another podspawn is still building `{image}`{}", by(*.pid))]
+    Building {
+        /// The image.
+        image: String,
+        /// The process that makes it, if it said so.
+        pid: Option<u32>,
+    },
     /// The lock directory cannot be used.
     #[error("the lock file `{}` cannot be used: {source}", path.display())]
     Io {

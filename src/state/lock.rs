@@ -93,6 +93,12 @@ impl UserLocks {
         std::fs::remove_file(&path).map_err(|error| LockError::io(path, error))
     }
 
+    /// Removes the file of a lock that is held: who waits for it gets the lock of the next file.
+    pub(super) fn remove_held(&self, lock: &UserLock) -> Result<(), LockError> {
+        let path = self.path(&lock.user);
+        std::fs::remove_file(&path).map_err(|error| LockError::io(path, error))
+    }
+
     /// Takes the lock, waiting at most `limit`. Blocks the calling thread.
     pub fn lock_blocking(&self, user: &UserName, limit: Duration) -> Result<UserLock, LockError> {
         if let Some(lock) = self.try_lock(user)? {

@@ -3,6 +3,7 @@
 //! Owns the database file, its migrations and the lock directory. Calls `system`, `names` and the plain types of `spec`
 //! only. Nothing here knows an engine.
 
+mod build_lock;
 mod error;
 pub mod lease;
 pub mod lock;
@@ -12,6 +13,7 @@ pub mod record;
 mod rows;
 mod store;
 
+pub use build_lock::{BuildLock, BuildLocks};
 pub use error::{LimitReached, LockError, StoreError};
 pub use lease::{HandedLease, Holder, Lease, Leases};
 pub use lock::{LockWait, UserLock, UserLocks};

@@ -4,6 +4,7 @@
 //! that may hold `unsafe` code. Calls nothing else of podspawn.
 
 pub mod accounts;
+mod build_context;
 pub mod clock;
 pub mod cpus;
 pub mod files;
@@ -20,6 +21,7 @@ pub mod signals;
 pub mod terminal;
 pub mod watch;
 
+pub use build_context::{BuildContext, BuildContextError};
 pub use clock::{Clock, SettableClock, SystemClock};
 pub use guest_program::guest_program;
 pub use host::Host;

@@ -12,6 +12,7 @@ mod config;
 mod firewall;
 mod guest;
 mod init;
+mod image;
 mod lifecycle;
 mod pam;
 mod podfile;

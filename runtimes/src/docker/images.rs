@@ -16,7 +16,7 @@ use crate::types::*;
 /// Longest time without any sign of progress of a pull.
 const PULL_SILENCE: Duration = Duration::from_secs(60);
 /// How many last lines of a failed build's output its error shows.
-const BUILD_TAIL: usize = 20;
+pub(super) const BUILD_TAIL: usize = 20;
 
 impl Api {
     pub(crate) async fn image(&self, reference: &str) -> Result<Option<ImageInfo>> {
@@ -52,6 +52,7 @@ impl Api {
             .ok_or_else(|| failed("the engine does not have it after the pull".into()))
     }
 
+    /// With the classic builder, which is also the way to speak to Podman's.
     pub(crate) async fn build(&self, spec: &BuildSpec, progress: ProgressSink<'_>) -> Result<ImageInfo> {
         let action = Action::on("build", "image", &spec.tag)?;
         let options = BuildImageOptions {
@@ -69,7 +70,7 @@ impl Api {
         let mut tail = VecDeque::new();
         let failed = |tail: VecDeque<String>, message: String| EngineError::Build {
             image: spec.tag.clone(),
-            answer: tail.into_iter().chain([message]).collect::<Vec<_>>().join("\n"),
+            answer: tail.into_iter().chain([one_line(&message)]).collect::<Vec<_>>().join("\n"),
         };
         while let Some(step) = steps.next().await {
             match step {
@@ -111,6 +112,11 @@ impl Api {
             Err(error) => Err(error),
         }
     }
+}
+
+/// An engine's words about a failed step repeat its command, with all lines of that: on one line they stay the last one.
+pub(super) fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The reference with `:latest` where it has neither tag nor digest: without one, all tags would be pulled.

@@ -3,6 +3,7 @@
 //! [`api::Api`] is a client of any Docker-compatible API; this engine, gVisor's and parts of Podman's use it.
 
 pub(crate) mod api;
+mod buildkit;
 mod containers;
 pub(crate) mod create;
 pub(crate) mod images;
@@ -49,7 +50,11 @@ impl Engine for Docker {
     }
 
     async fn build(&self, spec: &BuildSpec, progress: ProgressSink<'_>) -> Result<ImageInfo> {
-        self.api.build(spec, progress).await
+        if spec.builder == Builder::Engines && self.api.prefers_buildkit().await? {
+            self.api.build_with_buildkit(spec, progress).await
+        } else {
+            self.api.build(spec, progress).await
+        }
     }
 
     async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {

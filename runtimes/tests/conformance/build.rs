@@ -18,6 +18,7 @@ fn spec(lab: &Lab, dockerfile: &str) -> BuildSpec {
         args: BTreeMap::from([("WORD".into(), "argument".into())]),
         target: None,
         labels: Labels::from([("podspawn-conformance-built".into(), lab.prefix.clone())]),
+        builder: Builder::Engines,
     }
 }
 

@@ -36,7 +36,7 @@ use super::Installation;
 use super::firewall::Guard;
 use super::installation::state_dir;
 use crate::config::{ConfigError, Layers};
-use crate::engine::LazyEngine;
+use crate::engine::{self, LazyEngine};
 use crate::session::attach::Guests;
 use crate::session::{Core, Dirs, Observer, Reason};
 use crate::state::{SessionRecord, Store, StoreError};
@@ -136,7 +136,7 @@ impl Broker {
         let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid());
         Ok(Self {
             installation,
-            core: core.observed_by(Arc::new(observer)),
+            core: core.building_with(engine::builder(host)).observed_by(Arc::new(observer)),
             group: config.server.group.as_str().to_owned(),
             audit,
             attached,

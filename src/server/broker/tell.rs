@@ -58,6 +58,10 @@ impl From<SessionError> for Refusal {
             SessionError::DiskNearlyFull { .. } => {
                 Self::new("this host has no room for another container: its disk is nearly full").hint(ASK)
             }
+            SessionError::Build { step, .. } => {
+                Self::new(format!("your environment could not be built: {step} failed"))
+                    .hint("the project's Podfile says what is installed: `packages`, `extra_commands`")
+            }
             SessionError::ImageMissing { .. } | SessionError::Impossible(_) => Self::new(error.to_string()),
             SessionError::Cancelled => Self::new("given up"),
             SessionError::OtherEngine { .. } => {
@@ -166,10 +170,25 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             Step::Waiting { .. } => "Waiting for another connection of yours...".into(),
             Step::Pulling { image } => format!("Pulling base image {image}..."),
             Step::Pulled { image } => format!("Pulling base image {image}... done"),
+            Step::WaitingForBuild { .. } => "Waiting for another build of the same environment...".into(),
+            Step::Building { .. } => {
+                "Building environment from podfile.yaml (first time, this takes a minute)...".into()
+            }
+            Step::BuildStep { text } => format!("  {text}..."),
+            Step::BuildStepDone { text } => format!("  {text}... done"),
+            Step::BuildStepFailed { text, output } => {
+                (self.0)(format!("  {text}... failed"));
+                output.lines().for_each(|line| (self.0)(format!("    {line}")));
+                return;
+            }
             Step::Creating { container, image } => format!("Creating {container} ({image})..."),
             Step::Restarting { container } => format!("Starting {container} again..."),
             Step::Warning(text) => text.to_owned(),
-            Step::PullProgress(_) | Step::Provisioning | Step::Removing { .. } => return,
+            Step::PullProgress(_)
+            | Step::BuildOutput { .. }
+            | Step::Built { .. }
+            | Step::Provisioning
+            | Step::Removing { .. } => return,
         };
         (self.0)(line);
     }

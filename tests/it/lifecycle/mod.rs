@@ -3,6 +3,7 @@
 mod crash;
 mod deadlines;
 mod disk;
+mod images;
 mod kills;
 mod lab;
 mod limits;

@@ -8,7 +8,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("check", &[]),
     ("system", &["names"]),
     ("config", &["names", "spec", "system"]),
-    ("podfile", &["names", "config", "system"]),
+    ("podfile", &["names", "config", "spec", "system"]),
     ("spec", &["names", "config", "podfile"]),
     ("state", &["names", "spec", "system"]),
     ("session", &["names", "spec", "state", "system"]),

@@ -1,0 +1,6 @@
+//! Images that are made from Podfiles, on real engines: what is installed, for whom, what fails and how that is told.
+
+mod builds;
+mod lab;
+mod mirror;
+mod runtimes;
