@@ -2,7 +2,7 @@
 
 use podspawn_runtimes::Progress;
 
-use crate::session::{Report, Step};
+use crate::session::{News, Report, Step};
 use crate::ui::Steps;
 
 /// Shows steps through `ui`.
@@ -29,6 +29,13 @@ impl Report for Shown {
             Step::Provisioning => steps.watch("Setting up user, home and shell"),
             Step::Restarting { container } => steps.now(&format!("Starting {container} again")),
             Step::Removing { container } => steps.watch(&format!("Removing {container}")),
+            Step::Setup(News::Waiting) => {
+                steps.now("Waiting for another connection that sets this machine up");
+            }
+            Step::Setup(News::Begun(text)) => steps.now(&format!("  {text}...")),
+            Step::Setup(News::Said(line)) => steps.line(line),
+            Step::Setup(News::Done(text)) => steps.line(&format!("  {text}... done")),
+            Step::Setup(News::Failed(text)) => steps.warn(text),
             Step::Warning(text) => steps.warn(text),
         }
     }

@@ -11,7 +11,7 @@ use super::decide::Reason;
 use super::error::SessionError;
 use super::report::{Cancel, Report, Step};
 use crate::names::UserName;
-use crate::state::{HandedLease, Lease, Leases, SessionRecord, Store, UserLock, UserLocks};
+use crate::state::{HandedLease, Lease, Leases, SessionRecord, SetupLocks, Store, UserLock, UserLocks};
 use crate::system::Clock;
 
 /// How long a command waits for another one of the same user: longer than any single engine call may take.
@@ -71,6 +71,7 @@ pub struct Core<S, G> {
     pub uid: u32,
     locks: UserLocks,
     leases: Leases,
+    setups: SetupLocks,
     pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
@@ -89,7 +90,8 @@ impl<S, G> Core<S, G> {
     pub fn new(store: Store, engines: S, guests: G, clock: Arc<dyn Clock>, dirs: Dirs, uid: u32) -> Self {
         let locks = UserLocks::new(&dirs.locks);
         let leases = Leases::new(dirs.locks.join("leases"));
-        Self { store, engines, guests, clock, dirs, uid, locks, leases, observer: None }
+        let setups = SetupLocks::new(dirs.locks.join("setup"));
+        Self { store, engines, guests, clock, dirs, uid, locks, leases, setups, observer: None }
     }
 
     /// Tells somebody what becomes of sessions.
@@ -100,6 +102,11 @@ impl<S, G> Core<S, G> {
     /// The connections to sessions.
     pub fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// The locks of those who set sessions up.
+    pub fn setups(&self) -> &SetupLocks {
+        &self.setups
     }
 
     /// The locks of users.

@@ -25,6 +25,7 @@ mod prepare;
 mod release;
 mod report;
 mod settle;
+pub mod setup;
 
 pub use acquire::{Acquired, Caller, Exists};
 pub use cleanup::CleanupReport;
@@ -38,3 +39,4 @@ pub use list::{Filter, Listed, SessionView};
 pub use release::Released;
 pub use report::{Cancel, CancelHandle, Report, Silent, Step};
 pub use settle::is_alive;
+pub use setup::{Audience, News, Skip, SkipHandle};

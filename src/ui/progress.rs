@@ -52,6 +52,11 @@ impl Steps {
         }
     }
 
+    /// A line that stays.
+    pub fn line(&self, text: &str) {
+        self.lines.suspend(|| self.ui.note(text));
+    }
+
     /// Something that the person should know; it stays.
     pub fn warn(&self, text: &str) {
         self.lines.suspend(|| self.ui.warn(text));
