@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod firewall;
 mod guest;
+mod hooks;
 mod lifecycle;
 mod pam;
 mod security;
