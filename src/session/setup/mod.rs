@@ -65,8 +65,9 @@ impl<S: EngineSource, G: Runs> Core<S, G> {
         setup: &Setup,
         audience: &mut Audience<'_>,
     ) -> Result<(), SessionError> {
-        self.set_up(session, setup, audience).await?;
-        self.start_hooks(session, setup, audience).await
+        // On the heap, as whatever else is large and seldom needed.
+        Box::pin(self.set_up(session, setup, audience)).await?;
+        Box::pin(self.start_hooks(session, setup, audience)).await
     }
 
     /// Sets a session up if that has not come to its end yet, or waits for the process that is at it; and runs the hooks of

@@ -236,6 +236,16 @@ impl<'a, 'b, S: EngineSource, G: Runs> Runner<'a, 'b, S, G> {
 
     /// Runs one process as the session's user in their home until it ends, or until it is given up.
     async fn run(&self, argv: Vec<String>, tail: &mut Tail, manner: Manner<'_>) -> Result<End, SessionError> {
+        // On the heap: every caller's own future would hold it, several times over.
+        Box::pin(self.see_through(argv, tail, manner)).await
+    }
+
+    async fn see_through(
+        &self,
+        argv: Vec<String>,
+        tail: &mut Tail,
+        manner: Manner<'_>,
+    ) -> Result<End, SessionError> {
         let start = Start {
             program: Program::Argv(argv),
             run_as: RunAs::User,

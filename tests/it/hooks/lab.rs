@@ -59,7 +59,7 @@ pub async fn for_a_person(
     let told = memory.clone();
     let (cancel, skip) = (Cancel::never(), Skip::never());
     let mut audience = Audience::person(&mut memory, &cancel, &skip);
-    place.core.prepare(session, setup, &mut audience).await?;
+    Box::pin(place.core.prepare(session, setup, &mut audience)).await?;
     Ok(told.lines())
 }
 
