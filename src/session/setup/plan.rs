@@ -1,7 +1,7 @@
 //! What is run for each part of a setup, and how it is called. Pure.
 
 use crate::names::{BranchName, GitUrl, printable};
-use crate::podfile::HookCommand;
+use crate::spec::HookCommand;
 
 /// The shell of hooks, by its path: an image's `PATH` may be anything.
 const SH: &str = "/bin/sh";

@@ -14,7 +14,7 @@ use super::news::{Audience, News};
 use super::plan::{self, CLONED_ALREADY, Clone, EMPTY_DIRECTORY};
 use super::text::{Lines, Tail};
 use crate::names::printable;
-use crate::podfile::{Dotfiles, Hook, Repo};
+use crate::spec::{Dotfiles, Hook, Repo};
 use crate::state::SessionRecord;
 use crate::system::process::Pinned;
 use crate::system::signals::Signal;

@@ -85,7 +85,7 @@ hooks! {
         assert_eq!(place.inside(&first, owners).await, "/workspace\n/workspace/deep\n/workspace/deep/web/file");
         assert_eq!(place.inside(&first, "cd /workspace/deep/web && git -c safe.directory='*' branch -r").await,
             "origin/other");
-        assert_eq!(place.inside(&first, &format!("ls -A {home} /workspace/deep | grep -c podspawn")).await, "0");
+        assert_eq!(place.inside(&first, &format!("find {home} /workspace/deep -maxdepth 1 -name '*podspawn*' | wc -l")).await, "0");
         // The last thing that it wrote is what a new shell stands below.
         let greeting = ["", &format!("{home} {} /bin/bash a b", place.user), &home, "1000", "0", "0"];
         assert_eq!(told[told.len() - 6..], greeting, "{told:#?}");
