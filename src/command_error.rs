@@ -243,6 +243,7 @@ impl From<SessionError> for CommandError {
             SessionError::Guest { .. } | SessionError::Prepare { .. } => {
                 Self::failed_to(ErrorKind::Failure, &error)
             }
+            SessionError::StoppedInSetup { .. } => told(ErrorKind::State),
             SessionError::Cancelled => told(ErrorKind::Failure),
         }
     }

@@ -1,5 +1,6 @@
 //! `create`
 
+use super::enter::prepared_for;
 use super::report::Shown;
 use super::{Logs, explain, open};
 use crate::cli::CreateRequest;
@@ -10,7 +11,7 @@ use crate::local::Overrides;
 use crate::session::Exists;
 use crate::spec::Kind;
 use crate::system::Host;
-use crate::ui::{Steps, Ui};
+use crate::ui::{Stdio, Steps, Ui};
 
 /// Makes a machine that runs until it is stopped. One that runs already is left as it is.
 pub(super) fn run(
@@ -32,6 +33,7 @@ pub(super) fn run(
         ui.failed(&title);
         explain(&context, error)
     })?;
+    let machine = prepared_for(&context, machine, &spec.environment.setup, Stdio::own().is_watched(), ui)?;
     let (created, image) = (machine.created, machine.session.record.image.clone());
     // A machine stays, whoever leaves it.
     let _ = machine.leave().map_err(|error| explain(&context, error))?;

@@ -1,13 +1,16 @@
-//! What `run`, `shell` and `exec` have in common: a program in a machine, and leaving the machine afterwards.
+//! What `create`, `run`, `shell` and `exec` have in common: setting a machine up, a program in it, and leaving it.
 
 use podspawn_wire::Program;
 
 use super::explain;
+use super::report::Shown;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::exit::{self, Exit};
 use crate::local::{Context, EnterError, Machine, Streams};
 use crate::session::attach::AttachError;
-use crate::ui::{Stdio, Ui};
+use crate::spec::{Kind, Setup};
+use crate::state::SetupState;
+use crate::ui::{Stdio, Steps, Ui};
 
 /// How the program is connected to this process's streams.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,60 @@ impl How {
     pub(super) const SHELL: Self = Self { terminal: None, input: true };
 }
 
+impl How {
+    /// Whether a person waits for it, who may be told what happens first.
+    fn is_for_a_person(self, stdio: &Stdio) -> bool {
+        self.terminal.unwrap_or_else(|| stdio.is_person())
+    }
+}
+
+/// The setup of a machine that was made without a project. Asked for only where it has not come to its end.
+pub(super) fn plain_setup(context: &Context, machine: &Machine<'_>) -> Result<Setup, CommandError> {
+    let record = &machine.session.record;
+    match &record.key.name {
+        Some(name) if record.setup == SetupState::Pending => {
+            Ok(context.spec(Kind::Machine, name, None)?.environment.setup)
+        }
+        _ => Ok(Setup::default()),
+    }
+}
+
+/// Sets the machine up and runs the hooks of a connection to it, before anything else happens there. What fails inside is
+/// said and no error; a machine that is not to be entered is left.
+pub(super) fn prepared<'a>(
+    context: &'a Context,
+    machine: Machine<'a>,
+    setup: &Setup,
+    how: How,
+    ui: Ui,
+) -> Result<Machine<'a>, CommandError> {
+    let person = how.is_for_a_person(&Stdio::own());
+    prepared_for(context, machine, setup, person, ui)
+}
+
+/// As [`prepared`], for a person or a program.
+pub(super) fn prepared_for<'a>(
+    context: &'a Context,
+    mut machine: Machine<'a>,
+    setup: &Setup,
+    person: bool,
+    ui: Ui,
+) -> Result<Machine<'a>, CommandError> {
+    let outcome = {
+        let steps = match context.needs_setup(&machine, setup) && person {
+            true => Steps::new(ui, &format!("Setting up {}", machine.session.record.key.project())),
+            false => Steps::plain(ui),
+        };
+        context.prepare(&mut machine, setup, person, &mut Shown(steps))
+    };
+    let Err(error) = outcome else { return Ok(machine) };
+    let error = explain(context, error);
+    if let Err(left) = machine.leave() {
+        ui.warn(&explain(context, left).text);
+    }
+    Err(error)
+}
+
 /// Runs the program and leaves the machine, whatever became of the program. The status is the program's.
 pub(super) fn enter(
     context: &Context,
@@ -33,7 +90,7 @@ pub(super) fn enter(
 ) -> Result<Exit, CommandError> {
     let stdio = Stdio::own();
     let streams = Streams {
-        terminal: how.terminal.unwrap_or_else(|| stdio.is_person()),
+        terminal: how.is_for_a_person(&stdio),
         stdin: how.input.then(|| stdio.stdin()),
         stdout: stdio.stdout(),
         stderr: stdio.stderr(),

@@ -2,7 +2,7 @@
 
 use podspawn_wire::Program;
 
-use super::enter::{How, enter};
+use super::enter::{How, enter, plain_setup, prepared};
 use super::report::Shown;
 use super::{Logs, explain, open};
 use crate::cli::ExecRequest;
@@ -29,5 +29,8 @@ pub(super) fn run(
     let key = target.key(context.owner());
     let joined = context.join(&key, &mut Shown(Steps::plain(ui)));
     let machine = joined.map_err(|error| explain(&context, error))?;
-    enter(&context, machine, Program::Argv(command), How { terminal: Some(tty), input: interactive }, ui)
+    let how = How { terminal: Some(tty), input: interactive };
+    let setup = plain_setup(&context, &machine)?;
+    let machine = prepared(&context, machine, &setup, how, ui)?;
+    enter(&context, machine, Program::Argv(command), how, ui)
 }

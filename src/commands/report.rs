@@ -2,7 +2,7 @@
 
 use podspawn_runtimes::Progress;
 
-use crate::session::{Report, Step};
+use crate::session::{News, Report, Step};
 use crate::ui::Steps;
 
 /// Shows steps through `ui`.
@@ -30,7 +30,7 @@ impl Report for Shown {
                 steps.now(&format!("Waiting for another podspawn that builds the same image{by}"));
             }
             Step::Building { .. } => {
-                steps.said("Building environment from podfile.yaml (first time, this takes a minute)...");
+                steps.line("Building environment from podfile.yaml (first time, this takes a minute)...");
             }
             Step::BuildStep { text } => steps.watch(&format!("{text}...")),
             Step::BuildOutput { step, progress: Progress::Line(line) } => {
@@ -41,18 +41,25 @@ impl Report for Shown {
             }
             Step::BuildStepDone { text } => {
                 steps.parts_done();
-                steps.said(&format!("  {text}... done"));
+                steps.line(&format!("  {text}... done"));
             }
             Step::BuildStepFailed { text, output } => {
                 steps.parts_done();
-                steps.said(&format!("  {text}... failed"));
-                output.lines().for_each(|line| steps.said(&format!("    {line}")));
+                steps.line(&format!("  {text}... failed"));
+                output.lines().for_each(|line| steps.line(&format!("    {line}")));
             }
             Step::Built { image } => steps.watch(&format!("Built {image}")),
             Step::Creating { container, image } => steps.watch(&format!("Creating {container} ({image})")),
             Step::Provisioning => steps.watch("Setting up user, home and shell"),
             Step::Restarting { container } => steps.now(&format!("Starting {container} again")),
             Step::Removing { container } => steps.watch(&format!("Removing {container}")),
+            Step::Setup(News::Waiting) => {
+                steps.now("Waiting for another connection that sets this machine up");
+            }
+            Step::Setup(News::Begun(text)) => steps.now(&format!("  {text}...")),
+            Step::Setup(News::Said(line)) => steps.line(line),
+            Step::Setup(News::Done(text)) => steps.line(&format!("  {text}... done")),
+            Step::Setup(News::Failed(text)) => steps.warn(text),
             Step::Warning(text) => steps.warn(text),
         }
     }

@@ -2,7 +2,7 @@
 
 use podspawn_wire::Program;
 
-use super::enter::{How, enter};
+use super::enter::{How, enter, prepared};
 use super::report::Shown;
 use super::{Logs, explain, open};
 use crate::cli::RunRequest;
@@ -36,6 +36,7 @@ pub(super) fn run(
         }
         error => explain(&context, error),
     })?;
+    let machine = prepared(&context, machine, &spec.environment.setup, How::SHELL, ui)?;
     let program = if command.is_empty() { Program::Shell { login: true } } else { Program::Argv(command) };
     enter(&context, machine, program, How::SHELL, ui)
 }

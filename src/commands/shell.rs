@@ -2,7 +2,7 @@
 
 use podspawn_wire::Program;
 
-use super::enter::{How, enter};
+use super::enter::{How, enter, plain_setup, prepared};
 use super::report::Shown;
 use super::{Logs, explain, open};
 use crate::cli::ShellRequest;
@@ -25,5 +25,7 @@ pub(super) fn run(
     let key = target.key(context.owner());
     let joined = context.join(&key, &mut Shown(Steps::plain(ui)));
     let machine = joined.map_err(|error| explain(&context, error))?;
+    let setup = plain_setup(&context, &machine)?;
+    let machine = prepared(&context, machine, &setup, How::SHELL, ui)?;
     enter(&context, machine, Program::Shell { login: true }, How::SHELL, ui)
 }

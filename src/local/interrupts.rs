@@ -34,6 +34,12 @@ impl Interrupts {
         self.first
     }
 
+    /// What has come so far was about something that is over.
+    pub(super) fn forget(&mut self) {
+        while self.signals.take().is_some() {}
+        self.first = None;
+    }
+
     /// Waits for a signal that has not been seen yet.
     pub async fn next(&mut self) -> io::Result<Signal> {
         let arriving = pipe::Receiver::from_owned_fd(self.signals.as_fd().try_clone_to_owned()?)?;

@@ -65,7 +65,7 @@ pub struct Machine<'a> {
     pub session: Session,
     /// It was made for this connection.
     pub created: bool,
-    interrupts: Interrupts,
+    pub(super) interrupts: Interrupts,
 }
 
 impl Context {

@@ -9,6 +9,7 @@ mod context;
 mod doctor;
 mod interrupts;
 mod machine;
+mod prepare;
 mod verify_image;
 
 pub use attach::{EnterError, Streams};

@@ -301,12 +301,17 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         Ok(true)
     }
 
-    /// Removes what processes left that died between taking a lease and writing the row.
+    /// Removes what processes left that died between taking a lease and writing the row, or after removing it.
     fn forget_leases(&self) -> Result<(), SessionError> {
         let known: BTreeSet<String> = self.store.all()?.into_iter().map(|record| record.id).collect();
         for session in self.leases().sessions()? {
             if !known.contains(&session) {
                 self.leases().forget(&session)?;
+            }
+        }
+        for session in self.setups().sessions()? {
+            if !known.contains(&session) {
+                self.setups().forget(&session)?;
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::decide::Reason;
 use super::error::SessionError;
 use super::report::{Cancel, Report, Step};
 use crate::names::UserName;
-use crate::state::{HandedLease, Lease, Leases, SessionRecord, Store, UserLock, UserLocks};
+use crate::state::{HandedLease, Lease, Leases, SessionRecord, SetupLocks, Store, UserLock, UserLocks};
 use crate::system::Clock;
 
 /// How long a command waits for another one of the same user: longer than any single engine call may take.
@@ -72,6 +72,7 @@ pub struct Core<S, G> {
     locks: UserLocks,
     leases: Leases,
     pub(super) builder: Builder,
+    setups: SetupLocks,
     pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
@@ -90,6 +91,7 @@ impl<S, G> Core<S, G> {
     pub fn new(store: Store, engines: S, guests: G, clock: Arc<dyn Clock>, dirs: Dirs, uid: u32) -> Self {
         let locks = UserLocks::new(&dirs.locks);
         let leases = Leases::new(dirs.locks.join("leases"));
+        let setups = SetupLocks::new(dirs.locks.join("setup"));
         Self {
             store,
             engines,
@@ -100,6 +102,7 @@ impl<S, G> Core<S, G> {
             locks,
             leases,
             builder: Builder::default(),
+            setups,
             observer: None,
         }
     }
@@ -117,6 +120,11 @@ impl<S, G> Core<S, G> {
     /// The connections to sessions.
     pub fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// The locks of those who set sessions up.
+    pub fn setups(&self) -> &SetupLocks {
+        &self.setups
     }
 
     /// The locks of users.

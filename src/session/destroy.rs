@@ -57,6 +57,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         // The row goes last: as long as anything may be left, something tells of it.
         self.leases().forget(&record.id)?;
+        self.setups().forget(&record.id)?;
         if record.kind == Kind::Session && record.attached && reason.is_a_surprise() {
             self.store.set_note(&end_note(&record.key), reason.as_str())?;
         }

@@ -105,6 +105,12 @@ pub enum SessionError {
         /// One fragment for each thing that is left.
         failures: Vec<String>,
     },
+    /// The session was stopped or removed, or its container ended, before it was set up.
+    #[error("`{name}` was stopped while it was being set up")]
+    StoppedInSetup {
+        /// Machine or session name.
+        name: String,
+    },
     /// The caller gave it up; everything was undone.
     #[error("cancelled")]
     Cancelled,

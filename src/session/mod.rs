@@ -26,6 +26,7 @@ mod prepare;
 mod release;
 mod report;
 mod settle;
+pub mod setup;
 
 pub use acquire::{Acquired, Caller, Exists};
 pub use cleanup::CleanupReport;
@@ -39,3 +40,4 @@ pub use list::{Filter, Listed, SessionView};
 pub use release::Released;
 pub use report::{Cancel, CancelHandle, Report, Silent, Step};
 pub use settle::is_alive;
+pub use setup::{Audience, News, Skip, SkipHandle};

@@ -3,6 +3,8 @@
 use podspawn_runtimes::Progress;
 use tokio::sync::watch;
 
+use super::setup::News;
+
 /// A step that takes time.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -82,6 +84,8 @@ pub enum Step<'a> {
         /// The container's name.
         container: &'a str,
     },
+    /// Something of the setup inside: dotfiles, repositories, hooks.
+    Setup(News<'a>),
     /// Something is not as asked, and works nevertheless.
     Warning(&'a str),
 }

@@ -125,6 +125,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             None => return Err(ended(String::new())),
         };
         record.process = pid.filter(|_| engine.facts().local).and_then(first_process);
+        // Whoever connects next finds a container that has just been started.
+        self.setups().clear_started(&record.id)?;
         report.step(Step::Provisioning);
         let address = GuestAddress::from(&record);
         let ready = tokio::select! {

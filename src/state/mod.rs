@@ -11,6 +11,7 @@ mod migrations;
 mod objects;
 pub mod record;
 mod rows;
+mod setup_lock;
 mod store;
 
 pub use build_lock::{BuildLock, BuildLocks};
@@ -18,4 +19,5 @@ pub use error::{LimitReached, LockError, StoreError};
 pub use lease::{HandedLease, Holder, Lease, Leases};
 pub use lock::{LockWait, UserLock, UserLocks};
 pub use record::*;
+pub use setup_lock::{SetupLock, SetupLocks};
 pub use store::Store;

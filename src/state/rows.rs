@@ -70,11 +70,12 @@ pub(super) const INSERT: &str = "INSERT INTO sessions (id, user, project, kind, 
      :mode, :grace_seconds, :shell, :account, :created_at, :last_activity, :max_lifetime, :grace_expiry, :attach, \
      :socket_dir, :process_pid, :process_start, :process_boot, :engine, :attached, :start_dir, :setup)";
 
-/// Writes all that may change in a row's life.
+/// Writes all that may change in a row's life, but for `setup`: that is written without the user's lock, and a copy of the
+/// row that somebody read a moment ago must not take it back.
 pub(super) const UPDATE: &str = "UPDATE sessions SET (status, container_id, network_id, service_ids, shell, \
-     last_activity, grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, attached, setup) = (:status, \
+     last_activity, grace_expiry, attach, socket_dir, process_pid, process_start, process_boot, attached) = (:status, \
      :container_id, :network_id, :service_ids, :shell, :last_activity, :grace_expiry, :attach, :socket_dir, \
-     :process_pid, :process_start, :process_boot, :attached, :setup) WHERE id = :id";
+     :process_pid, :process_start, :process_boot, :attached) WHERE id = :id";
 
 /// Runs `statement` with the parameters of a whole row (or only those that may change, for [`UPDATE`]).
 pub(super) fn with_parameters(
@@ -104,7 +105,6 @@ pub(super) fn with_parameters(
         ":process_start": start,
         ":process_boot": boot,
         ":attached": record.attached,
-        ":setup": Word(record.setup),
         ":user": record.key.user.as_str(),
         ":project": record.key.project(),
         ":kind": Word(record.kind),
@@ -117,6 +117,7 @@ pub(super) fn with_parameters(
         ":max_lifetime": record.max_lifetime.map(Time),
         ":engine": record.engine,
         ":start_dir": record.start_dir,
+        ":setup": Word(record.setup),
     };
     let wanted = statement.parameter_count();
     statement.execute(&all[..wanted])

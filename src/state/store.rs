@@ -13,8 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use super::error::{LimitReached, StoreError};
-use super::record::{Object, ObjectKind, SessionRecord, Timestamp};
-use super::rows::{COLUMNS, INSERT, Time, UPDATE, read, with_parameters};
+use super::record::{Object, ObjectKind, SessionRecord, SetupState, Timestamp};
+use super::rows::{COLUMNS, INSERT, Time, UPDATE, Word, read, with_parameters};
 use super::{migrations, objects};
 use crate::names::{SessionKey, UserName};
 use crate::spec::Limits;
@@ -151,9 +151,19 @@ impl Store {
         })
     }
 
-    /// Writes what may change in a session's life. False if its row is gone.
+    /// Writes what may change in a session's life, except how far its setup has come. False if its row is gone.
     pub fn update(&self, record: &SessionRecord) -> Result<bool, StoreError> {
         self.run(|connection| with_parameters(connection, UPDATE, record)).map(|rows| rows > 0)
+    }
+
+    /// Writes how far the setup of a session has come. False if its row is gone.
+    pub fn set_setup(&self, id: &str, state: SetupState) -> Result<bool, StoreError> {
+        self.run(|connection| {
+            connection
+                .prepare_cached("UPDATE sessions SET setup = ?2 WHERE id = ?1")?
+                .execute(params![id, Word(state)])
+        })
+        .map(|rows| rows > 0)
     }
 
     /// Notes that somebody connected or left.

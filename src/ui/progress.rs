@@ -52,8 +52,8 @@ impl Steps {
         }
     }
 
-    /// Something that was reached; it stays.
-    pub fn said(&self, text: &str) {
+    /// A line that stays.
+    pub fn line(&self, text: &str) {
         self.lines.suspend(|| self.ui.note(text));
     }
 

@@ -22,6 +22,11 @@ impl Stdio {
         self.stdin.is_terminal() && self.stdout.is_terminal()
     }
 
+    /// Whether a person sees what is said on standard error.
+    pub fn is_watched(&self) -> bool {
+        self.stderr.is_terminal()
+    }
+
     /// Standard input.
     pub fn stdin(&self) -> BorrowedFd<'_> {
         self.stdin.as_fd()

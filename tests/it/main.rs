@@ -13,6 +13,7 @@ mod firewall;
 mod guest;
 mod init;
 mod image;
+mod hooks;
 mod lifecycle;
 mod pam;
 mod podfile;

@@ -19,9 +19,9 @@ use crate::names::{MachineName, SessionKey};
 use crate::server::route;
 use crate::session::attach::{Passable, open_direct, open_relay};
 
-use crate::session::{Caller, Cancel, EngineSource, Exists, GuestAddress, Session};
-use crate::spec::{self, Kind, Request};
-use crate::state::{AttachWay, HandedLease, Holder, SessionRecord};
+use crate::session::{Audience, Caller, Cancel, EngineSource, Exists, GuestAddress, Session, Skip};
+use crate::spec::{self, Kind, Request, SessionSpec};
+use crate::state::{AttachWay, HandedLease, Holder, SessionRecord, SetupState};
 use crate::system::host::timezone;
 use crate::system::peer::Peer;
 
@@ -207,7 +207,13 @@ impl Broker {
             None => Holder::Alone,
         };
         let caller = Caller { holder, network_only: false };
-        let session = self.acquire(&identity, key.clone(), &caller, lines, cancel)?;
+        let mut session = self.acquire(&identity, key.clone(), &caller, lines, cancel)?;
+        if session.record.setup == SetupState::Pending
+            && let Err(refusal) = self.set_up(&identity, &mut session, spawn.interactive, lines, cancel)
+        {
+            self.give_back(session);
+            return Err(refusal);
+        }
         let mut notices = Vec::new();
         if spawn.interactive {
             // Whoever made the new session, the PAM module as a rule, had nobody to tell.
@@ -230,6 +236,41 @@ impl Broker {
         }
     }
 
+    /// Sets the session up, or waits for the connection that is at it. Blocks.
+    fn set_up(
+        &self,
+        identity: &Identity,
+        session: &mut Session,
+        interactive: bool,
+        lines: &UnboundedSender<String>,
+        cancel: &Cancel,
+    ) -> Result<(), Refusal> {
+        let setup = self.spec(identity, session.record.key.clone())?.environment.setup;
+        let mut report = Lines::new(|line| {
+            // Nobody listens any more: then nobody has to be told.
+            let _ = lines.send(line);
+        });
+        let skip = Skip::never();
+        let mut audience = match interactive {
+            true => Audience::person(&mut report, cancel, &skip),
+            false => Audience::program(&mut report, cancel, &skip),
+        };
+        self.handle
+            .block_on(self.core.prepare(session, &setup, &mut audience))
+            .map_err(|error| self.log(identity, error))
+    }
+
+    /// What the configuration says now of a session.
+    fn spec(&self, identity: &Identity, key: SessionKey) -> Result<SessionSpec, Refusal> {
+        let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
+            tracing::error!(user = %identity.user, "{error}");
+        })?;
+        let request = Request { user_env: user, timezone: timezone(), ..Request::new(key, Kind::Session) };
+        let resolved = spec::resolve(&request, &layers)
+            .inspect_err(|error| tracing::error!(user = %identity.user, "{error}"))?;
+        Ok(resolved.spec)
+    }
+
     /// Joins the session, or makes it as the configuration says now. Blocks.
     pub(super) fn acquire(
         &self,
@@ -244,22 +285,11 @@ impl Broker {
         {
             return Ok(session);
         }
-        let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
-            tracing::error!(user = %identity.user, "{error}");
-        })?;
-        let request = Request {
-            user_env: user,
-            user_dotfiles: layers.dotfiles.clone(),
-            timezone: timezone(),
-            ..Request::new(key, Kind::Session)
-        };
-        let spec = spec::resolve(&request, &layers)
-            .inspect_err(|error| tracing::error!(user = %identity.user, "{error}"))?
-            .spec;
+        let spec = self.spec(identity, key)?;
         if spec.guarded_network {
             self.guard_host(identity)?;
         }
-        let mut report = Lines(|line| {
+        let mut report = Lines::new(|line| {
             // Nobody listens any more: then nobody has to be told.
             let _ = lines.send(line);
         });

@@ -8,7 +8,7 @@ use podspawn_wire::broker::FromBroker;
 use super::identity::StrangerError;
 use crate::config::ConfigError;
 use crate::session::attach::AttachError;
-use crate::session::{Reason, Report, SessionError, Step};
+use crate::session::{News, Reason, Report, SessionError, Step};
 use crate::spec::ResolveError;
 use crate::state::{LimitReached, StoreError};
 
@@ -64,6 +64,9 @@ impl From<SessionError> for Refusal {
             }
             SessionError::ImageMissing { .. } | SessionError::Impossible(_) => Self::new(error.to_string()),
             SessionError::Cancelled => Self::new("given up"),
+            SessionError::StoppedInSetup { .. } => {
+                Self::new("the container was stopped while it was being set up").hint("connect again")
+            }
             SessionError::OtherEngine { .. } => {
                 Self::internal("your session lives in another container engine than the one in use")
             }
@@ -161,8 +164,31 @@ pub(super) fn replaced(reason: &str) -> Option<String> {
     Some(format!("your previous container was replaced by a new one: {why}"))
 }
 
+/// Most lines of what runs inside while a container is set up that one connection is shown: the broker holds them until
+/// the user's client takes them.
+const MOST_SAID: usize = 2000;
+
 /// Turns steps into lines.
-pub(super) struct Lines<F>(pub(super) F);
+pub(super) struct Lines<F> {
+    tell: F,
+    said: usize,
+}
+
+impl<F: FnMut(String) + Send> Lines<F> {
+    pub(super) fn new(tell: F) -> Self {
+        Self { tell, said: 0 }
+    }
+
+    /// A line from inside, if there is room for it.
+    fn room_for(&mut self, line: &str) -> Option<String> {
+        self.said += 1;
+        match self.said {
+            ..=MOST_SAID => Some(line.to_owned()),
+            said if said == MOST_SAID + 1 => Some("... (the rest is not shown)".into()),
+            _ => None,
+        }
+    }
+}
 
 impl<F: FnMut(String) + Send> Report for Lines<F> {
     fn step(&mut self, step: Step<'_>) {
@@ -183,6 +209,16 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             }
             Step::Creating { container, image } => format!("Creating {container} ({image})..."),
             Step::Restarting { container } => format!("Starting {container} again..."),
+            Step::Setup(News::Waiting) => {
+                "Waiting for another connection that sets your container up...".into()
+            }
+            Step::Setup(News::Begun(text)) => format!("  {text}..."),
+            Step::Setup(News::Said(line)) => match self.room_for(line) {
+                Some(line) => line,
+                None => return,
+            },
+            Step::Setup(News::Done(text)) => format!("  {text}... done"),
+            Step::Setup(News::Failed(text)) => format!("warning: {text}"),
             Step::Warning(text) => text.to_owned(),
             Step::PullProgress(_)
             | Step::BuildOutput { .. }
@@ -190,6 +226,6 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             | Step::Provisioning
             | Step::Removing { .. } => return,
         };
-        (self.0)(line);
+        (self.tell)(line);
     }
 }

@@ -27,10 +27,10 @@ use super::{AttachError, AttachRequest};
 use crate::system::readiness::watched;
 
 /// Starting a relay and greeting a guest that is ready. An engine is slow and a sandbox slower.
-const GREETING: Duration = Duration::from_secs(30);
+pub(super) const GREETING: Duration = Duration::from_secs(30);
 
 /// After the container's end, what it wrote last must come within this time; and a relay that was told to end must.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// As [`super::attach_direct`], through the engine's exec and the guest's relay: for sandboxed kernels, engines on other hosts,
 /// and containers that this process may not look into. Needs a runtime with I/O and time enabled.
@@ -132,7 +132,7 @@ async fn told(aside: &mut dyn Aside, raw: bool) {
 
 /// Passes frames on until there are no more, or the relay has had its last word: what is sent after that may make an engine
 /// reset the connection, and lose the end of the output.
-async fn write(
+pub(super) async fn write(
     mut input: RelayInput,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
     mut over: oneshot::Receiver<()>,

@@ -5,6 +5,7 @@
 //! and how the guest is found. Calls `wire`, `runtimes`, `system`.
 
 mod agent;
+mod captured;
 mod conversation;
 mod crossing;
 mod direct;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 use podspawn_wire::{Program, RunAs, X11};
 
+pub use captured::{Captured, Heard};
 pub use conversation::{Aside, Prepared};
 pub use crossing::{MustNotCross, Passable};
 pub use direct::{attach_direct, open_direct};

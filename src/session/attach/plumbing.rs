@@ -134,7 +134,8 @@ fn shared(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     Some(fd)
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), AttachError> {
+/// An anonymous pipe that may cross: the end to read from, and the end to write to.
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), AttachError> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(AttachError::io("make a pipe"))?;
     // The container's user must be able to open it by name (`> /dev/stderr`). It has no name anywhere else.
     rustix::fs::fchmod(&read, Mode::from_raw_mode(0o666)).map_err(AttachError::io("open up a pipe"))?;

@@ -20,10 +20,10 @@ use crate::harness::engines::{EngineName, fact};
 use crate::harness::system::random_hex;
 
 /// A state directory of its own and a user name of its own on a real engine.
-struct Place {
-    core: Core<Runtime, Guests>,
+pub struct Place {
+    pub core: Core<Runtime, Guests>,
     clock: SettableClock,
-    user: String,
+    pub user: String,
     _dir: TempDir,
 }
 
@@ -55,7 +55,7 @@ impl Place {
         Self { core, clock, user: format!("t{}", &random_hex()[..10]), _dir: dir }
     }
 
-    fn spec(&self, make: impl FnOnce(&str, &str) -> SessionSpec) -> SessionSpec {
+    pub fn spec(&self, make: impl FnOnce(&str, &str) -> SessionSpec) -> SessionSpec {
         let mut spec = make(&self.user, "web");
         spec.image = fact("IMAGE_DEBIAN").parse().expect("an image");
         if self.core.engines.facts().kind == EngineKind::Gvisor {
@@ -64,7 +64,7 @@ impl Place {
         spec
     }
 
-    async fn acquire(&self, spec: &SessionSpec) -> Session {
+    pub async fn acquire(&self, spec: &SessionSpec) -> Session {
         let made = self.core.acquire(spec, Exists::Join, &mut Silent, &Cancel::never()).await;
         made.unwrap_or_else(|error| panic!("{}", chain(&error))).session
     }
@@ -74,7 +74,7 @@ impl Place {
     }
 
     /// What a command inside prints.
-    async fn inside(&self, session: &Session, command: &str) -> String {
+    pub async fn inside(&self, session: &Session, command: &str) -> String {
         use futures_util::StreamExt;
         use podspawn_runtimes::ExecOutput;
         let argv = ["/bin/sh", "-c", command].map(String::from).into();
@@ -129,7 +129,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Runs a story with time to spare, on a runtime that lets [`Place`] clean up.
-fn tell(engine: EngineName, story: impl AsyncFnOnce(&Place)) {
+pub fn tell(engine: EngineName, story: impl AsyncFnOnce(&Place)) {
     tell_in(Place::on(engine), story);
 }
 
