@@ -217,6 +217,13 @@ impl From<SessionError> for CommandError {
             SessionError::DiskNearlyFull { .. } => {
                 told(ErrorKind::Engine).hint("remove images and containers that nobody needs any more")
             }
+            SessionError::Service { .. } => {
+                told(ErrorKind::Engine).hint("look at `image`, `env` and `ports` of the service in the Podfile")
+            }
+            SessionError::NoService { .. } => told(ErrorKind::State),
+            SessionError::CopyTooLarge { .. } => {
+                told(ErrorKind::State).hint("move it out of the directory, or use `mount: bind`")
+            }
             SessionError::Impossible(_) | SessionError::ImageMissing { .. } => told(ErrorKind::Engine),
             SessionError::NotRemoved { .. } => {
                 Self::failed_to(ErrorKind::Engine, &error).hint("`podspawn cleanup` tries again")

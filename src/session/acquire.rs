@@ -1,8 +1,9 @@
 //! Joining a session, or making the one that is missing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use podspawn_runtimes::Engine;
+use podspawn_runtimes::{Engine, Runtime};
 
 use super::core::{Core, EngineSource, Session, display_name};
 use super::decide::{Verdict, judge};
@@ -68,6 +69,10 @@ impl<S, G> Core<S, G> {
         if !record.process.as_ref().is_some_and(is_alive) {
             return Ok(None);
         }
+        // Services may have ended while nobody was there.
+        if connections == 0 && !record.service_ids.is_empty() && !caller.network_only {
+            return Ok(None);
+        }
         // The first who attaches makes it count: that is for whoever knows the limits.
         if !record.attached && !caller.network_only {
             return Ok(None);
@@ -124,7 +129,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<Acquired, SessionError> {
-        let mut pulled = false;
+        let mut pulled = BTreeSet::new();
         loop {
             let lock = self.lock(&spec.key.user, report, cancel).await?;
             if let Some(record) = self.settled(&spec.key, report, cancel).await? {
@@ -141,11 +146,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 self.store.check_limits(&spec.key.user, spec.limits)?;
             }
             let engine = self.engines.engine().await?;
-            let image = spec.image.to_string();
-            if pulled || engine.image(&image).await?.is_some() {
+            let Some(image) = missing_image(spec, engine, &pulled).await? else {
                 let session = self.create(spec, engine, caller, report, cancel).await?;
                 return Ok(Acquired { session, created: true });
-            }
+            };
             if caller.network_only {
                 return Err(SessionError::ImageMissing { image });
             }
@@ -159,7 +163,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 outcome = engine.pull(&image, &mut progress) => outcome?,
             };
             report.step(Step::Pulled { image: &image });
-            pulled = true;
+            pulled.insert(image);
         }
     }
 
@@ -217,4 +221,20 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         Ok(())
     }
+}
+
+/// The first image that the engine lacks, of the session's and its services'. What was pulled a moment ago is there.
+async fn missing_image(
+    spec: &SessionSpec,
+    engine: &Runtime,
+    pulled: &BTreeSet<String>,
+) -> Result<Option<String>, SessionError> {
+    let services = spec.environment.services.iter().map(|service| service.image.to_string());
+    let mut seen = BTreeSet::new();
+    for image in std::iter::once(spec.image.to_string()).chain(services) {
+        if !pulled.contains(&image) && seen.insert(image.clone()) && engine.image(&image).await?.is_none() {
+            return Ok(Some(image));
+        }
+    }
+    Ok(None)
 }

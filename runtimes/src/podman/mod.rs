@@ -28,7 +28,7 @@ use crate::docker::networks::ignore_missing;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
-use crate::raw::Head;
+use crate::raw::{self, Head};
 use crate::types::*;
 use seccomp::ProfileFile;
 
@@ -199,6 +199,19 @@ impl Engine for Podman {
     /// Compatible API: `podman-api` always asks for sizes too, for which Podman walks the container's whole file system.
     async fn container(&self, container: &str) -> Result<Option<ContainerInfo>> {
         self.compatible.container(container).await
+    }
+
+    /// By hand: `podman-api` knows no answer but a success.
+    async fn health(&self, container: &str) -> Result<Option<Health>> {
+        let action = Action::on("ask for the health of", "container", container)?;
+        let Some(found) = self.container(container).await? else { return Err(action.not_found()) };
+        if found.health.is_none() || found.state != ContainerState::Running {
+            return Ok(None);
+        }
+        let url = format!("/v4.3.1/libpod/containers/{container}/healthcheck");
+        // How it ended is in the container's state, next to how often it has failed.
+        let (_, _) = action.wait(raw::get(&self.compatible.target, &action, &url)).await?;
+        Ok(self.container(container).await?.and_then(|found| found.health))
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {

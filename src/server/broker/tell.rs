@@ -58,7 +58,12 @@ impl From<SessionError> for Refusal {
             SessionError::DiskNearlyFull { .. } => {
                 Self::new("this host has no room for another container: its disk is nearly full").hint(ASK)
             }
-            SessionError::ImageMissing { .. } | SessionError::Impossible(_) => Self::new(error.to_string()),
+            SessionError::ImageMissing { .. } | SessionError::Impossible(_) | SessionError::NoService { .. } => {
+                Self::new(error.to_string())
+            }
+            SessionError::Service { .. } => Self::new(error.to_string())
+                .hint("look at `image`, `env` and `ports` of the service in the project's Podfile"),
+            SessionError::CopyTooLarge { .. } => Self::internal("the project's files could not be copied in"),
             SessionError::Cancelled => Self::new("given up"),
             SessionError::OtherEngine { .. } => {
                 Self::internal("your session lives in another container engine than the one in use")
@@ -166,6 +171,13 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             Step::Waiting { .. } => "Waiting for another connection of yours...".into(),
             Step::Pulling { image } => format!("Pulling base image {image}..."),
             Step::Pulled { image } => format!("Pulling base image {image}... done"),
+            Step::StartingService { name, image } => {
+                format!("Starting companion service: {name} ({image})...")
+            }
+            Step::ServiceReady { name, image } => {
+                format!("Starting companion service: {name} ({image})... done")
+            }
+            Step::Copying { target } => format!("Copying files to {target}..."),
             Step::Creating { container, image } => format!("Creating {container} ({image})..."),
             Step::Restarting { container } => format!("Starting {container} again..."),
             Step::Warning(text) => text.to_owned(),
