@@ -181,7 +181,8 @@ fn volume_directory(path: &Path, user: &User) -> io::Result<()> {
             give(between, user)?;
         }
     }
-    let empty = std::fs::read_dir(path)?.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lost+found"));
+    let empty =
+        std::fs::read_dir(path)?.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lost+found"));
     if empty && std::fs::metadata(path)?.uid() == 0 {
         give(path, user)?;
     }

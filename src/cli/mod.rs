@@ -12,6 +12,7 @@ mod doctor;
 mod exec;
 mod list;
 mod list_users;
+mod logs;
 mod output;
 mod remove_user;
 mod rm;
@@ -40,6 +41,7 @@ pub use doctor::*;
 pub use exec::*;
 pub use list::*;
 pub use list_users::*;
+pub use logs::*;
 pub use output::*;
 pub use remove_user::*;
 pub use rm::*;
@@ -134,6 +136,8 @@ pub enum Command {
     Exec(ExecArgs),
     /// List machines.
     List(ListArgs),
+    /// Show what a machine or one of its services has written.
+    Logs(LogsArgs),
     /// List container users and how many keys each has.
     ListUsers(ListUsersArgs),
     /// Remove a container user: keys, account, and with `--force` the sessions.

@@ -13,6 +13,7 @@ mod enter;
 mod exec;
 mod list;
 mod list_users;
+mod logs;
 mod remove_user;
 mod report;
 mod rm;
@@ -91,6 +92,7 @@ fn parse_and_run(
         Command::Shell(args) => shell::run(args.try_into()?, &overrides, host, ui),
         Command::Exec(args) => exec::run(args.try_into()?, &overrides, host, ui),
         Command::List(args) => list::run(args.try_into()?, &overrides, host, ui),
+        Command::Logs(args) => logs::run(args.try_into()?, &overrides, host, ui),
         Command::ListUsers(args) => list_users::run(args, &overrides, host, ui),
         Command::RemoveUser(args) => remove_user::run(args.try_into()?, &overrides, host, ui),
         Command::Stop(args) => stop::run(args.try_into()?, &overrides, host, ui),

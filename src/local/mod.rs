@@ -9,6 +9,7 @@ mod context;
 mod doctor;
 mod interrupts;
 mod machine;
+pub mod ports;
 mod verify_image;
 
 pub use attach::{EnterError, Streams};

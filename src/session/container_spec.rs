@@ -168,9 +168,8 @@ fn has_capability(spec: &SessionSpec, name: &str) -> bool {
 /// Who connects to the guest's socket, if it is not root inside. Where ids are shifted, the engine's account is the
 /// session's user inside, and the guest tells the two apart by where they come from.
 fn socket_uid(spec: &SessionSpec, facts: &Facts, prepared: &Prepared) -> Option<u32> {
-    let shifted = maps_owner(spec, facts)
-        && has_capability(spec, "CHOWN")
-        && has_capability(spec, "DAC_OVERRIDE");
+    let shifted =
+        maps_owner(spec, facts) && has_capability(spec, "CHOWN") && has_capability(spec, "DAC_OVERRIDE");
     let of_directory = prepared.socket.as_ref().map(|(_, uid)| *uid);
     of_directory.or(shifted.then_some(spec.account.uid))
 }

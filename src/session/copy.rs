@@ -99,7 +99,8 @@ impl Tree {
         let failed = |source: io::Error| SessionError::Prepare { path: copy.source.clone(), source };
         // The directory itself may be reached through a link: it was named by whoever asks.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = openat(CWD, &copy.source, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        let directory =
+            openat(CWD, &copy.source, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
         let stat = fstat(&directory).map_err(|errno| failed(errno.into()))?;
         let mut tree = Self {
             source: copy.source.clone(),
@@ -133,7 +134,9 @@ impl Tree {
         }
         self.empty = true;
         let full = std::mem::replace(&mut self.archive, tar::Builder::new(Vec::new()));
-        full.into_inner().map(Some).map_err(|source| SessionError::Prepare { path: self.source.clone(), source })
+        full.into_inner()
+            .map(Some)
+            .map_err(|source| SessionError::Prepare { path: self.source.clone(), source })
     }
 
     fn failed(&self, below: &Path) -> impl Fn(io::Error) -> SessionError + use<> {
@@ -183,13 +186,13 @@ impl Tree {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let flags = flags | OFlags::DIRECTORY;
-                let directory =
-                    openat(&level.directory, name, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+                let directory = openat(&level.directory, name, flags, Mode::empty())
+                    .map_err(|errno| failed(errno.into()))?;
                 self.enter(directory, &stat, inside, below)
             }
             FileType::RegularFile => {
-                let file =
-                    openat(&level.directory, name, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+                let file = openat(&level.directory, name, flags, Mode::empty())
+                    .map_err(|errno| failed(errno.into()))?;
                 // What was looked at may have been exchanged since.
                 let stat = fstat(&file).map_err(|errno| failed(errno.into()))?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -213,7 +216,8 @@ impl Tree {
                 self.add(&mut header, &inside, &content).map_err(failed)
             }
             FileType::Symlink => {
-                let link = readlinkat(&level.directory, name, Vec::new()).map_err(|errno| failed(errno.into()))?;
+                let link =
+                    readlinkat(&level.directory, name, Vec::new()).map_err(|errno| failed(errno.into()))?;
                 let link = PathBuf::from(OsString::from_vec(link.into_bytes()));
                 let mut header = self.header(&stat, tar::EntryType::Symlink);
                 self.empty = false;

@@ -56,7 +56,8 @@ fn links_stay_links_git_stays_out_and_sockets_are_told() {
     let mut tree = Tree::open(&copy(root, "/workspace/app"), &account()).unwrap();
     let found = entries(&mut tree);
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
-    let below = ["", "/a", "/leak", "/sub", "/sub/.git", "/sub/.git/config", "/sub/deep", "/sub/deep/b", "/sub/etc"];
+    let below =
+        ["", "/a", "/leak", "/sub", "/sub/.git", "/sub/.git/config", "/sub/deep", "/sub/deep/b", "/sub/etc"];
     assert_eq!(names, below.map(|name| format!("workspace/app{name}")));
     assert_eq!(found["workspace/app/a"], (tar::EntryType::Regular, 0o750, "A".into()));
     let link = &found["workspace/app/leak"];

@@ -90,7 +90,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let lifetime = i64::try_from(spec.max_lifetime.as_secs()).unwrap_or(i64::MAX);
         let object = |kind, name: String| Object { kind, name, id: None };
         let mut objects = vec![object(ObjectKind::Container, spec.key.container_name())];
-        let services = spec.environment.services.iter().map(|service| spec.key.service_container(&service.name));
+        let services =
+            spec.environment.services.iter().map(|service| spec.key.service_container(&service.name));
         objects.extend(services.map(|name| object(ObjectKind::Container, name)));
         objects.push(object(ObjectKind::Network, spec.key.network_name()));
         if with_socket || spec.security.readonly_rootfs {

@@ -1,9 +1,7 @@
 //! What is known of a running session's services and ports; the engine is asked.
 
 use futures_util::stream::BoxStream;
-use podspawn_runtimes::{
-    ContainerInfo, ContainerState, Engine, EngineError, ExecOutput, Health, LogOptions,
-};
+use podspawn_runtimes::{ContainerInfo, ContainerState, Engine, EngineError, ExecOutput, Health, LogOptions};
 use serde::{Deserialize, Serialize};
 
 use super::core::{Core, EngineSource, display_name};
@@ -94,7 +92,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             };
             match services.await {
                 Ok(services) => {
-                    let listed = |ServiceView { name, image, state, .. }| ListedService { name, image, state };
+                    let listed =
+                        |ServiceView { name, image, state, .. }| ListedService { name, image, state };
                     one.services = services.into_iter().map(listed).collect();
                 }
                 Err(error) => tracing::debug!("services are not known: {error}"),

@@ -76,7 +76,12 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         if record.process.as_ref().is_some_and(is_alive) {
             // Whoever comes when nobody was there finds services that run; a second connection does not ask again.
             if purpose == Purpose::Join && connections == 0 && !record.service_ids.is_empty() {
-                self.look_after_services(&record, report, cancel).await?;
+                match self.look_after_services(&record, report, cancel).await {
+                    Err(SessionError::Cancelled) => return Err(SessionError::Cancelled),
+                    // The session itself runs, and joining it needs no engine.
+                    Err(error) => report.step(Step::Warning(&format!("services: {error}"))),
+                    Ok(()) => {}
+                }
             }
             return Ok(Some(record));
         }
@@ -135,13 +140,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     ) -> Result<(), SessionError> {
         let engine = self.engine_of(record).await?;
         let started = self.revive_services(record, engine, report).await?;
-        match self.await_services(record, &started, engine, report, cancel).await {
-            Err(error @ SessionError::Service { .. }) => {
-                report.step(Step::Warning(&error.to_string()));
-                Ok(())
-            }
-            other => other,
-        }
+        self.await_services(record, &started, engine, report, cancel).await
     }
 
     /// Learns a started container's first process, waits until its guest and its services are ready and writes it down.

@@ -47,8 +47,11 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     pub async fn volumes_of(&self, key: &SessionKey) -> Result<Vec<String>, SessionError> {
         let engine = self.engines.engine().await?;
         let found = engine.volumes(&self.volume_labels(key)).await?;
-        let mut names: Vec<String> =
-            found.into_iter().filter(|one| !one.labels.contains_key(label::SESSION)).map(|one| one.name).collect();
+        let mut names: Vec<String> = found
+            .into_iter()
+            .filter(|one| !one.labels.contains_key(label::SESSION))
+            .map(|one| one.name)
+            .collect();
         names.sort();
         Ok(names)
     }

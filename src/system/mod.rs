@@ -13,6 +13,7 @@ pub mod host;
 pub mod hygiene;
 pub mod pam_module;
 pub mod peer;
+pub mod ports;
 pub mod process;
 pub mod readiness;
 pub mod signals;

@@ -4,6 +4,7 @@
 //! standard error. What comes from outside passes [`text::clean`] before it reaches a terminal.
 
 pub mod duration;
+pub mod foreign;
 pub mod log;
 pub mod progress;
 pub mod stdio;
@@ -16,6 +17,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 pub use duration::{age, interval};
+pub use foreign::Foreign;
 pub use progress::Steps;
 pub use stdio::Stdio;
 pub use style::{Colour, Style};

@@ -14,6 +14,7 @@ mod guest;
 mod lifecycle;
 mod pam;
 mod security;
+mod services;
 mod setup;
 mod sshd;
 mod tidy;

@@ -136,7 +136,8 @@ impl Engine for Fake {
     }
 
     async fn health(&self, container: &str) -> Result<Option<Health>> {
-        self.call("health", container, |world| Ok(world.get("ask for health of", container)?.info.health)).await
+        self.call("health", container, |world| Ok(world.get("ask for health of", container)?.info.health))
+            .await
     }
 
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {

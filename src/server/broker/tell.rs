@@ -58,9 +58,9 @@ impl From<SessionError> for Refusal {
             SessionError::DiskNearlyFull { .. } => {
                 Self::new("this host has no room for another container: its disk is nearly full").hint(ASK)
             }
-            SessionError::ImageMissing { .. } | SessionError::Impossible(_) | SessionError::NoService { .. } => {
-                Self::new(error.to_string())
-            }
+            SessionError::ImageMissing { .. }
+            | SessionError::Impossible(_)
+            | SessionError::NoService { .. } => Self::new(error.to_string()),
             SessionError::Service { .. } => Self::new(error.to_string())
                 .hint("look at `image`, `env` and `ports` of the service in the project's Podfile"),
             SessionError::CopyTooLarge { .. } => Self::internal("the project's files could not be copied in"),

@@ -4,7 +4,7 @@ mod crash;
 mod deadlines;
 mod disk;
 mod kills;
-mod lab;
+pub mod lab;
 mod limits;
 mod races;
 mod real;
