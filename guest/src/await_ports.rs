@@ -7,6 +7,8 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::event::poll;
+
 /// Longest wait for one connection.
 const CONNECTING: Duration = Duration::from_secs(2);
 
@@ -40,9 +42,16 @@ impl Wanted {
             if closed.is_empty() || left.is_zero() {
                 return closed;
             }
-            std::thread::sleep(pause.min(left));
+            rest(pause.min(left));
             pause = PAUSES.1.min(pause * 2);
         }
+    }
+}
+
+/// Nothing tells that a port has opened: there is only the time to wait for.
+fn rest(pause: Duration) {
+    if let Ok(pause) = pause.try_into() {
+        let _ = poll(&mut [], Some(&pause));
     }
 }
 
@@ -57,7 +66,7 @@ mod tests {
         let open = TcpListener::bind("127.0.0.1:0").unwrap();
         let late = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let opening = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(300));
+            rest(Duration::from_millis(300));
             TcpListener::bind(late).unwrap()
         });
         let wanted = |limit, ports: &[SocketAddr]| Wanted { limit, ports: ports.into() };

@@ -58,7 +58,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             return Err(error.into());
         }
         report.step(Step::Creating { container: &record.container_name, image: &record.image });
-        match self.build(&mut record, spec, seccomp, engine, report, cancel).await {
+        // On the heap: it is large, and whoever makes a session may have a small stack.
+        match Box::pin(self.build(&mut record, spec, seccomp, engine, report, cancel)).await {
             Ok(()) => {
                 if let Some(observer) = &self.observer {
                     observer.created(&record);
@@ -151,9 +152,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let mut prepared = files?;
         prepared.network.clone_from(&record.network_id);
         check(cancel)?;
-        self.make_volumes(spec, engine).await?;
+        Box::pin(self.make_volumes(spec, engine)).await?;
         check(cancel)?;
-        self.make_services(record, spec, engine, &mut prepared, report, cancel).await?;
+        Box::pin(self.make_services(record, spec, engine, &mut prepared, report, cancel)).await?;
         let mut container =
             container_spec::container(spec, record, engine.facts(), self.labels(record), &prepared);
         for line in engine.facts().fit(&mut container) {
@@ -165,7 +166,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         record.container_id = self.make_container(record, engine, &container).await?;
         check(cancel)?;
         // Before it starts: what runs under gVisor no longer sees what is put in from outside.
-        self.copy_files(record, spec, engine, report, cancel).await?;
+        Box::pin(self.copy_files(record, spec, engine, report, cancel)).await?;
         self.start(record, engine, &record.container_id).await?;
         check(cancel)?;
         *record = self.make_ready(record.clone(), engine, Services::Needed, report, cancel).await?;

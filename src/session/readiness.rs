@@ -11,6 +11,7 @@ use podspawn_runtimes::{ContainerState, Engine, ExecOutput, ExecSpec, Health, Ru
 use podspawn_wire::GUEST_PROGRAM;
 
 use super::core::{Core, EngineSource};
+use super::create::check;
 use super::error::{ServiceProblem, SessionError};
 use super::guest_port::GuestPort;
 use super::report::{Cancel, Report, Step};
@@ -38,10 +39,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<(), SessionError> {
-        let mut waiting = FuturesUnordered::new();
-        for id in ids {
-            waiting.push(ready(engine, &record.container_id, id));
-        }
+        // On the heap: whoever makes a session may have a small stack.
+        let one = |id| Box::pin(ready(engine, &record.container_id, id));
+        let mut waiting: FuturesUnordered<_> = ids.iter().map(one).collect();
         loop {
             let next = tokio::select! {
                 biased;
@@ -49,8 +49,11 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 next = waiting.next() => next,
             };
             match next {
-                None if cancel.is_cancelled() => return Err(SessionError::Cancelled),
-                None => return Ok(()),
+                None => {
+                    // Nothing may have had to be waited for: whoever wants to give up gets a turn.
+                    tokio::task::yield_now().await;
+                    return check(cancel);
+                }
                 Some(ready) => {
                     let companion = ready?;
                     report.step(Step::ServiceReady { name: &companion.name, image: &companion.image });

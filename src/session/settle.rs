@@ -76,7 +76,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         if record.process.as_ref().is_some_and(is_alive) {
             // Whoever comes when nobody was there finds services that run; a second connection does not ask again.
             if purpose == Purpose::Join && connections == 0 && !record.service_ids.is_empty() {
-                match self.look_after_services(&record, report, cancel).await {
+                match Box::pin(self.look_after_services(&record, report, cancel)).await {
                     Err(SessionError::Cancelled) => return Err(SessionError::Cancelled),
                     // The session itself runs, and joining it needs no engine.
                     Err(error) => report.step(Step::Warning(&format!("services: {error}"))),
@@ -85,7 +85,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             }
             return Ok(Some(record));
         }
-        self.look_up(record, purpose, report, cancel).await
+        Box::pin(self.look_up(record, purpose, report, cancel)).await
     }
 
     /// Asks the engine about a container of which this host does not know that it runs.
@@ -174,7 +174,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         for warning in &ready.warnings {
             tracing::warn!(container = record.container_name, "{warning}");
         }
-        match self.await_services(&record, &record.service_ids, engine, report, cancel).await {
+        match Box::pin(self.await_services(&record, &record.service_ids, engine, report, cancel)).await {
             Err(error @ SessionError::Service { .. }) if services == Services::Wanted => {
                 report.step(Step::Warning(&error.to_string()));
             }

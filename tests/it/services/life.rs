@@ -5,7 +5,6 @@ use podspawn::spec::PortBinding;
 use podspawn_runtimes::{ContainerState, Engine, Labels};
 
 use super::lab::{Place, Told, drive};
-use crate::harness::engines::EngineName;
 
 on_engines! {
     [docker, podman]

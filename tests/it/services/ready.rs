@@ -7,13 +7,10 @@ use podspawn::session::{Cancel, Exists, ServiceProblem, ServiceState, SessionErr
 use podspawn_runtimes::{Engine, EngineKind, ExecOutput, LogOptions};
 
 use super::lab::{Place, Told, drive};
-use crate::harness::engines::EngineName;
 
 /// Asks a service for its line, from inside the session.
 fn ask(name: &str, port: u16) -> String {
-    format!(
-        "perl -MIO::Socket::INET -e 'my $c = IO::Socket::INET->new(\"{name}:{port}\") or die \"$@\\n\"; print <$c>'"
-    )
+    format!("exec bash -c 'exec 3<>/dev/tcp/{name}/{port} && cat <&3'")
 }
 
 on_engines! {
