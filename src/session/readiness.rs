@@ -40,8 +40,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         cancel: &Cancel,
     ) -> Result<(), SessionError> {
         // On the heap: whoever makes a session may have a small stack.
-        let one = |id| Box::pin(ready(engine, &record.container_id, id));
-        let mut waiting: FuturesUnordered<_> = ids.iter().map(one).collect();
+        let mut waiting = FuturesUnordered::new();
+        for id in ids {
+            waiting.push(Box::pin(ready(engine, &record.container_id, id)));
+        }
         loop {
             let next = tokio::select! {
                 biased;
