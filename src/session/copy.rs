@@ -183,12 +183,12 @@ impl Tree {
             Err(errno) => return Err(failed(errno.into())),
         };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match FileType::from_raw_mode(stat.st_mode) {
+        let why = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let flags = flags | OFlags::DIRECTORY;
                 let directory = openat(&level.directory, name, flags, Mode::empty())
                     .map_err(|errno| failed(errno.into()))?;
-                self.enter(directory, &stat, inside, below)
+                return self.enter(directory, &stat, inside, below);
             }
             FileType::RegularFile => {
                 let file = openat(&level.directory, name, flags, Mode::empty())
@@ -196,7 +196,8 @@ impl Tree {
                 // What was looked at may have been exchanged since.
                 let stat = fstat(&file).map_err(|errno| failed(errno.into()))?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                    return Ok(self.skip(&below, "changed meanwhile"));
+                    self.skip(&below, "changed meanwhile");
+                    return Ok(());
                 }
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
                 let too_large = |size: u64| SessionError::CopyTooLarge {
@@ -213,7 +214,7 @@ impl Tree {
                     return Err(too_large(read as u64));
                 }
                 let mut header = self.header(&stat, tar::EntryType::Regular);
-                self.add(&mut header, &inside, &content).map_err(failed)
+                return self.add(&mut header, &inside, &content).map_err(failed);
             }
             FileType::Symlink => {
                 let link =
@@ -221,13 +222,15 @@ impl Tree {
                 let link = PathBuf::from(OsString::from_vec(link.into_bytes()));
                 let mut header = self.header(&stat, tar::EntryType::Symlink);
                 self.empty = false;
-                self.archive.append_link(&mut header, &inside, link).map_err(failed)
+                return self.archive.append_link(&mut header, &inside, link).map_err(failed);
             }
-            FileType::Socket => Ok(self.skip(&below, "is a socket")),
-            FileType::Fifo => Ok(self.skip(&below, "is a named pipe")),
-            FileType::CharacterDevice | FileType::BlockDevice => Ok(self.skip(&below, "is a device")),
-            FileType::Unknown => Ok(self.skip(&below, "is of an unknown kind")),
-        }
+            FileType::Socket => "is a socket",
+            FileType::Fifo => "is a named pipe",
+            FileType::CharacterDevice | FileType::BlockDevice => "is a device",
+            FileType::Unknown => "is of an unknown kind",
+        };
+        self.skip(&below, why);
+        Ok(())
     }
 
     fn header(&self, stat: &Stat, kind: tar::EntryType) -> tar::Header {

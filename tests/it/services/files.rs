@@ -84,7 +84,10 @@ on_engines! {
     fn files_of_a_mounted_directory_belong_outside_to_its_owner(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;
-            for owner in [1000, 1234] {
+            // Who is not root has directories of their own only.
+            let uid = rustix::process::getuid().as_raw();
+            let owners = if uid == 0 { vec![1000, 1234] } else { vec![uid] };
+            for owner in owners {
                 let mut spec = place.spec();
                 (spec.account.uid, spec.account.gid) = (owner, owner);
                 let (spec, outside) = written_by(&place, spec, owner).await;
