@@ -8,6 +8,7 @@ use podspawn_runtimes::{DiscoveryError, EngineError};
 
 use crate::cli::UsageError;
 use crate::config::ConfigError;
+use crate::local::ports::PortError;
 use crate::local::{EnterError, LocalError, MachineError};
 use crate::podfile::PodfileError;
 use crate::server::accounts::{AccountError, RemoveError};
@@ -234,6 +235,12 @@ impl From<SessionError> for CommandError {
             SessionError::DiskNearlyFull { .. } => {
                 told(ErrorKind::Engine).hint("remove images and containers that nobody needs any more")
             }
+            SessionError::Service { .. } => told(ErrorKind::Engine)
+                .hint("look at `image`, `env` and `ports` of the service in the Podfile"),
+            SessionError::NoService { .. } => told(ErrorKind::State),
+            SessionError::CopyTooLarge { .. } => {
+                told(ErrorKind::State).hint("move it out of the directory, or use `mount: bind`")
+            }
             SessionError::Impossible(_) | SessionError::ImageMissing { .. } => told(ErrorKind::Engine),
             SessionError::Build { .. } => told(ErrorKind::Engine)
                 .hint("the Podfile says what is installed: `packages`, `extra_commands`"),
@@ -265,6 +272,12 @@ impl From<MachineError> for CommandError {
             }
             MachineError::Signals(_) => Self::failed_to(ErrorKind::Failure, &error),
         }
+    }
+}
+
+impl From<PortError> for CommandError {
+    fn from(error: PortError) -> Self {
+        Self::new(ErrorKind::State, error.to_string()).hint(error.hint())
     }
 }
 

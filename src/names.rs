@@ -6,6 +6,7 @@
 mod git;
 mod github;
 mod image_ref;
+mod ports;
 mod target;
 mod volume;
 
@@ -18,6 +19,7 @@ use thiserror::Error;
 pub use git::{BranchName, GitUrl};
 pub use github::GithubLogin;
 pub use image_ref::ImageRef;
+pub use ports::PortList;
 pub use target::Target;
 pub use volume::VolumeName;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use podspawn_wire::{Exit, GUEST_DIR, GUEST_SOCKET, InitConfig, PROTOCOL, USER_DIR};
-use rustix::fs::{CWD, Mode, Uid, chmod, chown, mkdir, renameat, unlink};
+use rustix::fs::{CWD, Mode, Uid, chmod, chown, mkdir, renameat, stat, unlink};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use rustix::process::{Resource, Rlimit, WaitOptions, WaitStatus, getpid, getrlimit, setrlimit, umask, wait};
 
@@ -189,8 +189,10 @@ fn directories(config: &InitConfig) -> io::Result<()> {
         }
     }
     // One that the host has mounted for a user of its own has the mode that it needs.
-    if config.socket_uid.is_none() {
-        chmod(GUEST_DIR, Mode::from_raw_mode(0o700))?;
+    match config.socket_uid {
+        None => chmod(GUEST_DIR, Mode::from_raw_mode(0o700))?,
+        Some(uid) if stat(GUEST_DIR)?.st_uid != uid => chown(GUEST_DIR, Some(Uid::from_raw(uid)), None)?,
+        Some(_) => {}
     }
     chmod(USER_DIR, Mode::from_raw_mode(0o711))?;
     Ok(())

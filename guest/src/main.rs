@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         (_, Some("sftp-server")) => podspawn_guest::sftp::main(&args[2..]),
         (_, Some("init")) => init(args.get(2)),
         (_, Some("relay")) => relay(),
-        _ => failed("usage: podspawn-guest (init CONFIG|relay|sftp-server) ..."),
+        (_, Some("await-ports")) => await_ports(&args[2..]),
+        _ => failed("usage: podspawn-guest (init CONFIG|relay|sftp-server|await-ports) ..."),
     }
 }
 
@@ -39,6 +40,20 @@ fn relay() -> ExitCode {
             None => failed(&error.to_string()),
         },
     }
+}
+
+/// Succeeds once every port accepts connections; else names those that do not.
+fn await_ports(args: &[OsString]) -> ExitCode {
+    let args = args.iter().map(|arg| arg.to_str().unwrap_or_default());
+    let Some(wanted) = podspawn_guest::await_ports::Wanted::parse(args) else {
+        return failed("`await-ports` needs seconds and addresses with ports");
+    };
+    let closed = wanted.wait();
+    for port in &closed {
+        // Whoever no longer reads this does not need it.
+        let _ = writeln!(std::io::stdout(), "{port}");
+    }
+    if closed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn failed(text: &str) -> ExitCode {

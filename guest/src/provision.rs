@@ -34,6 +34,11 @@ pub(crate) fn provision(config: &InitConfig) -> Result<Ready, String> {
             warnings.push(format!("cannot give `{directory}` to the user: {error}"));
         }
     }
+    for directory in &config.volume_dirs {
+        if let Err(error) = volume_directory(Path::new(directory), &user) {
+            warnings.push(format!("cannot give the volume at `{directory}` to the user: {error}"));
+        }
+    }
     temporary_directory();
     if config.sudo
         && !config.readonly_rootfs
@@ -162,6 +167,23 @@ fn user_directory(path: &Path, user: &User) -> io::Result<()> {
     let made = make_directories(path)?;
     let owner = std::fs::metadata(path)?.uid();
     if made || owner == 0 && mounted_as(path).is_none_or(|kind| kind == "tmpfs") {
+        give(path, user)?;
+    }
+    Ok(())
+}
+
+/// A volume's mount point. A new volume is root's and empty; what somebody has put into one stays as it is. The directories
+/// that the engine made on the way there, where everything is the user's, are the user's too.
+fn volume_directory(path: &Path, user: &User) -> io::Result<()> {
+    let home = Path::new(&user.home);
+    for between in path.ancestors().skip(1).take_while(|above| *above != home && above.starts_with(home)) {
+        if std::fs::metadata(between)?.uid() == 0 {
+            give(between, user)?;
+        }
+    }
+    let empty =
+        std::fs::read_dir(path)?.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lost+found"));
+    if empty && std::fs::metadata(path)?.uid() == 0 {
         give(path, user)?;
     }
     Ok(())

@@ -57,6 +57,10 @@ pub trait Engine {
     /// The container, if it exists. By name or id.
     async fn container(&self, container: &str) -> Result<Option<ContainerInfo>>;
 
+    /// What a running container's health check says now; none if its image has none. Podman needs a service manager to run
+    /// checks by itself: there one is run for the answer, and a failure is [`Health::Starting`], since nobody counts.
+    async fn health(&self, container: &str) -> Result<Option<Health>>;
+
     /// All containers, running or not, whose labels match.
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>>;
 

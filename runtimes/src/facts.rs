@@ -115,6 +115,11 @@ impl Facts {
         lines
     }
 
+    /// Whether ids inside can be shifted so that files of the engine's own account belong to the session's user.
+    pub fn maps_owner(&self) -> bool {
+        self.rootless && self.kind == EngineKind::Podman
+    }
+
     /// The declared error if `spec` asks for a limit that this engine cannot enforce.
     pub(crate) fn refuse_gaps(&self, spec: &ContainerSpec) -> Result<()> {
         let refuse = |gap, what: &str| EngineError::Unsupported {
@@ -127,6 +132,13 @@ impl Facts {
         }
         if spec.memory.is_some() && self.lacks(Gap::MemoryLimit) {
             return Err(refuse(Gap::MemoryLimit, "memory"));
+        }
+        if spec.map_owner.is_some() && !self.maps_owner() {
+            return Err(EngineError::Unsupported {
+                action: format!("shift the ids of container `{}`", spec.name),
+                engine: self.kind.name(),
+                reason: "only a rootless Podman can",
+            });
         }
         let pids = spec.pids_limit.is_some() && self.kind != EngineKind::Gvisor;
         if pids && self.lacks(Gap::PidsLimit) {

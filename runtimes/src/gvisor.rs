@@ -110,6 +110,10 @@ impl Engine for Gvisor {
         self.docker.container(container).await
     }
 
+    async fn health(&self, container: &str) -> Result<Option<Health>> {
+        self.docker.health(container).await
+    }
+
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {
         self.docker.containers(labels).await
     }

@@ -187,6 +187,11 @@ pub struct ContainerSpec {
     pub open_stdin: bool,
     /// Signal that ends it, such as `SIGTERM`; the image's if none.
     pub stop_signal: Option<String>,
+    /// User and group inside that the account of a rootless Podman is to be, so that files of that account belong to them:
+    /// ids inside are shifted for it. Not for other engines.
+    pub map_owner: Option<(u32, u32)>,
+    /// Names with an address each, for a sandbox that the engine's name service does not reach.
+    pub hosts: Vec<(String, String)>,
 }
 
 /// Result of creating a container.
@@ -208,6 +213,18 @@ pub enum ContainerState {
     Running,
     /// Ended.
     Exited,
+}
+
+/// What the health check of a running container's image says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// It has not succeeded yet, nor failed often enough.
+    Starting,
+    /// It succeeds.
+    Healthy,
+    /// It has failed as often as it may.
+    Unhealthy,
 }
 
 /// A container as the engine describes it.
@@ -235,6 +252,9 @@ pub struct ContainerInfo {
     pub addresses: BTreeMap<String, String>,
     /// Host bindings that are in force.
     pub ports: Vec<PublishedPort>,
+    /// What its image's health check said last; none if the image has no check.
+    #[serde(default)]
+    pub health: Option<Health>,
 }
 
 /// A line of a container listing.

@@ -13,6 +13,7 @@ mod exec;
 mod init;
 mod list;
 mod list_users;
+mod logs;
 mod output;
 mod podfile;
 mod remove_user;
@@ -44,6 +45,7 @@ pub use exec::*;
 pub use init::*;
 pub use list::*;
 pub use list_users::*;
+pub use logs::*;
 pub use output::*;
 pub use podfile::*;
 pub use remove_user::*;
@@ -142,6 +144,8 @@ pub enum Command {
     Init(InitArgs),
     /// List machines.
     List(ListArgs),
+    /// Show what a machine or one of its services has written.
+    Logs(LogsArgs),
     /// List container users and how many keys each has.
     ListUsers(ListUsersArgs),
     /// Remove a container user: keys, account, and with `--force` the sessions.

@@ -14,6 +14,7 @@ mod exec;
 mod init;
 mod list;
 mod list_users;
+mod logs;
 mod podfile;
 mod remove_user;
 mod report;
@@ -95,6 +96,7 @@ fn parse_and_run(
         Command::Exec(args) => exec::run(args.try_into()?, &overrides, host, ui),
         Command::Init(args) => init::run(args.into(), &overrides, host, ui),
         Command::List(args) => list::run(args.try_into()?, &overrides, host, ui),
+        Command::Logs(args) => logs::run(args.try_into()?, &overrides, host, ui),
         Command::ListUsers(args) => list_users::run(args, &overrides, host, ui),
         Command::RemoveUser(args) => remove_user::run(args.try_into()?, &overrides, host, ui),
         Command::Stop(args) => stop::run(args.try_into()?, &overrides, host, ui),

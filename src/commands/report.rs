@@ -50,6 +50,13 @@ impl Report for Shown {
             }
             Step::Built { image } => steps.watch(&format!("Built {image}")),
             Step::Creating { container, image } => steps.watch(&format!("Creating {container} ({image})")),
+            Step::StartingService { name, image } => {
+                steps.watch(&format!("Starting companion service: {name} ({image})..."));
+            }
+            Step::ServiceReady { name, image } => {
+                steps.now(&format!("Starting companion service: {name} ({image})... done"));
+            }
+            Step::Copying { target } => steps.watch(&format!("Copying files to {target}")),
             Step::Provisioning => steps.watch("Setting up user, home and shell"),
             Step::Restarting { container } => steps.now(&format!("Starting {container} again")),
             Step::Removing { container } => steps.watch(&format!("Removing {container}")),

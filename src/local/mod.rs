@@ -9,6 +9,7 @@ mod context;
 mod doctor;
 mod interrupts;
 mod machine;
+pub mod ports;
 mod prepare;
 mod verify_image;
 

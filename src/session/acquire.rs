@@ -1,8 +1,9 @@
 //! Joining a session, or making the one that is missing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use podspawn_runtimes::Engine;
+use podspawn_runtimes::{Engine, Runtime};
 
 use super::core::{Core, EngineSource, Session, display_name};
 use super::decide::{Verdict, judge};
@@ -10,7 +11,7 @@ use super::error::SessionError;
 use super::guest_port::GuestPort;
 use super::report::{Cancel, Report};
 use super::settle::{Purpose, is_alive};
-use crate::names::{SessionKey, UserName};
+use crate::names::{ImageRef, SessionKey, UserName};
 use crate::spec::SessionSpec;
 use crate::state::{Holder, LockError, SessionRecord, Status};
 
@@ -66,6 +67,10 @@ impl<S, G> Core<S, G> {
             Verdict::BeingMade | Verdict::Destroy(_) => return Ok(None),
         }
         if !record.process.as_ref().is_some_and(is_alive) {
+            return Ok(None);
+        }
+        // Services may have ended while nobody was there.
+        if connections == 0 && !record.service_ids.is_empty() && !caller.network_only {
             return Ok(None);
         }
         // The first who attaches makes it count: that is for whoever knows the limits.
@@ -124,7 +129,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<Acquired, SessionError> {
-        let mut pulled = false;
+        let mut pulled = BTreeSet::new();
         loop {
             let lock = self.lock(&spec.key.user, report, cancel).await?;
             if let Some(record) = self.settled(&spec.key, report, cancel).await? {
@@ -141,18 +146,18 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 self.store.check_limits(&spec.key.user, spec.limits)?;
             }
             let engine = self.engines.engine().await?;
-            let image = spec.image.to_string();
-            if pulled || engine.image(&image).await?.is_some() {
+            let Some(image) = missing_image(spec, engine, &pulled).await? else {
                 let session = Box::pin(self.create(spec, engine, caller, report, cancel)).await?;
                 return Ok(Acquired { session, created: true });
-            }
+            };
             if caller.network_only {
-                return Err(SessionError::ImageMissing { image });
+                return Err(SessionError::ImageMissing { image: image.to_string() });
             }
             // A pull or a build may take minutes: nobody else of this user has to wait for it.
             drop(lock);
-            self.ensure_image(&spec.image, spec.environment.recipe.as_ref(), report, cancel).await?;
-            pulled = true;
+            let recipe = spec.environment.recipe.as_ref().filter(|_| image == spec.image);
+            self.ensure_image(&image, recipe, report, cancel).await?;
+            pulled.insert(image);
         }
     }
 
@@ -210,4 +215,20 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         Ok(())
     }
+}
+
+/// The first image that the engine lacks, of the session's and its services'. What was pulled a moment ago is there.
+async fn missing_image(
+    spec: &SessionSpec,
+    engine: &Runtime,
+    pulled: &BTreeSet<ImageRef>,
+) -> Result<Option<ImageRef>, SessionError> {
+    let services = spec.environment.services.iter().map(|service| &service.image);
+    let mut seen = BTreeSet::new();
+    for image in std::iter::once(&spec.image).chain(services) {
+        if !pulled.contains(image) && seen.insert(image) && engine.image(image.as_str()).await?.is_none() {
+            return Ok(Some(image.clone()));
+        }
+    }
+    Ok(None)
 }

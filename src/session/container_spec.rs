@@ -1,12 +1,15 @@
 //! From the resolved spec to what the engine is told: a pure function.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use podspawn_runtimes::{ContainerSpec, EngineKind, Facts, Labels, Mount, NetworkSpec, Seccomp};
+use podspawn_runtimes::{
+    ContainerSpec, EngineKind, Facts, Labels, Mount, NetworkSpec, PublishedPort, Seccomp,
+};
 use podspawn_wire::{GUEST_DIR, GUEST_PROGRAM, InitConfig, PROTOCOL, USER_DIR, User};
 
 use super::core::label;
-use crate::spec::SessionSpec;
+use crate::spec::{ServiceSpec, SessionSpec, VolumeMount};
 use crate::state::SessionRecord;
 
 /// Directory that every session's user has, whatever the image.
@@ -51,6 +54,8 @@ pub(super) struct Prepared {
     pub(super) seccomp: Seccomp,
     /// Network to join, by id.
     pub(super) network: String,
+    /// Addresses of services, where their names do not resolve by themselves.
+    pub(super) hosts: Vec<(String, String)>,
 }
 
 /// The container of a session.
@@ -76,10 +81,13 @@ pub(super) fn container(
         ],
         user: Some("0".into()),
         working_dir: Some("/".into()),
-        hostname: Some(cut(&spec.hostname, HOSTNAME_MAX)),
+        hostname: Some(hostname(spec, record)),
         labels,
         network: Some(prepared.network.clone()),
         mounts: mounts(spec, prepared),
+        ports: spec.environment.ports.iter().map(|port| published(port.container, port.host)).collect(),
+        map_owner: maps_owner(spec, facts).then_some((spec.account.uid, spec.account.gid)),
+        hosts: prepared.hosts.clone(),
         cap_drop: security.cap_drop.clone(),
         cap_add: security.cap_add.clone(),
         no_new_privileges: security.no_new_privileges,
@@ -92,6 +100,78 @@ pub(super) fn container(
         stop_signal: Some("SIGTERM".into()),
         ..ContainerSpec::default()
     }
+}
+
+/// The container of a service: what its image says, under the session's hardening and limits.
+pub(super) fn service(
+    spec: &SessionSpec,
+    service: &ServiceSpec,
+    labels: Labels,
+    prepared: &Prepared,
+) -> ContainerSpec {
+    let security = &spec.security;
+    let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
+    let mut labels = labels;
+    labels.insert(label::PROJECT.into(), spec.key.project().into());
+    labels.insert(label::SERVICE.into(), service.name.to_string());
+    labels.insert(label::SERVICE_PORTS.into(), ports.join(","));
+    ContainerSpec {
+        name: spec.key.service_container(&service.name),
+        image: service.image.to_string(),
+        env: service.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        hostname: Some(service.name.to_string()),
+        labels,
+        network: Some(prepared.network.clone()),
+        aliases: vec![service.name.to_string()],
+        mounts: service.volumes.iter().map(volume).collect(),
+        cap_drop: security.cap_drop.clone(),
+        cap_add: security.cap_add.clone(),
+        no_new_privileges: security.no_new_privileges,
+        pids_limit: spec.resources.pids_limit,
+        cpus: spec.resources.cpus,
+        memory: spec.resources.memory,
+        seccomp: prepared.seccomp.clone(),
+        runtime: security.runtime.clone(),
+        hosts: prepared.hosts.clone(),
+        ..ContainerSpec::default()
+    }
+}
+
+fn published(container: u16, host: u16) -> PublishedPort {
+    PublishedPort { container, host: SocketAddr::from((Ipv4Addr::LOCALHOST, host)) }
+}
+
+fn volume(volume: &VolumeMount) -> Mount {
+    Mount::Volume { name: volume.name.clone(), target: volume.target.clone(), read_only: false }
+}
+
+/// A service of the same name must be found under it, not the session itself.
+fn hostname(spec: &SessionSpec, record: &SessionRecord) -> String {
+    let taken = spec.environment.services.iter().any(|service| service.name.as_str() == spec.hostname);
+    cut(if taken { &record.container_name } else { &spec.hostname }, HOSTNAME_MAX)
+}
+
+/// A rootless engine's ids mean other ids on this host: where host directories are mounted, they are shifted so that files
+/// of the engine's own account are those of the session's user.
+fn maps_owner(spec: &SessionSpec, facts: &Facts) -> bool {
+    facts.maps_owner() && !spec.mounts.is_empty()
+}
+
+/// Whether the configuration leaves a capability to containers.
+fn has_capability(spec: &SessionSpec, name: &str) -> bool {
+    let security = &spec.security;
+    let has = |list: &[String], name: &str| list.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let dropped = has(&security.cap_drop, "ALL") || has(&security.cap_drop, name);
+    has(&security.cap_add, "ALL") || has(&security.cap_add, name) || !dropped
+}
+
+/// Who connects to the guest's socket, if it is not root inside. Where ids are shifted, the engine's account is the
+/// session's user inside, and the guest tells the two apart by where they come from.
+fn socket_uid(spec: &SessionSpec, facts: &Facts, prepared: &Prepared) -> Option<u32> {
+    let shifted =
+        maps_owner(spec, facts) && has_capability(spec, "CHOWN") && has_capability(spec, "DAC_OVERRIDE");
+    let of_directory = prepared.socket.as_ref().map(|(_, uid)| *uid);
+    of_directory.or(shifted.then_some(spec.account.uid))
 }
 
 /// The network of a session.
@@ -132,13 +212,14 @@ fn init_config(spec: &SessionSpec, facts: &Facts, prepared: &Prepared) -> InitCo
         no_new_privileges: spec.security.no_new_privileges,
         readonly_rootfs: spec.security.readonly_rootfs,
         user_dirs: vec![WORKSPACE.into()],
+        volume_dirs: spec.environment.volumes.iter().map(|volume| volume.target.clone()).collect(),
         // The engine's limit counts the sandbox's own threads there.
         nproc_limit: spec
             .resources
             .pids_limit
             .filter(|_| facts.kind == EngineKind::Gvisor)
             .and_then(|limit| u64::try_from(limit).ok()),
-        socket_uid: prepared.socket.as_ref().map(|(_, uid)| *uid),
+        socket_uid: socket_uid(spec, facts, prepared),
         env: spec.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
     }
 }
@@ -172,6 +253,9 @@ fn mounts(spec: &SessionSpec, prepared: &Prepared) -> Vec<Mount> {
             target: spec.account.home.clone(),
             read_only: false,
         });
+    }
+    for one in &spec.environment.volumes {
+        add(&mut mounts, volume(one));
     }
     for (target, options) in &spec.security.tmpfs {
         add(&mut mounts, tmpfs(target, options));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::names::SessionKey;
-use crate::spec::{Account, HostMount, Kind, Limits, Mode, Resources, SeccompChoice, Security};
+use crate::spec::{Account, HostMount, Kind, Limits, Mode, PortBinding, Resources, SeccompChoice, Security};
 use crate::state::{AttachWay, SetupState, Status};
 
 fn spec() -> SessionSpec {
@@ -95,6 +95,7 @@ fn prepared() -> Prepared {
         socket: None,
         seccomp: Seccomp::Default,
         network: "id of the network".into(),
+        hosts: Vec::new(),
     }
 }
 
@@ -233,4 +234,84 @@ fn guarded_bridges_have_a_prefix_of_their_own() {
     assert_eq!(network.bridge_name.as_deref(), Some("pspg-23456789ab"));
     assert!(!BRIDGE_PREFIX.starts_with(GUARDED_BRIDGE_PREFIX));
     assert!(!GUARDED_BRIDGE_PREFIX.starts_with(BRIDGE_PREFIX));
+}
+
+fn with_service(spec: SessionSpec) -> SessionSpec {
+    let mut spec = spec;
+    let volume = VolumeMount { name: spec.key.volume_name(&"data".parse().unwrap()), target: "/data".into() };
+    spec.environment.services = vec![ServiceSpec {
+        name: "db".parse().unwrap(),
+        image: "postgres:16".parse().unwrap(),
+        ports: vec![5432, 5433],
+        env: BTreeMap::from([("POSTGRES_PASSWORD".into(), "x=y".into())]),
+        volumes: vec![volume.clone()],
+    }];
+    spec.environment.volumes = vec![VolumeMount { target: "/cache".into(), ..volume }];
+    spec
+}
+
+#[test]
+fn a_service_is_its_image_under_the_sessions_hardening_and_publishes_nothing() {
+    let mut spec = with_service(spec());
+    spec.security.readonly_rootfs = true;
+    let built = service(&spec, &spec.environment.services[0], Labels::new(), &prepared());
+    assert_eq!(built.name, "podspawn-ann--lee-web.db");
+    assert_eq!((built.hostname.as_deref(), built.aliases), (Some("db"), vec!["db".to_owned()]));
+    assert_eq!(built.network.as_deref(), Some("id of the network"));
+    assert!(built.entrypoint.is_empty() && built.command.is_empty() && built.user.is_none());
+    assert_eq!(built.env, ["POSTGRES_PASSWORD=x=y"]);
+    assert_eq!(built.labels["podspawn-service"], "db");
+    assert_eq!(built.labels["podspawn-service-ports"], "5432,5433");
+    assert_eq!(built.labels["podspawn-project"], "web");
+    assert_eq!((built.cap_drop, built.cap_add), (vec!["ALL".to_owned()], vec!["KILL".to_owned()]));
+    assert_eq!((built.cpus, built.memory, built.pids_limit), (Some(1.5), Some(1 << 30), Some(256)));
+    assert!(built.no_new_privileges && !built.readonly_rootfs, "its data has to go somewhere");
+    assert!(built.ports.is_empty() && built.map_owner.is_none());
+    let data =
+        Mount::Volume { name: "podspawn-ann--lee-web.data".into(), target: "/data".into(), read_only: false };
+    assert_eq!(built.mounts, [data]);
+}
+
+#[test]
+fn volumes_and_ports_reach_the_engine_and_the_guest_is_told_of_the_volumes() {
+    let mut spec = with_service(spec());
+    spec.environment.ports = vec![PortBinding { container: 3000, host: 3007 }];
+    let (built, init) = built(&spec, EngineKind::Docker, &prepared());
+    assert_eq!(places(&built)["/cache"], "volume podspawn-ann--lee-web.data false");
+    assert_eq!(init.volume_dirs, ["/cache"]);
+    let host = "127.0.0.1:3007".parse().unwrap();
+    assert_eq!(built.ports, [PublishedPort { container: 3000, host }]);
+}
+
+#[test]
+fn a_session_called_like_its_service_leaves_it_the_name() {
+    let mut spec = with_service(spec());
+    spec.hostname = "db".into();
+    let (built, _) = built(&spec, EngineKind::Docker, &prepared());
+    assert_eq!(built.hostname.as_deref(), Some("podspawn-ann--lee-web"));
+}
+
+#[test]
+fn ids_are_shifted_for_mounted_directories_on_a_rootless_podman_alone() {
+    let mounted = || {
+        let mut spec = spec();
+        spec.mounts =
+            vec![HostMount { source: "/src".into(), target: "/workspace/app".into(), read_only: false }];
+        spec
+    };
+    let on = |kind, rootless, spec: &SessionSpec| {
+        let facts = Facts { rootless, ..facts(kind) };
+        let built = container(spec, &record(spec), &facts, Labels::new(), &prepared());
+        let init: InitConfig = serde_json::from_str(&built.entrypoint[2]).unwrap();
+        (built.map_owner, init.socket_uid)
+    };
+    let mut spec = mounted();
+    spec.security.cap_add = ["CHOWN", "DAC_OVERRIDE"].map(String::from).into();
+    assert_eq!(on(EngineKind::Podman, true, &spec), (Some((1000, 1001)), Some(1000)));
+    assert_eq!(on(EngineKind::Podman, false, &spec), (None, None));
+    assert_eq!(on(EngineKind::Docker, true, &spec), (None, None));
+    spec.mounts.clear();
+    assert_eq!(on(EngineKind::Podman, true, &spec), (None, None));
+    // Without what the guest needs to give its socket away, it keeps it, and the engine is the way in.
+    assert_eq!(on(EngineKind::Podman, true, &mounted()), (Some((1000, 1001)), None));
 }

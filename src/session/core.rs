@@ -28,6 +28,10 @@ pub(super) mod label {
     pub(crate) const SESSION: &str = "podspawn-session";
     pub(crate) const INSTALLATION: &str = "podspawn-installation";
     pub(crate) const PROJECT: &str = "podspawn-project";
+    /// Of a service's container: its name.
+    pub(crate) const SERVICE: &str = "podspawn-service";
+    /// Of a service's container: the ports that it is ready with, with commas in between.
+    pub(crate) const SERVICE_PORTS: &str = "podspawn-service-ports";
 }
 
 /// Gives the engine, connecting to it when it is first needed: joining a running session needs none.

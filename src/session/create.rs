@@ -8,12 +8,14 @@ use uuid::{NoContext, Uuid};
 
 use super::acquire::Caller;
 use super::container_spec::{self, session_directory};
+use super::copy;
 use super::core::{Core, EngineSource, Session, engine_name, label};
 use super::decide::{Reason, later};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
 use super::prepare;
 use super::report::{Cancel, Report, Silent, Step};
+use super::settle::Services;
 use crate::spec::{Kind, Limits, Mode, SessionSpec};
 use crate::state::{AttachWay, Object, ObjectKind, SessionRecord, SetupState, Status};
 use crate::system::cpus;
@@ -44,6 +46,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             return Err(SessionError::DiskNearlyFull { free_mb: free >> 20 });
         }
         let seccomp = prepare::seccomp(&spec.security.seccomp)?;
+        copy::check_copy(spec)?;
         let (mut record, objects) = self.plan(spec, engine);
         record.attached = !caller.network_only;
         // The lease comes before the row: a row in state `creating` without one has lost its maker.
@@ -55,6 +58,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             return Err(error.into());
         }
         report.step(Step::Creating { container: &record.container_name, image: &record.image });
+        // On the heap: it is large, and whoever makes a session may have a small stack.
         match Box::pin(self.build(&mut record, spec, seccomp, engine, report, cancel)).await {
             Ok(()) => {
                 if let Some(observer) = &self.observer {
@@ -86,10 +90,11 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let expires = spec.kind == Kind::Session && spec.mode != Mode::Persistent;
         let lifetime = i64::try_from(spec.max_lifetime.as_secs()).unwrap_or(i64::MAX);
         let object = |kind, name: String| Object { kind, name, id: None };
-        let mut objects = vec![
-            object(ObjectKind::Container, spec.key.container_name()),
-            object(ObjectKind::Network, spec.key.network_name()),
-        ];
+        let mut objects = vec![object(ObjectKind::Container, spec.key.container_name())];
+        let services =
+            spec.environment.services.iter().map(|service| spec.key.service_container(&service.name));
+        objects.extend(services.map(|name| object(ObjectKind::Container, name)));
+        objects.push(object(ObjectKind::Network, spec.key.network_name()));
         if with_socket || spec.security.readonly_rootfs {
             objects.push(object(ObjectKind::Directory, directory.display().to_string()));
         }
@@ -147,6 +152,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let mut prepared = files?;
         prepared.network.clone_from(&record.network_id);
         check(cancel)?;
+        Box::pin(self.make_volumes(spec, engine)).await?;
+        check(cancel)?;
+        Box::pin(self.make_services(record, spec, engine, &mut prepared, report, cancel)).await?;
         let mut container =
             container_spec::container(spec, record, engine.facts(), self.labels(record), &prepared);
         for line in engine.facts().fit(&mut container) {
@@ -157,9 +165,11 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         record.container_id = self.make_container(record, engine, &container).await?;
         check(cancel)?;
-        self.start(record, engine).await?;
+        // Before it starts: what runs under gVisor no longer sees what is put in from outside.
+        Box::pin(self.copy_files(record, spec, engine, report, cancel)).await?;
+        self.start(record, engine, &record.container_id).await?;
         check(cancel)?;
-        *record = self.make_ready(record.clone(), engine, report, cancel).await?;
+        *record = self.make_ready(record.clone(), engine, Services::Needed, report, cancel).await?;
         Ok(())
     }
 
@@ -206,10 +216,15 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         Ok(created.id)
     }
 
-    /// Starts a session's container. A network of the same name that an engine made late, for a process that was dead by
+    /// Starts a container of a session. A network of the same name that an engine made late, for a process that was dead by
     /// then, makes Docker refuse: it finds a container's network by its name.
-    pub(super) async fn start(&self, record: &SessionRecord, engine: &Runtime) -> Result<(), SessionError> {
-        let Err(error) = engine.start_container(&record.container_id).await else { return Ok(()) };
+    pub(super) async fn start(
+        &self,
+        record: &SessionRecord,
+        engine: &Runtime,
+        container: &str,
+    ) -> Result<(), SessionError> {
+        let Err(error) = engine.start_container(container).await else { return Ok(()) };
         let name = record.key.network_name();
         let mut removed = 0;
         for found in engine.networks(&self.installation()).await? {
@@ -220,7 +235,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         match removed {
             0 => Err(error.into()),
-            _ => Ok(engine.start_container(&record.container_id).await?),
+            _ => Ok(engine.start_container(container).await?),
         }
     }
 
@@ -263,10 +278,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
 }
 
 /// Engines refuse a limit beyond the processors they have, and it would limit nothing.
-fn at_most_all_cpus(wanted: f64) -> f64 {
+pub(super) fn at_most_all_cpus(wanted: f64) -> f64 {
     cpus::online().map_or(wanted, |there| wanted.min(f64::from(there)))
 }
 
-fn check(cancel: &Cancel) -> Result<(), SessionError> {
+pub(super) fn check(cancel: &Cancel) -> Result<(), SessionError> {
     if cancel.is_cancelled() { Err(SessionError::Cancelled) } else { Ok(()) }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use podspawn_runtimes::EngineError;
 use thiserror::Error;
 
+use crate::names::printable;
 use crate::state::{LimitReached, LockError, StoreError};
 
 /// A failure of the lifecycle core. Texts are lower-case fragments.
@@ -43,7 +44,7 @@ pub enum SessionError {
     /// The engine has something of that name that is not this session's.
     #[error("the {kind} `{name}` exists in the engine and does not belong to this session")]
     Foreign {
-        /// `container` or `network`.
+        /// `container`, `network` or `volume`.
         kind: &'static str,
         /// Its name.
         name: String,
@@ -55,6 +56,36 @@ pub enum SessionError {
         container: String,
         /// What the guest, or whoever waited for it, said.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A service did not become ready.
+    #[error("the service `{name}` ({image}) {problem}", image = printable(image))]
+    Service {
+        /// Its name.
+        name: String,
+        /// Its image.
+        image: String,
+        /// What is the matter with it.
+        problem: ServiceProblem,
+    },
+    /// The session has no service of that name.
+    #[error("`{session}` has no service `{name}`{}", known_services(known))]
+    NoService {
+        /// Machine or session name.
+        session: String,
+        /// What was asked for.
+        name: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// A file is too large to be copied in.
+    #[error("`{}` is too large to be copied in: {mb} MB, at most {most_mb} MB", path.display())]
+    CopyTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in megabytes.
+        mb: u64,
+        /// The limit in megabytes.
+        most_mb: u64,
     },
     /// The container ended before it was of use.
     #[error("the container `{container}` ended as soon as it was started{}", after(output))]
@@ -119,6 +150,69 @@ pub enum SessionError {
 /// The other lines have been reported.
 fn last_line(output: &str) -> String {
     output.lines().last().map_or_else(String::new, |line| format!(": {line}"))
+}
+
+/// What is the matter with a service. Its log is text from outside, made harmless when it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ServiceProblem {
+    /// Its first process ended.
+    #[error("ended{} before it was ready{}", status(*code), said(log))]
+    Ended {
+        /// Exit status, if the engine says.
+        code: Option<i64>,
+        /// Last lines that it wrote.
+        log: String,
+    },
+    /// Ports stayed closed.
+    #[error("did not open {} within {seconds} s{}", list(ports), said(log))]
+    Closed {
+        /// Those ports.
+        ports: Vec<u16>,
+        /// How long they were waited for.
+        seconds: u64,
+        /// Last lines that it wrote.
+        log: String,
+    },
+    /// Its health check failed as often as it may.
+    #[error("is unhealthy{}", said(log))]
+    Unhealthy {
+        /// Last lines that it wrote.
+        log: String,
+    },
+    /// Its health check had not succeeded in time.
+    #[error("was not healthy within {seconds} s{}", said(log))]
+    NotHealthy {
+        /// How long that was waited for.
+        seconds: u64,
+        /// Last lines that it wrote.
+        log: String,
+    },
+    /// Its container is gone.
+    #[error("is gone: somebody has removed its container")]
+    Gone,
+    /// It could not be looked at.
+    #[error("cannot be waited for: {0}")]
+    Unknown(String),
+}
+
+fn status(code: Option<i64>) -> String {
+    code.map(|code| format!(" with status {code}")).unwrap_or_default()
+}
+
+fn list(ports: &[u16]) -> String {
+    let numbers: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    format!("port{} {}", if ports.len() == 1 { "" } else { "s" }, numbers.join(", "))
+}
+
+fn said(log: &str) -> String {
+    if log.is_empty() { String::new() } else { format!("; it said: {}", printable(log)) }
+}
+
+fn known_services(known: &[String]) -> String {
+    match known {
+        [] => ": it has none".into(),
+        known => format!("; it has {}", known.join(", ")),
+    }
 }
 
 fn after(output: &str) -> String {

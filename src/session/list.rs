@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::core::{Core, EngineSource};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
+use super::service_info::ListedService;
 use super::settle::is_alive;
 use crate::names::UserName;
 use crate::spec::{Kind, Mode};
@@ -68,6 +69,9 @@ pub struct Listed {
     pub grace_expires_at: Option<Timestamp>,
     /// Seconds since it was made.
     pub age_seconds: u64,
+    /// Its companion services, in start order; empty too if the engine was not asked.
+    #[serde(default)]
+    pub services: Vec<ListedService>,
     /// Bytes that it has written to its container's own layer; none if that is not known.
     pub disk_bytes: Option<u64>,
 }
@@ -106,6 +110,7 @@ impl Listed {
             grace_expires_at: record.grace_expiry,
             // A clock that was set back makes nothing younger than new.
             age_seconds: u64::try_from(now.duration_since(record.created_at).as_secs()).unwrap_or(0),
+            services: Vec::new(),
             disk_bytes: None,
         }
     }
@@ -115,10 +120,13 @@ impl Listed {
 const MEASURE_LIMIT: Duration = Duration::from_secs(2);
 
 impl<S: EngineSource, G: GuestPort> Core<S, G> {
-    /// Fills in how much disk sessions use, as far as the engine says so in time.
+    /// Fills in how much disk sessions use and how their services are, as far as the engine says so in time.
     pub async fn measure(&self, listed: &mut [Listed]) {
         if listed.is_empty() {
             return;
+        }
+        if tokio::time::timeout(MEASURE_LIMIT, self.list_services(listed)).await.is_err() {
+            tracing::debug!("services are not known: the engine takes too long");
         }
         let asked = async { self.engines.engine().await?.disk_use(&self.installation()).await };
         let sizes = match tokio::time::timeout(MEASURE_LIMIT, asked).await {

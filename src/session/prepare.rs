@@ -92,7 +92,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             true => Some(self.accounts(record, spec, engine).await?),
             false => None,
         };
-        Ok(Prepared { guest, accounts, socket, seccomp, network: String::new() })
+        Ok(Prepared { guest, accounts, socket, seccomp, network: String::new(), hosts: Vec::new() })
     }
 
     /// Prepared account files for a read-only root.
@@ -149,7 +149,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// A container that is never started: through it files of the image are read, or a volume is filled.
     fn helper(&self, record: &SessionRecord, purpose: &str) -> ContainerSpec {
         ContainerSpec {
-            name: format!("{}.{purpose}", record.container_name),
+            // No service is called so: their names begin with a letter.
+            name: format!("{}..{purpose}", record.container_name),
             image: record.image.clone(),
             entrypoint: vec![GUEST_PROGRAM.into()],
             labels: self.labels(record),

@@ -65,6 +65,25 @@ pub enum Step<'a> {
         /// Its name.
         image: &'a str,
     },
+    /// A companion service is being started.
+    StartingService {
+        /// Its name.
+        name: &'a str,
+        /// Its image.
+        image: &'a str,
+    },
+    /// It is ready to be used.
+    ServiceReady {
+        /// Its name.
+        name: &'a str,
+        /// Its image.
+        image: &'a str,
+    },
+    /// Files are being copied into the container.
+    Copying {
+        /// The directory inside.
+        target: &'a str,
+    },
     /// Container and network are being made.
     Creating {
         /// The container's name.

@@ -24,6 +24,15 @@ pub(super) enum Purpose {
     Tidy,
 }
 
+/// What a session is without its services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Services {
+    /// Nothing: it is being made.
+    Needed,
+    /// Something to work in all the same.
+    Wanted,
+}
+
 impl<S, G> Core<S, G> {
     /// Now, as exactly as the store remembers times.
     pub(super) fn now(&self) -> Timestamp {
@@ -65,9 +74,18 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             Verdict::Keep | Verdict::StartGrace(_) => {}
         }
         if record.process.as_ref().is_some_and(is_alive) {
+            // Whoever comes when nobody was there finds services that run; a second connection does not ask again.
+            if purpose == Purpose::Join && connections == 0 && !record.service_ids.is_empty() {
+                match Box::pin(self.look_after_services(&record, report, cancel)).await {
+                    Err(SessionError::Cancelled) => return Err(SessionError::Cancelled),
+                    // The session itself runs, and joining it needs no engine.
+                    Err(error) => report.step(Step::Warning(&format!("services: {error}"))),
+                    Ok(()) => {}
+                }
+            }
             return Ok(Some(record));
         }
-        self.look_up(record, purpose, report, cancel).await
+        Box::pin(self.look_up(record, purpose, report, cancel)).await
     }
 
     /// Asks the engine about a container of which this host does not know that it runs.
@@ -96,24 +114,41 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             ContainerState::Running if !engine.facts().local => Ok(Some(record)),
             ContainerState::Running if purpose == Purpose::Tidy => Ok(Some(record)),
             // Somebody else started it again: it has another first process, which may not be ready.
-            ContainerState::Running => self.make_ready(record, engine, report, cancel).await.map(Some),
+            ContainerState::Running => {
+                self.revive_services(&record, engine, report).await?;
+                self.make_ready(record, engine, Services::Wanted, report, cancel).await.map(Some)
+            }
             ContainerState::Created | ContainerState::Exited if !is_restartable(&record) => {
                 self.remove(record, Reason::ContainerGone, report).await.map(|()| None)
             }
             ContainerState::Created | ContainerState::Exited if purpose == Purpose::Tidy => Ok(Some(record)),
             ContainerState::Created | ContainerState::Exited => {
                 report.step(Step::Restarting { container: &record.container_name });
-                self.start(&record, engine).await?;
-                self.make_ready(record, engine, report, cancel).await.map(Some)
+                self.revive_services(&record, engine, report).await?;
+                self.start(&record, engine, &record.container_id).await?;
+                self.make_ready(record, engine, Services::Wanted, report, cancel).await.map(Some)
             }
         }
     }
 
-    /// Learns a started container's first process, waits until its guest is ready and writes both down.
+    /// Starts services of a running session again that have ended, and waits for those.
+    async fn look_after_services(
+        &self,
+        record: &SessionRecord,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<(), SessionError> {
+        let engine = self.engine_of(record).await?;
+        let started = self.revive_services(record, engine, report).await?;
+        self.await_services(record, &started, engine, report, cancel).await
+    }
+
+    /// Learns a started container's first process, waits until its guest and its services are ready and writes it down.
     pub(super) async fn make_ready(
         &self,
         mut record: SessionRecord,
         engine: &Runtime,
+        services: Services,
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<SessionRecord, SessionError> {
@@ -141,6 +176,12 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         for warning in &ready.warnings {
             tracing::warn!(container = record.container_name, "{warning}");
         }
+        match Box::pin(self.await_services(&record, &record.service_ids, engine, report, cancel)).await {
+            Err(error @ SessionError::Service { .. }) if services == Services::Wanted => {
+                report.step(Step::Warning(&error.to_string()));
+            }
+            other => other?,
+        }
         record.attach = ready.attach;
         record.shell = ready.shell;
         record.status = Status::Running;
@@ -163,7 +204,7 @@ fn first_process(pid: i32) -> Option<FirstProcess> {
 }
 
 /// What a container wrote last, on one line; best effort.
-async fn last_lines(engine: &Runtime, container: &str) -> String {
+pub(super) async fn last_lines(engine: &Runtime, container: &str) -> String {
     use futures_util::StreamExt;
     use podspawn_runtimes::ExecOutput;
     /// Enough for a message.

@@ -15,6 +15,7 @@ pub mod https;
 pub mod hygiene;
 pub mod pam_module;
 pub mod peer;
+pub mod ports;
 pub mod process;
 pub mod readiness;
 pub mod signals;

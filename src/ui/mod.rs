@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod duration;
+pub mod foreign;
 pub mod log;
 pub mod progress;
 pub mod stdio;
@@ -17,6 +18,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 pub use duration::{age, interval};
+pub use foreign::Foreign;
 pub use progress::Steps;
 pub use stdio::Stdio;
 pub use style::{Colour, Style};

@@ -18,6 +18,7 @@ mod lifecycle;
 mod pam;
 mod podfile;
 mod security;
+mod services;
 mod setup;
 mod sshd;
 mod tidy;

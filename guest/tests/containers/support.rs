@@ -138,6 +138,7 @@ impl Plan {
             no_new_privileges: true,
             readonly_rootfs: false,
             user_dirs: vec!["/workspace".into()],
+            volume_dirs: Vec::new(),
             nproc_limit: None,
             socket_uid: None,
             env: vec![("FROM_CONFIG".into(), "yes".into())],

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummaryStateEnum,
-    EndpointSettings, PortBinding,
+    EndpointSettings, HealthStatusEnum, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
@@ -111,6 +111,13 @@ impl Api {
         }
     }
 
+    pub(crate) async fn health(&self, container: &str) -> Result<Option<Health>> {
+        match self.container(container).await? {
+            Some(found) => Ok(found.health),
+            None => Err(Action::on("ask for the health of", "container", container)?.not_found()),
+        }
+    }
+
     /// Where something is mounted inside.
     pub(crate) async fn mount_points(&self, container: &str) -> Result<Vec<String>> {
         let action = Action::on("inspect", "container", container)?;
@@ -191,6 +198,16 @@ fn container_info(found: ContainerInspectResponse) -> ContainerInfo {
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         addresses: addresses(network.networks.unwrap_or_default()),
         ports: ports(network.ports.unwrap_or_default()),
+        health: state.health.and_then(|health| health_of(health.status?)),
+    }
+}
+
+fn health_of(status: HealthStatusEnum) -> Option<Health> {
+    match status {
+        HealthStatusEnum::STARTING => Some(Health::Starting),
+        HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+        HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy),
+        HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => None,
     }
 }
 

@@ -70,6 +70,9 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         tmpfs: Some(tmpfs(&spec.mounts)),
         mounts: Some(spec.mounts.iter().filter_map(mount).collect()),
         runtime: spec.runtime.clone(),
+        extra_hosts: Some(spec.hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
+        // Only Podman knows this word, and only it is given a spec that asks for it.
+        userns_mode: spec.map_owner.map(|(uid, gid)| format!("keep-id:uid={uid},gid={gid}")),
         ..HostConfig::default()
     }
 }

@@ -94,6 +94,10 @@ impl Engine for Docker {
         self.api.container(container).await
     }
 
+    async fn health(&self, container: &str) -> Result<Option<Health>> {
+        self.api.health(container).await
+    }
+
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {
         self.api.containers(labels).await
     }

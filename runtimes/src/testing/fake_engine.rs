@@ -135,6 +135,11 @@ impl Engine for Fake {
         self.call("container", container, |world| Ok(world.find(container).map(|c| c.info.clone()))).await
     }
 
+    async fn health(&self, container: &str) -> Result<Option<Health>> {
+        self.call("health", container, |world| Ok(world.get("ask for health of", container)?.info.health))
+            .await
+    }
+
     async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>> {
         let act = |world: &mut World| {
             let found = world.containers.iter().map(|c| &c.info).filter(|i| has_labels(&i.labels, labels));

@@ -143,6 +143,7 @@ impl World {
             labels: spec.labels.clone(),
             addresses: BTreeMap::new(),
             ports: Vec::new(),
+            health: None,
         };
         let files = Vec::new();
         self.containers.push(FakeContainer { info, spec: spec.clone(), networks, files, output: Vec::new() });

@@ -63,6 +63,8 @@ conformance! {
         memory_is_limited,
         cpu_time_is_limited,
         the_runtime_is_the_one_that_was_asked_for,
+        ids_are_shifted_where_the_engine_can_and_refused_elsewhere,
+        names_are_given_an_address,
     }
     lifecycle::{
         a_wait_gives_the_exit_status,

@@ -270,3 +270,22 @@ pub(crate) async fn the_runtime_is_the_one_that_was_asked_for(lab: Arc<Lab>) {
     let error = create_and_start(&lab, &unknown).await.unwrap_err().to_string();
     assert!(error.contains("no-such-runtime"), "{error}");
 }
+
+pub(crate) async fn ids_are_shifted_where_the_engine_can_and_refused_elsewhere(lab: Arc<Lab>) {
+    let spec = ContainerSpec { map_owner: Some((1234, 1235)), user: Some("0".into()), ..lab.spec("shifted") };
+    if !lab.engine.facts().maps_owner() {
+        assert_unsupported(lab.engine.create_container(&spec).await);
+        return;
+    }
+    let name = lab.start(&spec).await;
+    // The engine's own account is 0 in the map's second column.
+    let map = lab.sh(&name, "id -u; awk '$2 == 0 { print $1 }' /proc/self/uid_map /proc/self/gid_map").await;
+    assert_eq!(map.out, "0\n1234\n1235\n", "{map:?}");
+}
+
+pub(crate) async fn names_are_given_an_address(lab: Arc<Lab>) {
+    let spec = ContainerSpec { hosts: vec![("db".into(), "10.1.2.3".into())], ..lab.spec("hosts") };
+    let name = lab.start(&spec).await;
+    let hosts = lab.sh(&name, "grep -w db /etc/hosts").await.out;
+    assert_eq!(hosts.split_whitespace().collect::<Vec<_>>(), ["10.1.2.3", "db"]);
+}

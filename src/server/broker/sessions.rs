@@ -265,7 +265,12 @@ impl Broker {
         let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
             tracing::error!(user = %identity.user, "{error}");
         })?;
-        let request = Request { user_env: user, timezone: timezone(), ..Request::new(key, Kind::Session) };
+        let request = Request {
+            user_env: user,
+            user_dotfiles: layers.dotfiles.clone(),
+            timezone: timezone(),
+            ..Request::new(key, Kind::Session)
+        };
         let resolved = spec::resolve(&request, &layers)
             .inspect_err(|error| tracing::error!(user = %identity.user, "{error}"))?;
         Ok(resolved.spec)

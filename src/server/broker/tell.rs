@@ -62,7 +62,12 @@ impl From<SessionError> for Refusal {
                 Self::new(format!("your environment could not be built: {step} failed"))
                     .hint("the project's Podfile says what is installed: `packages`, `extra_commands`")
             }
-            SessionError::ImageMissing { .. } | SessionError::Impossible(_) => Self::new(error.to_string()),
+            SessionError::ImageMissing { .. }
+            | SessionError::Impossible(_)
+            | SessionError::NoService { .. } => Self::new(error.to_string()),
+            SessionError::Service { .. } => Self::new(error.to_string())
+                .hint("look at `image`, `env` and `ports` of the service in the project's Podfile"),
+            SessionError::CopyTooLarge { .. } => Self::internal("the project's files could not be copied in"),
             SessionError::Cancelled => Self::new("given up"),
             SessionError::StoppedInSetup { .. } => {
                 Self::new("the container was stopped while it was being set up").hint("connect again")
@@ -207,6 +212,13 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
                 output.lines().for_each(|line| (self.0)(format!("    {line}")));
                 return;
             }
+            Step::StartingService { name, image } => {
+                format!("  Starting companion service: {name} ({image})...")
+            }
+            Step::ServiceReady { name, image } => {
+                format!("  Starting companion service: {name} ({image})... done")
+            }
+            Step::Copying { target } => format!("Copying files to {target}..."),
             Step::Creating { container, image } => format!("Creating {container} ({image})..."),
             Step::Restarting { container } => format!("Starting {container} again..."),
             Step::Setup(News::Waiting) => {

@@ -218,6 +218,7 @@ fn init() -> String {
         no_new_privileges: true,
         readonly_rootfs: false,
         user_dirs: vec!["/workspace".into()],
+        volume_dirs: Vec::new(),
         nproc_limit: None,
         socket_uid: None,
         env: Vec::new(),

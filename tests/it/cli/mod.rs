@@ -9,6 +9,7 @@ mod help;
 mod interrupt;
 mod list;
 mod log;
+mod logs;
 mod no_engine;
 mod pull;
 mod rm;

@@ -1,11 +1,11 @@
 //! The process dies, the engine says no, or the person gives up, right before and right after every single engine call.
 
 use podspawn::session::{Cancel, Exists, Reason, SessionError, Silent};
-use podspawn::spec::{Mode, SessionSpec};
+use podspawn::spec::{CopySpec, Mode, SessionSpec};
 use podspawn_runtimes::testing::{At, When};
 use podspawn_runtimes::{EngineError, EngineKind};
 
-use super::lab::{FakeCore, Lab, acquire, drive, key, machine, session, try_acquire};
+use super::lab::{FakeCore, Lab, acquire, drive, key, machine, session, try_acquire, with_services};
 
 const BOTH: [When; 2] = [When::Before, When::After];
 
@@ -33,8 +33,19 @@ fn labs() -> Vec<Variant> {
     fn gvisor() -> Lab {
         Lab::with_facts(|facts| facts.kind = EngineKind::Gvisor)
     }
+    fn services() -> SessionSpec {
+        with_services("ann", "web")
+    }
+    fn services_and_copy() -> SessionSpec {
+        let mut spec = with_services("ann", "web");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles").into();
+        spec.environment.copy = Some(CopySpec { source, target: "/workspace/web".into() });
+        spec
+    }
     vec![
         ("plain", Lab::new, plain),
+        ("services", Lab::new, services),
+        ("services under gVisor, and files", gvisor, services_and_copy),
         ("read-only root", Lab::new, read_only),
         ("socket directory", with_socket_directory, plain),
         ("remote engine", remote, plain),
@@ -121,7 +132,7 @@ fn the_next_one_who_wants_the_session_gets_exactly_one_whatever_happened_before(
                     let (core, _) = lab.process();
                     let connection = acquire(&core, &spec()).await;
                     let world = lab.fake.world();
-                    assert_eq!(world.containers.len(), 1, "{story}");
+                    assert_eq!(world.containers.len(), 1 + spec().environment.services.len(), "{story}");
                     assert_eq!(world.networks.len(), 1, "{story}");
                     assert_eq!(core.store.all().expect("rows").len(), 1, "{story}");
                     assert_eq!(core.leases().count(&connection.record.id).expect("leases"), 1, "{story}");

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use podspawn::names::{MachineName, SessionKey, UserName};
+use podspawn::names::{MachineName, SessionKey, UserName, VolumeName};
 use podspawn::session::{
     Acquired, Cancel, Core, Dirs, Exists, GuestAddress, GuestPort, GuestReady, Session, SessionError, Silent,
 };
-use podspawn::spec::{Account, Kind, Limits, Mode, Resources, SeccompChoice, Security, SessionSpec};
+use podspawn::spec::{
+    Account, Environment, Kind, Limits, Mode, PortBinding, Resources, SeccompChoice, Security, ServiceSpec,
+    SessionSpec, VolumeMount,
+};
 use podspawn::state::{AttachWay, Store};
 use podspawn::system::SettableClock;
 use podspawn_runtimes::testing::Fake;
@@ -17,6 +20,7 @@ use podspawn_runtimes::{Facts, Runtime};
 use tempfile::TempDir;
 
 pub const IMAGE: &str = "podspawn-test/debian:12";
+pub const SERVICE_IMAGE: &str = "podspawn-test/service:1";
 
 /// Guests that are ready at once.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +64,7 @@ impl Lab {
 
     fn around(fake: Fake) -> Self {
         fake.add_image(IMAGE);
+        fake.add_image(SERVICE_IMAGE);
         let now = fake.world().now;
         let dir = tempfile::Builder::new().prefix("podspawn-it-").tempdir().expect("a temporary directory");
         Self { fake, clock: SettableClock::new(Timestamp::from_second(now).expect("a time")), uid: 0, dir }
@@ -94,8 +99,13 @@ impl Lab {
         let world = self.fake.world();
         assert_eq!(world.containers, [], "{story}: containers");
         assert_eq!(world.networks, [], "{story}: networks");
-        let volumes: Vec<_> =
-            world.volumes.iter().filter(|volume| !volume.name.starts_with("podspawn-guest-")).collect();
+        // Named volumes outlive their sessions: they carry a project and no session.
+        let kept = |volume: &&podspawn_runtimes::VolumeInfo| {
+            let outlives = volume.labels.contains_key("podspawn-project")
+                && !volume.labels.contains_key("podspawn-session");
+            outlives || volume.name.starts_with("podspawn-guest-")
+        };
+        let volumes: Vec<_> = world.volumes.iter().filter(|volume| !kept(volume)).collect();
         assert!(volumes.is_empty(), "{story}: volumes {volumes:?}");
         let (core, _) = self.process();
         assert_eq!(core.store.all().expect("rows"), [], "{story}: rows");
@@ -161,6 +171,29 @@ pub fn machine(user: &str, name: &str) -> SessionSpec {
         limits: Limits { max_per_user: None, max_containers: None },
         guarded_network: false,
     }
+}
+
+/// A machine with two services, a volume of its own, one that a service has, and a published port.
+pub fn with_services(user: &str, name: &str) -> SessionSpec {
+    let mut spec = machine(user, name);
+    let volume = |volume: &str, target: &str| VolumeMount {
+        name: spec.key.volume_name(&volume.parse::<VolumeName>().expect("a volume")),
+        target: target.into(),
+    };
+    let service = |name: &str, ports: &[u16], volumes: Vec<VolumeMount>| ServiceSpec {
+        name: name.parse().expect("a service"),
+        image: SERVICE_IMAGE.parse().expect("an image"),
+        ports: ports.into(),
+        env: [("A".to_owned(), "b".to_owned())].into(),
+        volumes,
+    };
+    spec.environment = Environment {
+        volumes: vec![volume("cache", "/cache")],
+        services: vec![service("db", &[5432], vec![volume("data", "/data")]), service("cache", &[], vec![])],
+        ports: vec![PortBinding { container: 3000, host: 3001 }],
+        ..Environment::default()
+    };
+    spec
 }
 
 /// A server session in one of the modes.

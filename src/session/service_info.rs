@@ -1,0 +1,137 @@
+//! What is known of a running session's services and ports; the engine is asked.
+
+use futures_util::stream::BoxStream;
+use podspawn_runtimes::{ContainerInfo, ContainerState, Engine, EngineError, ExecOutput, Health, LogOptions};
+use serde::{Deserialize, Serialize};
+
+use super::core::{Core, EngineSource, display_name};
+use super::error::SessionError;
+use super::guest_port::GuestPort;
+use super::list::Listed;
+use super::services::Companion;
+use crate::names::ServiceName;
+use crate::spec::PortBinding;
+use crate::state::SessionRecord;
+
+/// How a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceState {
+    /// Its health check has not succeeded yet.
+    Starting,
+    /// It runs, and its health check succeeds if it has one.
+    Ready,
+    /// It runs, and its health check fails.
+    Unhealthy,
+    /// It does not run.
+    Exited,
+}
+
+impl From<&ContainerInfo> for ServiceState {
+    fn from(info: &ContainerInfo) -> Self {
+        match (info.state, info.health) {
+            (ContainerState::Created | ContainerState::Exited, _) => Self::Exited,
+            (ContainerState::Running, Some(Health::Starting)) => Self::Starting,
+            (ContainerState::Running, Some(Health::Unhealthy)) => Self::Unhealthy,
+            (ContainerState::Running, Some(Health::Healthy) | None) => Self::Ready,
+        }
+    }
+}
+
+/// A service for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedService {
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// How it is.
+    pub state: ServiceState,
+}
+
+/// A service of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// The engine's id of its container.
+    pub container_id: String,
+    /// Ports that it is ready with.
+    pub ports: Vec<u16>,
+    /// How it is.
+    pub state: ServiceState,
+}
+
+impl<S: EngineSource, G: GuestPort> Core<S, G> {
+    /// The services of a session in start order, as far as their containers exist.
+    pub async fn services(&self, record: &SessionRecord) -> Result<Vec<ServiceView>, SessionError> {
+        if record.service_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let engine = self.engine_of(record).await?;
+        let mut services = Vec::new();
+        for id in &record.service_ids {
+            let Some(info) = engine.container(id).await? else { continue };
+            let state = ServiceState::from(&info);
+            let Companion { id, name, image, ports, .. } = Companion::of(&info);
+            services.push(ServiceView { name, image, container_id: id, ports, state });
+        }
+        Ok(services)
+    }
+
+    /// Fills in the services of listed sessions, as far as the engine says.
+    pub(super) async fn list_services(&self, listed: &mut [Listed]) {
+        for one in listed {
+            let services = async {
+                match self.store.get(&one.id)? {
+                    Some(record) => self.services(&record).await,
+                    None => Ok(Vec::new()),
+                }
+            };
+            match services.await {
+                Ok(services) => {
+                    let listed =
+                        |ServiceView { name, image, state, .. }| ListedService { name, image, state };
+                    one.services = services.into_iter().map(listed).collect();
+                }
+                Err(error) => tracing::debug!("services are not known: {error}"),
+            }
+        }
+    }
+
+    /// The ports of a session that are published on this host's loopback, in force now.
+    pub async fn published_ports(&self, record: &SessionRecord) -> Result<Vec<PortBinding>, SessionError> {
+        let found = self.engine_of(record).await?.container(&record.container_id).await?;
+        let ports = found.map(|found| found.ports).unwrap_or_default().into_iter();
+        Ok(ports.map(|port| PortBinding { container: port.container, host: port.host.port() }).collect())
+    }
+
+    /// What the first process of a session's container wrote, or that of one of its services. The bytes are the
+    /// container's own: neutralise them before a terminal sees them.
+    pub async fn logs(
+        &self,
+        record: &SessionRecord,
+        service: Option<&ServiceName>,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, Result<ExecOutput, EngineError>>, SessionError> {
+        let container = match service {
+            None => record.container_id.clone(),
+            Some(wanted) => {
+                let services = self.services(record).await?;
+                match services.iter().find(|service| service.name == wanted.as_str()) {
+                    Some(service) => service.container_id.clone(),
+                    None => {
+                        return Err(SessionError::NoService {
+                            session: display_name(record),
+                            name: wanted.to_string(),
+                            known: services.into_iter().map(|service| service.name).collect(),
+                        });
+                    }
+                }
+            }
+        };
+        Ok(self.engine_of(record).await?.logs(&container, options).await?)
+    }
+}
