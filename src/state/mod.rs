@@ -11,9 +11,11 @@ mod objects;
 pub mod record;
 mod rows;
 mod store;
+mod workspaces;
 
 pub use error::{LimitReached, LockError, StoreError};
 pub use lease::{HandedLease, Holder, Lease, Leases};
 pub use lock::{LockWait, UserLock, UserLocks};
 pub use record::*;
 pub use store::Store;
+pub use workspaces::Workspace;

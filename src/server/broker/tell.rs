@@ -168,8 +168,8 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             Step::Pulled { image } => format!("Pulling base image {image}... done"),
             Step::Creating { container, image } => format!("Creating {container} ({image})..."),
             Step::Restarting { container } => format!("Starting {container} again..."),
-            Step::Warning(text) => text.to_owned(),
-            Step::PullProgress(_) | Step::Provisioning | Step::Removing { .. } => return,
+            Step::Warning(text) | Step::Now(text) => text.to_owned(),
+            Step::Watch(_) | Step::PullProgress(_) | Step::Provisioning | Step::Removing { .. } => return,
         };
         (self.0)(line);
     }
