@@ -210,13 +210,6 @@ impl Git {
         Ok(symref(&said).unwrap_or_else(usual))
     }
 
-    /// The commit that is checked out.
-    pub async fn head(&self, directory: &Path, cancel: &Cancel) -> Result<String, GitError> {
-        let args = words(&["rev-parse", "--verify", "HEAD"]);
-        let call = Call { directory, args, action: "look at HEAD".into(), limit: LOOK_LIMIT };
-        Ok(self.run(call, &mut crate::session::Silent, cancel).await?.trim().to_owned())
-    }
-
     async fn run(
         &self,
         call: Call<'_>,

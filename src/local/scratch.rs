@@ -48,13 +48,14 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes `<parent>/<prefix><name>-<unique>`, 0700.
+    /// Makes `<parent>/<prefix><name>-<unique>`. Others of this host are kept out by the parent; in a container everybody may
+    /// look at it.
     pub(super) fn make(parent: &Path, prefix: &str, name: &str, unique: i128) -> io::Result<Self> {
         make_private(parent)?;
         // Held while the directory is made and locked: whoever sweeps sees it locked or not at all.
         let _alone = lock_whole(parent)?;
         let path = parent.join(format!("{prefix}{name}-{unique}"));
-        DirBuilder::new().mode(0o700).create(&path)?;
+        DirBuilder::new().mode(0o755).create(&path)?;
         let held = File::open(&path)?;
         flock(&held, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { path, held: Some(held) })

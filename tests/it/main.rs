@@ -13,6 +13,7 @@ mod firewall;
 mod guest;
 mod lifecycle;
 mod pam;
+mod projects;
 mod security;
 mod setup;
 mod sshd;
