@@ -6,10 +6,12 @@ use super::enter::{How, enter};
 use super::report::Shown;
 use super::{Logs, explain, explain_project, open};
 use crate::cli::ShellRequest;
-use crate::command_error::CommandError;
+use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{MachineError, Overrides};
+use crate::local::{Context, Machine, MachineError, Overrides};
+use crate::names::SessionKey;
+use crate::spec::Kind;
 use crate::system::Host;
 use crate::ui::{Steps, Ui};
 
@@ -24,6 +26,11 @@ pub(super) fn run(
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let key = target.key(context.owner());
     let machine = match context.join(&key, &mut Shown(Steps::plain(ui))) {
+        Ok(machine) if is_helper(&context, &machine, &key)? => {
+            let _ = machine.leave().map_err(|error| explain(&context, error))?;
+            let text = format!("another podspawn command is at work on the checkout of `{}`", key.project());
+            return Err(CommandError::new(ErrorKind::State, text).hint("try again when it is done"));
+        }
         Ok(machine) => machine,
         Err(error @ MachineError::Unknown(_)) => {
             let found = context.workspace(&key).map_err(|error| explain_project(&context, error))?;
@@ -37,4 +44,12 @@ pub(super) fn run(
         Err(error) => return Err(explain(&context, error)),
     };
     enter(&context, machine, Program::Shell { login: true }, How::SHELL, ui)
+}
+
+/// Whether it is the throwaway machine in which a command works on the checkout of a machine of that name.
+fn is_helper(context: &Context, machine: &Machine<'_>, key: &SessionKey) -> Result<bool, CommandError> {
+    if machine.session.record.kind != Kind::Throwaway {
+        return Ok(false);
+    }
+    Ok(context.workspace(key).map_err(|error| explain_project(context, error))?.is_some())
 }

@@ -183,11 +183,13 @@ impl Project {
             ("local_path", path.as_deref()),
             ("podfile_hash", self.podfile_hash.as_ref().map(Word::as_str)),
             ("image_tag", self.image_tag.as_ref().map(Word::as_str)),
-            ("mode", self.mode.map(Mode::as_str)),
         ] {
             if let Some(value) = value {
                 text.push_str(&format!("  {key}: {}\n", scalar(value)));
             }
+        }
+        if let Some(mode) = self.mode {
+            text.push_str(&format!("  mode: {mode}\n"));
         }
         text
     }
@@ -281,7 +283,7 @@ mod tests {
             ("api:\n  local_path: /x\n", "`api`: the key `repo` is missing below it"),
             ("api:\n  repo: github.com/a/b\n  mode: forever\n", ":3: `api.mode`:"),
             ("-x:\n  repo: github.com/a/b\n", "invalid project name"),
-            ("api: [1]\n", "`api`: expected keys below it"),
+            ("api: 7\n", "`api`: expected keys below it"),
             ("- 1\n", "not a valid configuration file: expected `key: value` lines"),
         ] {
             let (_dir, path) = file(text);

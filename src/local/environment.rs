@@ -19,6 +19,9 @@ use crate::system::files::open_path_in_root;
 /// Where a repository's Podfile may be, first choice first.
 const PLACES: [&str; 2] = [".podspawn/podfile.yaml", "podfile.yaml"];
 
+/// Why a link is no Podfile: it leads to wherever it was made to.
+const LINK: &str = "a symbolic link stands in its place";
+
 /// The Podfile of a checkout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
@@ -52,12 +55,13 @@ pub fn podfile_of(directory: &Path) -> Result<Option<Loaded>, PodfileError> {
         match open_path_in_root(&root, Path::new(place), false).map(File::from) {
             Ok(file) => match file.metadata() {
                 Ok(facts) if facts.is_file() => return Ok(Some(Loaded { path })),
+                Ok(facts) if facts.is_symlink() => return Err(read(path, LINK.into())),
                 Ok(_) => return Err(read(path, "it is not a regular file".into())),
                 Err(error) => return Err(read(path, error.to_string())),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                return Err(read(path, "a symbolic link stands in its place".into()));
+                return Err(read(path, LINK.into()));
             }
             Err(error) => return Err(read(path, error.to_string())),
         }

@@ -329,7 +329,7 @@ fn lines(mut from: impl Read, mut each: impl FnMut(String)) {
     let mut line: Vec<u8> = Vec::new();
     let mut piece = [0; 4096];
     let mut end = |line: &mut Vec<u8>| {
-        let text = printable(String::from_utf8_lossy(line).trim());
+        let text = printable(&without_passwords(String::from_utf8_lossy(line).trim()));
         line.clear();
         if !text.is_empty() {
             each(text);
@@ -403,13 +403,23 @@ fn symref(said: &str) -> Option<BranchName> {
 
 /// The address without a password that may stand in it.
 pub(super) fn shown(url: &GitUrl) -> String {
-    let text = url.as_str();
-    let Some((scheme, rest)) = text.split_once("://") else { return printable(text) };
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    match host.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => printable(&format!("{scheme}://…@{host}/{path}")),
-        _ => printable(text),
+    printable(&without_passwords(url.as_str()))
+}
+
+/// A text without the passwords of the addresses in it.
+fn without_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        let end =
+            part.find(|c: char| matches!(c, '/' | '\'' | '"') || c.is_whitespace()).unwrap_or(part.len());
+        match part[..end].rfind('@') {
+            Some(at) if part[..at].contains(':') => shown.push_str(&format!("…{}", &part[at..])),
+            _ => shown.push_str(part),
+        }
     }
+    shown
 }
 
 #[cfg(test)]
@@ -440,5 +450,9 @@ mod tests {
         assert_eq!(url("https://me:secret@host.example/a/b"), "https://…@host.example/a/b");
         assert_eq!(url("ssh://git@host/a"), "ssh://git@host/a");
         assert_eq!(url("github.com/a/b"), "https://github.com/a/b");
+        assert_eq!(
+            without_passwords("fatal: 'https://me:pa@ss@host/a': no; https://host:8443/b@c"),
+            "fatal: 'https://…@host/a': no; https://host:8443/b@c"
+        );
     }
 }

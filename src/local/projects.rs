@@ -87,7 +87,8 @@ impl Context {
     pub fn update_project(&self, name: &ProjectName, report: &mut dyn Report) -> Result<Built, ProjectError> {
         let _lock = self.project_lock(name, report)?;
         let before = self.registered(name)?;
-        let directory = before.local_path.clone().unwrap_or_else(|| self.clone_of(name));
+        // Whatever stands in the registry: in no other directory is everything overwritten.
+        let directory = self.clone_of(name);
         let git = Git::new(&self.settings.host);
         let mut project = before.clone();
         project.local_path = Some(directory.clone());

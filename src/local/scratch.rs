@@ -18,11 +18,13 @@ pub(super) const TEMPORARY: &str = ".tmp-";
 
 /// A held lock on a name. Dropping it lets it go.
 #[derive(Debug)]
-pub struct NameLock(#[allow(dead_code, reason = "the lock is the open file")] File);
+pub(super) struct NameLock {
+    _open: File,
+}
 
 impl NameLock {
     /// Takes the lock that `path` stands for, waiting for whoever holds it; `waiting` is told once if there is need to.
-    pub fn take(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
+    pub(super) fn take(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
             make_private(parent)?;
         }
@@ -36,13 +38,13 @@ impl NameLock {
                 }
             }
         }
-        Ok(Self(file))
+        Ok(Self { _open: file })
     }
 }
 
 /// A directory that is removed with its owner, unless it is kept.
 #[derive(Debug)]
-pub struct Scratch {
+pub(super) struct Scratch {
     path: PathBuf,
     held: Option<File>,
 }
@@ -62,7 +64,7 @@ impl Scratch {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -166,7 +166,7 @@ fn what_is_no_database_is_refused_in_one_line_that_names_it() {
     let connection = Connection::open(&path).unwrap();
     connection.execute("UPDATE schema_version SET version = 99", []).unwrap();
     drop(connection);
-    assert!(refusal(&path).contains("has version 99, but this podspawn knows only up to 2"));
+    assert!(refusal(&path).contains("has version 99, but this podspawn knows only up to 3"));
 
     let path = dir.path().join("file/state.db");
     std::fs::write(dir.path().join("file"), "").unwrap();

@@ -23,13 +23,23 @@ fn nothing_that_a_repository_holds_runs_while_it_is_cloned_and_updated() {
         "main",
         &[
             (".gitattributes", "* filter=lfs diff=evil merge=evil\nwhere filter=evil\n"),
-            (".gitmodules", &format!("[submodule \"x\"]\n path = x\n url = ext::sh -c '{}'\n update = !{}\n", trace(&trap), trace(&trap))),
+            (
+                ".gitmodules",
+                &format!(
+                    "[submodule \"x\"]\n path = x\n url = ext::sh -c '{}'\n update = !{}\n",
+                    trace(&trap),
+                    trace(&trap)
+                ),
+            ),
             (".githooks/post-checkout", &format!("#!/bin/sh\n{}\n", trace(&trap))),
             (".gitconfig", &format!("[core]\n fsmonitor = {}\n", trace(&trap))),
         ],
     );
     symlink("/etc/shadow", tree.join("link")).unwrap();
-    git(&tree, &["update-index", "--add", "--cacheinfo", "160000,0123456789012345678901234567890123456789,x"]);
+    git(
+        &tree,
+        &["update-index", "--add", "--cacheinfo", "160000,0123456789012345678901234567890123456789,x"],
+    );
     remote.push("api", "main");
     let hook = remote.bare("api").join("hooks/post-checkout");
     std::fs::write(&hook, format!("#!/bin/sh\n{}\n", trace(&trap))).unwrap();
@@ -93,6 +103,10 @@ on_engines! {
         for hook in ["post-checkout", "reference-transaction", "post-index-change"] {
             std::fs::write(hooks.join(hook), format!("#!/bin/sh\n{touch}\n")).unwrap();
             std::fs::set_permissions(hooks.join(hook), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        if let Some(account) = env.engine.and_then(|engine| engine.account()) {
+            let owner = format!("{}:{}", account.uid, account.gid);
+            system::run(std::process::Command::new("chown").args(["-R", &owner]).arg(&hooks));
         }
         let _ = env.podspawn(["stop", "dev"]).run().ok();
         // Whether these succeed is the repository's own business.

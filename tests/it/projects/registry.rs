@@ -96,7 +96,11 @@ fn what_git_or_ssh_would_take_for_something_else_is_refused_before_anything_is_d
     let run = env.podspawn(["create", "dev", "--branch", "main"]).run().status(1);
     assert!(run.stderr.starts_with("Error: `--branch` needs `--project`\n"), "{}", run.stderr);
     let run = env.podspawn(["create", "dev", "--project", "api", "--image", "debian:12"]).run().status(1);
-    assert!(run.stderr.starts_with("Error: `--image` and `--project` cannot be used together\n"), "{}", run.stderr);
+    assert!(
+        run.stderr.starts_with("Error: `--image` and `--project` cannot be used together\n"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -105,7 +109,11 @@ fn a_registry_with_a_mistake_is_told_by_its_line() {
     env.write_config("");
     std::fs::write(env.home().join(".podspawn/projects.yaml"), "api:\n  rpeo: github.com/a/b\n").unwrap();
     let run = env.podspawn(["update-project", "api"]).run().status(1);
-    assert!(run.stderr.contains("projects.yaml:2: unknown key `api.rpeo`; did you mean `api.repo`?"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("projects.yaml:2: unknown key `api.rpeo`; did you mean `api.repo`?"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

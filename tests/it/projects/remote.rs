@@ -95,7 +95,14 @@ fn text(path: &Path) -> &str {
 /// git with a configuration of its own.
 pub(super) fn git(dir: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
-    command.current_dir(dir).args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "protocol.file.allow=always"]);
+    command.current_dir(dir).args([
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@t",
+        "-c",
+        "protocol.file.allow=always",
+    ]);
     command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").args(args);
     system::run(&mut command).trim().to_owned()
 }
@@ -115,7 +122,10 @@ fn serve(root: &Path, host: &str) -> (Child, String) {
         command.args(["daemon", "--verbose", "--export-all", "--reuseaddr", "--init-timeout=20"]);
         command.arg(format!("--listen={host}")).arg(format!("--port={port}"));
         command.arg(format!("--base-path={}", text(root))).arg(text(root));
-        command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", "*");
+        command
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "safe.directory")
+            .env("GIT_CONFIG_VALUE_0", "*");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         let mut daemon = command.spawn().expect("start git daemon");
         let mut said = daemon.stderr.take().expect("a pipe");
