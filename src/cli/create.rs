@@ -7,9 +7,7 @@ use crate::names::MachineName;
 
 /// As typed.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  podspawn create dev\n  podspawn create feature --project api --branch feature"
-)]
+#[command(after_help = "Example:\n  podspawn create dev")]
 pub struct CreateArgs {
     /// Name of the machine.
     pub name: String,

@@ -237,8 +237,7 @@ fn entry(lines: &[&str], name: &ProjectName) -> Option<Option<Range<usize>>> {
         key.trim_matches(['"', '\'']) == name.as_str()
     };
     let Some(start) = lines.iter().position(|line| is_key(line) && head(line)) else { return Some(None) };
-    let next =
-        lines[start + 1..].iter().position(|line| is_key(line)).map_or(lines.len(), |at| start + 1 + at);
+    let next = lines[start + 1..].iter().position(is_key).map_or(lines.len(), |at| start + 1 + at);
     // What stands right above the next entry, or at the end, is not this one's.
     let is_own = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
     let last = lines[start..next].iter().rposition(is_own).unwrap_or(0);
