@@ -9,7 +9,7 @@ use podspawn_runtimes::{DiscoveryError, EngineError};
 use crate::cli::UsageError;
 use crate::config::ConfigError;
 use crate::local::ports::PortError;
-use crate::local::{EnterError, LocalError, MachineError};
+use crate::local::{EnterError, EnvironmentError, GitError, LocalError, MachineError, ProjectError};
 use crate::podfile::PodfileError;
 use crate::server::accounts::{AccountError, RemoveError};
 use crate::server::github::GithubError;
@@ -278,6 +278,72 @@ impl From<MachineError> for CommandError {
 impl From<PortError> for CommandError {
     fn from(error: PortError) -> Self {
         Self::new(ErrorKind::State, error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<EnvironmentError> for CommandError {
+    fn from(error: EnvironmentError) -> Self {
+        match error {
+            EnvironmentError::Podfile(error) => error.into(),
+            EnvironmentError::Resolve(error) => error.into(),
+            EnvironmentError::Recipe { .. } => {
+                Self::new(ErrorKind::Config, error.to_string()).hint("`podspawn podfile check` shows what the Podfile says")
+            }
+            EnvironmentError::Directory { .. } => Self::failed_to(ErrorKind::State, &error),
+        }
+    }
+}
+
+impl From<GitError> for CommandError {
+    fn from(error: GitError) -> Self {
+        let told = Self::failed_to(ErrorKind::Failure, &error);
+        match error {
+            GitError::Missing => Self::new(ErrorKind::State, error.to_string()).hint("apt-get install git"),
+            GitError::Failed { .. } => told.hint(
+                "check the address, the branch and your access: https:// without a login, or ssh:// with your agent",
+            ),
+            GitError::Timeout { .. } => told.hint("check the network, and try again"),
+            GitError::Cancelled | GitError::Io(_) | GitError::Sandbox(_) => told,
+        }
+    }
+}
+
+impl From<ProjectError> for CommandError {
+    fn from(error: ProjectError) -> Self {
+        let told = Self::new(ErrorKind::State, error.to_string());
+        match error {
+            ProjectError::Unknown(ref name) => {
+                told.hint(format!("podspawn add-project {name} --repo <url>"))
+            }
+            ProjectError::Registered(ref name) => told.hint(format!(
+                "`podspawn update-project {name}` fetches it anew, `podspawn remove-project {name}` forgets it"
+            )),
+            ProjectError::Configured { .. } => told.hint("edit or remove it there"),
+            ProjectError::Bound { ref name, .. } => told
+                .hint(format!("podspawn switch-branch {name} <branch>"))
+                .hint(format!("to have it made anew: podspawn rm {name}")),
+            ProjectError::InUse(ref name) => {
+                told.hint(format!("choose another name, or end it: podspawn stop {name}"))
+            }
+            ProjectError::Occupied(_) => told.hint("move it away or remove it"),
+            ProjectError::NoWorkspace(_) => told.hint("`podspawn list --machines` shows them"),
+            ProjectError::NoCheckout(ref name) => told
+                .hint(format!("`podspawn create {name}` makes it anew, `podspawn rm {name}` forgets it")),
+            ProjectError::NotStopped(ref name) => told.hint(format!("podspawn stop {name}")),
+            ProjectError::Dirty { ref name, .. } => {
+                told.hint(format!("commit or discard them in `podspawn shell {name}`, then `podspawn stop {name}`"))
+            }
+            ProjectError::NoGit(_) => told.hint("add `git` to the packages of the Podfile, or use an image that has it"),
+            ProjectError::Inside { .. } => Self::failed_to(ErrorKind::Failure, &error)
+                .hint("git runs inside a container, without the logins and the agent of this host"),
+            ProjectError::Files { .. } => Self::failed_to(ErrorKind::Failure, &error),
+            ProjectError::Git(error) => error.into(),
+            ProjectError::Registry(error) => error.into(),
+            ProjectError::Environment(error) => error.into(),
+            ProjectError::Resolve(error) => error.into(),
+            ProjectError::Machine(error) => error.into(),
+            ProjectError::Enter(error) => error.into(),
+        }
     }
 }
 

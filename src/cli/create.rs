@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use crate::names::{ImageRef, MachineName};
-
-use super::UsageError;
+use super::{MadeOf, UsageError};
+use crate::names::MachineName;
 
 /// As typed.
 #[derive(Debug, Args)]
@@ -15,6 +14,12 @@ pub struct CreateArgs {
     /// Image of the machine [default: `local.image` of the configuration].
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
+    /// Registered project whose repository the machine works on [default: none].
+    #[arg(long, value_name = "PROJECT")]
+    pub project: Option<String>,
+    /// Branch of the project [default: the Podfile's, or the repository's].
+    #[arg(long, value_name = "BRANCH")]
+    pub branch: Option<String>,
 }
 
 /// Valid.
@@ -22,15 +27,15 @@ pub struct CreateArgs {
 pub struct CreateRequest {
     /// Name of the machine.
     pub name: MachineName,
-    /// Image, if one was named.
-    pub image: Option<ImageRef>,
+    /// What it is made of.
+    pub made_of: MadeOf,
 }
 
 impl TryFrom<CreateArgs> for CreateRequest {
     type Error = UsageError;
 
     fn try_from(args: CreateArgs) -> Result<Self, UsageError> {
-        let CreateArgs { name, image } = args;
-        Ok(Self { name: name.parse()?, image: image.map(|image| image.parse()).transpose()? })
+        let CreateArgs { name, image, project, branch } = args;
+        Ok(Self { name: name.parse()?, made_of: MadeOf::new(image, project, branch)? })
     }
 }

@@ -11,6 +11,9 @@ pub struct ListArgs {
     /// Text for people or JSON for programs.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: OutputArg,
+    /// Only machines that were made of a project; not on a server [default: off].
+    #[arg(long)]
+    pub machines: bool,
 }
 
 /// Valid.
@@ -18,13 +21,15 @@ pub struct ListArgs {
 pub struct ListRequest {
     /// How to write it.
     pub output: OutputArg,
+    /// Only machines that were made of a project.
+    pub machines: bool,
 }
 
 impl TryFrom<ListArgs> for ListRequest {
     type Error = UsageError;
 
     fn try_from(args: ListArgs) -> Result<Self, UsageError> {
-        let ListArgs { output } = args;
-        Ok(Self { output })
+        let ListArgs { output, machines } = args;
+        Ok(Self { output, machines })
     }
 }

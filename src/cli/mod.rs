@@ -3,6 +3,7 @@
 //! Owns the clap types, one file per command, and turns each `XArgs` (as typed) into an `XRequest` (valid). The turn
 //! destructures exhaustively, so that a flag that nothing reads does not compile. Calls `names`; does nothing else.
 
+mod add_project;
 mod add_user;
 mod auth_keys;
 mod broker;
@@ -16,6 +17,8 @@ mod list_users;
 mod logs;
 mod output;
 mod podfile;
+mod project;
+mod remove_project;
 mod remove_user;
 mod rm;
 mod run;
@@ -25,7 +28,9 @@ mod shell;
 mod spec;
 mod status;
 mod stop;
+mod switch_branch;
 mod target;
+mod update_project;
 mod usage;
 mod verify_image;
 mod version;
@@ -35,6 +40,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use podspawn_runtimes::EngineKind;
 
+pub use add_project::*;
 pub use add_user::*;
 pub use auth_keys::*;
 pub use broker::*;
@@ -48,6 +54,8 @@ pub use list_users::*;
 pub use logs::*;
 pub use output::*;
 pub use podfile::*;
+pub use project::*;
+pub use remove_project::*;
 pub use remove_user::*;
 pub use rm::*;
 pub use run::*;
@@ -57,7 +65,9 @@ pub use shell::*;
 pub use spec::*;
 pub use status::*;
 pub use stop::*;
+pub use switch_branch::*;
 pub use target::*;
+pub use update_project::*;
 pub use usage::*;
 pub use verify_image::*;
 pub use version::*;
@@ -152,8 +162,16 @@ pub enum Command {
     RemoveUser(RemoveUserArgs),
     /// Stop a machine; what is inside it is gone.
     Stop(StopArgs),
-    /// Remove a machine.
+    /// Remove a machine, and its checkout if it was made of a project.
     Rm(RmArgs),
+    /// Check out another branch in a machine that was made of a project.
+    SwitchBranch(SwitchBranchArgs),
+    /// Register a repository whose Podfile describes machines.
+    AddProject(AddProjectArgs),
+    /// Bring a project to what its repository has now.
+    UpdateProject(UpdateProjectArgs),
+    /// Forget a project; its machines stay.
+    RemoveProject(RemoveProjectArgs),
     /// Count sessions, connections and containers.
     Status(StatusArgs),
     /// Remove what has expired or was left behind.

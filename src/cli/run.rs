@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use crate::names::{ImageRef, MachineName};
-
-use super::UsageError;
+use super::{MadeOf, UsageError};
+use crate::names::MachineName;
 
 /// As typed.
 #[derive(Debug, Args)]
@@ -17,6 +16,12 @@ pub struct RunArgs {
     /// Image of the machine [default: `local.image` of the configuration].
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
+    /// Registered project whose repository the machine works on [default: none].
+    #[arg(long, value_name = "PROJECT")]
+    pub project: Option<String>,
+    /// Branch of the project [default: the Podfile's, or the repository's].
+    #[arg(long, value_name = "BRANCH")]
+    pub branch: Option<String>,
     /// Command to run instead of a shell [default: a shell].
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -27,8 +32,8 @@ pub struct RunArgs {
 pub struct RunRequest {
     /// Name of the machine.
     pub name: MachineName,
-    /// Image, if one was named.
-    pub image: Option<ImageRef>,
+    /// What it is made of.
+    pub made_of: MadeOf,
     /// Program and arguments; empty for a shell.
     pub command: Vec<String>,
 }
@@ -37,7 +42,7 @@ impl TryFrom<RunArgs> for RunRequest {
     type Error = UsageError;
 
     fn try_from(args: RunArgs) -> Result<Self, UsageError> {
-        let RunArgs { name, image, command } = args;
-        Ok(Self { name: name.parse()?, image: image.map(|image| image.parse()).transpose()?, command })
+        let RunArgs { name, image, project, branch, command } = args;
+        Ok(Self { name: name.parse()?, made_of: MadeOf::new(image, project, branch)?, command })
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::ask::ask_one;
-use super::{Logs, explain, open};
+use super::report::Shown;
+use super::{Logs, explain, explain_project, open};
 use crate::cli::CleanupRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
@@ -11,7 +12,7 @@ use crate::exit::Exit;
 use crate::local::{Context, Interrupts, MachineError, Overrides, Settings};
 use crate::server::admin::{AdminRequest, Cleaned};
 use crate::system::Host;
-use crate::ui::{self, Ui};
+use crate::ui::{self, Steps, Ui};
 
 /// One pass, or passes until a signal comes.
 pub(super) fn run(
@@ -77,6 +78,8 @@ fn server_forever(
 fn once(context: &Context, ui: Ui) -> Result<Exit, CommandError> {
     let pass = context.block_on(context.core.cleanup())?;
     let report = pass.map_err(|error| explain(context, error.into()))?;
+    let swept = context.block_on(context.sweep(&mut Shown(Steps::plain(ui))))?;
+    swept.map_err(|error| explain_project(context, error))?;
     complete(&report.failures, ui)
 }
 
@@ -98,6 +101,9 @@ fn forever(context: &Context, pause: Duration, ui: Ui) -> Result<Exit, CommandEr
             // A pass that has begun is finished: it is made of short steps that each leave things in order.
             if let Err(error) = context.core.cleanup().await {
                 tracing::error!("cleanup pass failed: {}", explain(context, error.into()).text);
+            }
+            if let Err(error) = context.sweep(&mut Shown(Steps::plain(ui))).await {
+                tracing::error!("cleanup pass failed: {}", explain_project(context, error).text);
             }
             tokio::select! {
                 stop = interrupts.next() => return stop.map(drop),

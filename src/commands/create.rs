@@ -2,12 +2,13 @@
 
 use super::enter::prepared_for;
 use super::report::Shown;
-use super::{Logs, explain, open};
-use crate::cli::CreateRequest;
+use super::{Logs, explain, explain_project, open};
+use crate::cli::{CreateRequest, MadeOf};
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::Overrides;
+use crate::local::{Context, Overrides, Source};
+use crate::names::{MachineName, SessionKey};
 use crate::session::Exists;
 use crate::spec::Kind;
 use crate::system::Host;
@@ -20,8 +21,21 @@ pub(super) fn run(
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
-    let CreateRequest { name, image } = request;
+    let CreateRequest { name, made_of } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
+    let key = SessionKey::machine(context.owner().clone(), name.clone());
+    let workspace = context.workspace(&key).map_err(|error| explain_project(&context, error))?;
+    let image = match (made_of, workspace) {
+        (MadeOf::Project { project, branch }, _) => {
+            return of_project(&context, &name, Some(&Source { project, branch }), ui);
+        }
+        (MadeOf::Image(Some(_)), Some(workspace)) => {
+            let text = format!("the machine `{name}` is made of the project `{}`", workspace.project);
+            return Err(CommandError::new(ErrorKind::State, text).hint("leave `--image` out"));
+        }
+        (MadeOf::Image(None), Some(_)) => return of_project(&context, &name, None, ui),
+        (MadeOf::Image(image), None) => image,
+    };
     let wanted = image.clone();
     let spec = context.spec(Kind::Machine, &name, image)?;
     let title = format!("Creating {name} ({})", spec.image);
@@ -45,6 +59,31 @@ pub(super) fn run(
                 .hint(format!("to have it made anew: podspawn rm {name} --force")));
         }
         _ => ui.done(&format!("{name} is running already ({image})")),
+    }
+    Ok(Exit::Success)
+}
+
+/// A machine with a checkout of its own.
+fn of_project(
+    context: &Context,
+    name: &MachineName,
+    source: Option<&Source>,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let title = format!("Creating {name}");
+    let made = {
+        let mut steps = Shown(Steps::new(ui, &title));
+        context.create_workspace(name, source, &mut steps)
+    };
+    let (machine, _) = made.map_err(|error| {
+        ui.failed(&title);
+        explain_project(context, error)
+    })?;
+    let (created, image) = (machine.created, machine.session.record.image.clone());
+    let _ = machine.leave().map_err(|error| explain(context, error))?;
+    match created {
+        true => ui.done(&format!("{title} ({image})")),
+        false => ui.done(&format!("{name} is running already ({image})")),
     }
     Ok(Exit::Success)
 }

@@ -2,6 +2,7 @@
 //!
 //! Calls `cli`, `local`, `session`, `config`, `spec`, `ui`.
 
+mod add_project;
 mod add_user;
 mod ask;
 mod auth_keys;
@@ -16,6 +17,7 @@ mod list;
 mod list_users;
 mod logs;
 mod podfile;
+mod remove_project;
 mod remove_user;
 mod report;
 mod rm;
@@ -28,6 +30,8 @@ mod spawn;
 mod spec;
 mod status;
 mod stop;
+mod switch_branch;
+mod update_project;
 mod verify_image;
 mod version;
 
@@ -38,10 +42,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{AuthKeysRequest, Cli, Command, GlobalRequest, Refusal};
-use crate::command_error::CommandError;
+use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, MachineError, Overrides};
+use crate::local::{Context, MachineError, Overrides, ProjectError, Settings};
 use crate::server::stub;
 use crate::session::SessionError;
 use crate::system::Host;
@@ -100,6 +104,10 @@ fn parse_and_run(
         Command::ListUsers(args) => list_users::run(args, &overrides, host, ui),
         Command::RemoveUser(args) => remove_user::run(args.try_into()?, &overrides, host, ui),
         Command::Stop(args) => stop::run(args.try_into()?, &overrides, host, ui),
+        Command::SwitchBranch(args) => switch_branch::run(args.try_into()?, &overrides, host, ui),
+        Command::AddProject(args) => add_project::run(args.try_into()?, &overrides, host, ui),
+        Command::UpdateProject(args) => update_project::run(args.try_into()?, &overrides, host, ui),
+        Command::RemoveProject(args) => remove_project::run(args.try_into()?, &overrides, host, ui),
         Command::Rm(args) => rm::run(args.try_into()?, &overrides, host, ui),
         Command::Status(args) => status::run(args.try_into()?, &overrides, host, ui),
         Command::Cleanup(args) => cleanup::run(args.try_into()?, &overrides, host, ui),
@@ -149,6 +157,25 @@ fn log_to(file: Option<&Path>, logs: Logs, ui: Ui) {
         }
         (None, Logs::Shown) => log::start(log::Target::Stderr),
         (None, Logs::Quiet) => {}
+    }
+}
+
+/// What a command about projects works with. A server's projects are its broker's.
+fn open_projects(host: &Host, overrides: &Overrides, ui: Ui) -> Result<Context, CommandError> {
+    let settings = Settings::load(host, overrides, Reach::Either)?;
+    if settings.is_server() {
+        let text = "projects are registered for local machines, and this host is a server";
+        return Err(CommandError::new(ErrorKind::State, text)
+            .hint("run it on the host where you work, or as `podspawn --config <file>` with a file that is not there"));
+    }
+    open(host, overrides, Reach::Either, Logs::Quiet, ui)
+}
+
+/// As [`explain`], for what has to do with projects.
+fn explain_project(context: &Context, error: ProjectError) -> CommandError {
+    match error {
+        ProjectError::Machine(error) => explain(context, error),
+        error => error.into(),
     }
 }
 

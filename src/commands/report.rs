@@ -16,6 +16,8 @@ impl Report for Shown {
                 steps.now(&format!("Waiting for another podspawn of this user (process {pid})"));
             }
             Step::Waiting { pid: None } => steps.now("Waiting for another podspawn of this user"),
+            Step::Now(text) => steps.now(text),
+            Step::Watch(text) => steps.watch(text),
             Step::Pulling { image } => steps.now(&format!("Pulling {image}")),
             Step::PullProgress(Progress::Line(text)) => steps.watch(&text),
             Step::PullProgress(Progress::Layer { id, status, current, total }) => {

@@ -2,7 +2,7 @@
 
 use super::report::Shown;
 use super::stop::LIMIT;
-use super::{Logs, explain, open};
+use super::{Logs, explain, explain_project, open};
 use crate::cli::RmRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
@@ -26,6 +26,16 @@ pub(super) fn run(
     if !force && context.is_running(&key).map_err(|error| explain(&context, error))? {
         return Err(CommandError::new(ErrorKind::State, format!("the machine `{name}` is running"))
             .hint(format!("podspawn rm {name} --force")));
+    }
+    let workspace = context.workspace(&key).map_err(|error| explain_project(&context, error))?;
+    if let Some(workspace) = workspace {
+        let removed = {
+            let mut steps = Shown(Steps::new(ui, &format!("Removing {name}")));
+            context.remove_workspace(&workspace, LIMIT, &mut steps)
+        };
+        removed.map_err(|error| explain_project(&context, error))?;
+        ui.done(&format!("Removed workspace {name}"));
+        return Ok(Exit::Success);
     }
     let removed = context
         .destroy(&key, Reason::Remove, LIMIT, &mut Shown(Steps::new(ui, &format!("Removing {name}"))))

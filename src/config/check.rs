@@ -7,6 +7,7 @@ use super::deployment::Deployment;
 use super::dotfiles::{self, Dotfiles};
 use super::error::ConfigError;
 use super::layers::{Kind, Layer, Place, merge};
+use super::projects::Projects;
 use super::schema::Config;
 use super::servers::Servers;
 use super::words::nearest;
@@ -45,6 +46,25 @@ pub(super) fn servers(layer: &mut Layer) -> Result<Servers, ConfigError> {
             explain(layer, &path, &error.kind, Deployment::Local)
         }),
     }
+}
+
+/// Takes the section `projects` out of the layer and reads it.
+pub(super) fn projects(layer: &mut Layer, deployment: Deployment) -> Result<Projects, ConfigError> {
+    match layer.values.remove("projects") {
+        None => Ok(Projects::default()),
+        Some(value) => value.deserialize::<Projects>().map_err(|error| {
+            let path = [vec!["projects".to_owned()], error.path].concat();
+            explain(layer, &path, &error.kind, deployment)
+        }),
+    }
+}
+
+/// Reads a whole file of projects.
+pub(super) fn projects_alone(mut layer: Layer) -> Result<Projects, ConfigError> {
+    let values = std::mem::take(&mut layer.values);
+    Value::from(values)
+        .deserialize::<Projects>()
+        .map_err(|error| explain(&layer, &error.path, &error.kind, Deployment::Server))
 }
 
 /// Puts the keys of `local` where they belong, and gives the dotfiles that it names. Zero and empty values change nothing.
@@ -92,8 +112,11 @@ fn explain(layer: &Layer, path: &[String], wrong: &Wrong, deployment: Deployment
         Wrong::UnknownField(_, known) => {
             let mut known = known.to_vec();
             let top = path.len() == 1;
-            if let (true, Deployment::Local, Kind::File(_)) = (top, deployment, &layer.kind) {
-                known.extend(ONLY_LOCAL);
+            if let (true, Kind::File(_)) = (top, &layer.kind) {
+                known.push("projects");
+                if deployment == Deployment::Local {
+                    known.extend(ONLY_LOCAL);
+                }
             }
             return unknown_key(layer, path, &known);
         }

@@ -13,6 +13,7 @@ use super::dotfiles::Dotfiles;
 use super::error::ConfigError;
 use super::file;
 use super::origin::Origin;
+use super::projects::Projects;
 use super::schema::Config;
 use super::servers::Servers;
 use super::words::ProfileName;
@@ -63,6 +64,8 @@ pub struct Layers {
     pub config: Config,
     /// Servers that `.pod` names lead to.
     pub servers: Servers,
+    /// Projects that the configuration file itself names.
+    pub projects: Projects,
     pub(super) merged: Figment,
     pub(super) layers: Vec<Layer>,
     /// Keys that a user's own file decides.
@@ -121,6 +124,7 @@ pub fn load_text(sources: &Sources, file: Option<(&Path, &str)>) -> Result<Layer
         layers.push(profile(ProfileName::Local)?);
     }
     let mut servers = Servers::default();
+    let mut projects = Projects::default();
     let mut given = Vec::new();
     if let Some((path, text)) = file {
         let document = yaml::parse(text).map_err(|bad| {
@@ -131,6 +135,7 @@ pub fn load_text(sources: &Sources, file: Option<(&Path, &str)>) -> Result<Layer
         if sources.deployment == Deployment::Local {
             servers = check::servers(&mut layer)?;
         }
+        projects = check::projects(&mut layer, sources.deployment)?;
         given.push(layer);
     }
     let mut dotfiles = None;
@@ -161,6 +166,7 @@ pub fn load_text(sources: &Sources, file: Option<(&Path, &str)>) -> Result<Layer
         deployment: sources.deployment,
         config,
         servers,
+        projects,
         merged,
         layers,
         by_user: Vec::new(),
@@ -275,7 +281,10 @@ fn local_paths(root: &Path) -> Layer {
     let path = |name: &str| Value::from(root.join(name).to_string_lossy().into_owned());
     let state = [("db_path", "state.db"), ("lock_dir", "locks"), ("homes_dir", "homes")]
         .map(|(key, name)| (key.to_owned(), path(name)));
-    let values = Dict::from([("state".to_owned(), Value::from(Dict::from(state)))]);
+    let values = Dict::from([
+        ("state".to_owned(), Value::from(Dict::from(state))),
+        ("projects_file".to_owned(), path("projects.yaml")),
+    ]);
     Layer { kind: Kind::Local, values, places: BTreeMap::new() }
 }
 
@@ -338,6 +347,14 @@ fn typed(text: &str) -> Value {
 /// Replaces `~/` at the beginning of paths on the host.
 fn expand_home(values: &mut Dict, home: Option<&Path>) {
     let Some(home) = home else { return };
+    let expand = |value: Option<&mut Value>| {
+        if let Some(Value::String(_, text)) = value
+            && let Some(rest) = text.strip_prefix("~/")
+        {
+            *text = home.join(rest).to_string_lossy().into_owned();
+        }
+    };
+    expand(values.get_mut("projects_file"));
     for (section, keys) in [
         ("state", &["db_path", "lock_dir", "homes_dir"][..]),
         ("log", &["file", "audit_log"]),
@@ -345,11 +362,7 @@ fn expand_home(values: &mut Dict, home: Option<&Path>) {
     ] {
         let Some(Value::Dict(_, dict)) = values.get_mut(section) else { continue };
         for key in keys {
-            if let Some(Value::String(_, text)) = dict.get_mut(*key)
-                && let Some(rest) = text.strip_prefix("~/")
-            {
-                *text = home.join(rest).to_string_lossy().into_owned();
-            }
+            expand(dict.get_mut(*key));
         }
     }
 }

@@ -11,6 +11,7 @@ mod file;
 mod json_schema;
 mod layers;
 mod origin;
+mod projects;
 mod quick;
 mod read;
 mod schema;
@@ -30,6 +31,7 @@ pub use file::{read_text, read_text_below};
 pub use json_schema::schema;
 pub use layers::{DEFAULTS, Flag, Layers, SERVER_CONFIG, Sources, load, load_text};
 pub use origin::Origin;
+pub use projects::{Project, Projects, Word};
 pub use quick::load_server;
 pub use schema::{
     Auth, Config, Defaults, Log, PackageSources, Packages, Resources, Security, Server, Session, State,

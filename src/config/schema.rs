@@ -30,6 +30,9 @@ pub struct Config {
     /// Where the public keys of `add-user --github` come from.
     #[serde(deserialize_with = "read::value")]
     pub github_url: HttpUrl,
+    /// The registry of projects; their clones and the checkouts of machines lie beside it.
+    #[serde(deserialize_with = "read::value")]
+    pub projects_file: PathBuf,
     /// Keys of container users.
     pub auth: Auth,
     /// The sshd hook.
@@ -260,6 +263,7 @@ impl Default for Config {
             runtime: None,
             accounts: AccountWay::Auto,
             github_url: HttpUrl::new("https://github.com"),
+            projects_file: "/etc/podspawn/projects.yaml".into(),
             auth: Auth { key_dir: "/etc/podspawn/keys".into() },
             server: Server {
                 forwarding: Forwarding::OnDemand,

@@ -49,11 +49,23 @@ impl Context {
         program: Program,
         streams: Streams<'_>,
     ) -> Result<Exit, EnterError> {
+        self.enter_as(session, program, RunAs::User, session.record.start_dir.clone(), streams)
+    }
+
+    /// As [`Context::enter`], as that account and in that directory; none for the home.
+    pub fn enter_as(
+        &self,
+        session: &Session,
+        program: Program,
+        run_as: RunAs,
+        cwd: Option<String>,
+        streams: Streams<'_>,
+    ) -> Result<Exit, EnterError> {
         let Streams { terminal, stdin, stdout, stderr } = streams;
         let request = AttachRequest {
             program,
-            run_as: RunAs::User,
-            cwd: session.record.start_dir.clone(),
+            run_as,
+            cwd,
             env: Vec::new(),
             terminal: terminal.then(|| self.settings.host.var("TERM").unwrap_or(UNKNOWN_TERMINAL).to_owned()),
             agent: None,

@@ -99,12 +99,21 @@ impl Settings {
         kind: Kind,
         image: Option<ImageRef>,
     ) -> Result<Resolved, ResolveError> {
+        self.resolve_request(&Request { image, ..self.request(key, kind) })
+    }
+
+    /// As [`Settings::resolve`], for a request that says more.
+    pub fn resolve_request(&self, request: &Request) -> Result<Resolved, ResolveError> {
+        spec::resolve(request, &self.layers)
+    }
+
+    /// A request with what is known of the invoking user.
+    pub fn request(&self, key: SessionKey, kind: Kind) -> Request {
         let timezone = self.host.var("TZ").map(str::to_owned);
         // Rootless Podman's containers see other ids: there the guest takes a persistent home over.
         let sees_ids = self.host.uid() != 0 && self.layers.config.engine() != Some(EngineChoice::Podman);
         let home_owner = sees_ids.then(|| Owner { uid: self.host.uid(), gid: self.host.gid() });
-        let request = Request { image, timezone, home_owner, ..Request::new(key, kind) };
-        spec::resolve(&request, &self.layers)
+        Request { timezone, home_owner, ..Request::new(key, kind) }
     }
 }
 

@@ -14,6 +14,10 @@ pub enum Step<'a> {
         /// That process, if it said so.
         pid: Option<u32>,
     },
+    /// Something outside the session takes time; said in any case.
+    Now(&'a str),
+    /// What happens meanwhile, for whoever watches.
+    Watch(&'a str),
     /// The image is not here and is being pulled.
     Pulling {
         /// Its reference.

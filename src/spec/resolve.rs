@@ -48,6 +48,8 @@ pub struct Request {
     pub mode: Option<Mode>,
     /// Dotfiles that were decided for the owner; they replace a Podfile's.
     pub user_dotfiles: Option<Dotfiles>,
+    /// Directory where shells and commands start if no Podfile says another one; none for the home.
+    pub start_dir: Option<String>,
     /// A Podfile, and what goes with it.
     pub project: Option<ProjectRequest>,
 }
@@ -86,6 +88,7 @@ impl Request {
             home_owner: None,
             mode: None,
             user_dotfiles: None,
+            start_dir: None,
             project: None,
         }
     }
@@ -450,7 +453,11 @@ impl Resolving<'_> {
     fn environment(&mut self, request: &Request) -> Environment {
         let Some(project) = &request.project else {
             let setup = Setup { dotfiles: self.dotfiles(request), ..Setup::default() };
-            return Environment { setup, ..Environment::default() };
+            let start_dir = request.start_dir.clone();
+            if start_dir.is_some() {
+                self.origins.insert("start_dir".into(), Origin::Rule("as asked for"));
+            }
+            return Environment { setup, start_dir, ..Environment::default() };
         };
         let podfile = &project.podfile;
         let key = &request.key;
@@ -473,7 +480,11 @@ impl Resolving<'_> {
             recipe: Some(project.recipe.clone()),
             volumes: podfile.volumes.iter().map(mount).collect(),
             copy: project.copy.clone(),
-            start_dir: self.from("start_dir", Origin::Rule("as asked for"), project.start_dir.clone()),
+            start_dir: self.from(
+                "start_dir",
+                Origin::Rule("as asked for"),
+                project.start_dir.clone().or_else(|| request.start_dir.clone()),
+            ),
             ports: project.ports.clone(),
             services: services.collect(),
             setup: Setup {

@@ -13,6 +13,7 @@ pub mod record;
 mod rows;
 mod setup_lock;
 mod store;
+mod workspaces;
 
 pub use build_lock::{BuildLock, BuildLocks};
 pub use error::{LimitReached, LockError, StoreError};
@@ -21,3 +22,4 @@ pub use lock::{LockWait, UserLock, UserLocks};
 pub use record::*;
 pub use setup_lock::{SetupLock, SetupLocks};
 pub use store::Store;
+pub use workspaces::Workspace;

@@ -15,8 +15,9 @@ use uuid::Uuid;
 use super::error::{LimitReached, StoreError};
 use super::record::{Object, ObjectKind, SessionRecord, SetupState, Timestamp};
 use super::rows::{COLUMNS, INSERT, Time, UPDATE, Word, read, with_parameters};
+use super::workspaces::{self, Workspace};
 use super::{migrations, objects};
-use crate::names::{SessionKey, UserName};
+use crate::names::{MachineName, SessionKey, UserName};
 use crate::spec::Limits;
 
 /// How long one process waits for another one's write.
@@ -205,6 +206,31 @@ impl Store {
     /// Forgets something that was removed.
     pub fn remove_object(&self, id: &str, kind: ObjectKind, name: &str) -> Result<(), StoreError> {
         self.run(|connection| objects::remove(connection, id, kind, name)).map(drop)
+    }
+
+    /// Writes down a checkout that is about to be made; false if its machine has one.
+    pub fn insert_workspace(&self, workspace: &Workspace) -> Result<bool, StoreError> {
+        self.run(|connection| workspaces::insert(connection, workspace))
+    }
+
+    /// Writes what may change in a checkout's life. False if its row is gone.
+    pub fn update_workspace(&self, workspace: &Workspace) -> Result<bool, StoreError> {
+        self.run(|connection| workspaces::update(connection, workspace))
+    }
+
+    /// Forgets a checkout that was removed.
+    pub fn delete_workspace(&self, id: &str) -> Result<(), StoreError> {
+        self.run(|connection| workspaces::delete(connection, id)).map(drop)
+    }
+
+    /// The checkout of a machine.
+    pub fn workspace(&self, user: &UserName, name: &MachineName) -> Result<Option<Workspace>, StoreError> {
+        self.run(|connection| workspaces::find(connection, user, name))
+    }
+
+    /// All checkouts of one user, ordered by name.
+    pub fn workspaces(&self, user: &UserName) -> Result<Vec<Workspace>, StoreError> {
+        self.run(|connection| workspaces::of_user(connection, user))
     }
 
     /// Something that is to be remembered apart from any session.

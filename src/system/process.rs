@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
@@ -87,6 +88,16 @@ impl Pinned {
         Ok(pidfd_send_signal(&self.pidfd, Signal::HUP)?)
     }
 
+    /// Asks it to end.
+    pub fn terminate(&self) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, Signal::TERM)?)
+    }
+
+    /// Ends it.
+    pub fn kill(&self) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, Signal::KILL)?)
+    }
+
     /// Waits at most that long for its end; true once it has ended.
     pub fn ends_within(&self, limit: Duration) -> bool {
         let limit = Timespec::try_from(limit).ok();
@@ -131,6 +142,23 @@ fn collect(from: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
         }
         bytes
     })
+}
+
+/// Makes a program that is about to be started end when the thread that starts it does, and puts it in a process group of
+/// its own: Ctrl-C on a terminal is this process's business.
+pub fn tied(command: &mut Command) -> &mut Command {
+    let starter = own_pid();
+    command.process_group(0);
+    // SAFETY: the closure makes two system calls and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // The starter may have died before the call.
+            if libc::getppid() != starter { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        })
+    }
 }
 
 /// How long processes are given to end by themselves, and after that to be ended.
@@ -301,7 +329,6 @@ mod tests {
 
     #[test]
     fn every_process_of_a_uid_is_ended_and_no_other() {
-        use std::os::unix::process::CommandExt;
         assert!(end_all_of(0).is_err());
         assert!(has_uid("Name:\tx\nUid:\t0\t7\t0\t0\n", 7));
         assert!(!has_uid("Name:\tx\nUid:\t70\t0\t0\t0\nGid:\t7\t7\t7\t7\n", 7));

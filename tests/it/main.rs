@@ -17,6 +17,7 @@ mod hooks;
 mod lifecycle;
 mod pam;
 mod podfile;
+mod projects;
 mod security;
 mod services;
 mod setup;

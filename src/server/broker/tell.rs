@@ -208,8 +208,8 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             Step::BuildStep { text } => format!("  {text}..."),
             Step::BuildStepDone { text } => format!("  {text}... done"),
             Step::BuildStepFailed { text, output } => {
-                (self.0)(format!("  {text}... failed"));
-                output.lines().for_each(|line| (self.0)(format!("    {line}")));
+                (self.tell)(format!("  {text}... failed"));
+                output.lines().for_each(|line| (self.tell)(format!("    {line}")));
                 return;
             }
             Step::StartingService { name, image } => {
@@ -231,8 +231,9 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             },
             Step::Setup(News::Done(text)) => format!("  {text}... done"),
             Step::Setup(News::Failed(text)) => format!("warning: {text}"),
-            Step::Warning(text) => text.to_owned(),
-            Step::PullProgress(_)
+            Step::Warning(text) | Step::Now(text) => text.to_owned(),
+            Step::Watch(_)
+            | Step::PullProgress(_)
             | Step::BuildOutput { .. }
             | Step::Built { .. }
             | Step::Provisioning

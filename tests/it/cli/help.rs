@@ -6,6 +6,9 @@ use crate::harness::{EngineName, Env};
 /// Commands that change a server.
 const SERVER_COMMANDS: [&str; 5] = ["add-user", "broker", "list-users", "remove-user", "server-setup"];
 
+/// Commands that need a repository.
+const PROJECT_COMMANDS: [&str; 4] = ["add-project", "remove-project", "switch-branch", "update-project"];
+
 /// Words behind which clap lists the commands.
 fn commands(env: &Env) -> Vec<String> {
     let help = env.podspawn(["--help"]).run().ok().out();
@@ -65,8 +68,8 @@ on_engines! {
         let order = ["create", "stop", "rm"];
         all.sort_by_key(|(command, _)| order.iter().position(|name| name == command).unwrap_or(0));
         for (command, example) in all {
-            // Those of a server need one: its own stories run them.
-            if SERVER_COMMANDS.contains(&command.as_str()) {
+            // Those of a server, and those of a repository, need one: their own stories run them.
+            if SERVER_COMMANDS.contains(&command.as_str()) || PROJECT_COMMANDS.contains(&command.as_str()) {
                 continue;
             }
             if matches!(command.as_str(), "exec" | "shell" | "stop" | "rm") {

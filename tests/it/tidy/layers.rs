@@ -16,7 +16,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["config", "session", "system"]),
     ("sandbox", &["system"]),
     ("server", &["check", "config", "engine", "names", "sandbox", "session", "spec", "state", "system"]),
-    ("local", &["check", "config", "engine", "names", "podfile", "session", "spec", "state", "system"]),
+    (
+        "local",
+        &["check", "config", "engine", "names", "podfile", "sandbox", "session", "spec", "state", "system"],
+    ),
     ("cli", &["config", "names"]),
     ("exit", &[]),
     (

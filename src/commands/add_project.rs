@@ -1,0 +1,28 @@
+//! `add-project`
+
+use super::report::Shown;
+use super::{explain_project, open_projects};
+use crate::cli::AddProjectRequest;
+use crate::command_error::CommandError;
+use crate::exit::Exit;
+use crate::local::{Built, Overrides};
+use crate::system::Host;
+use crate::ui::{Steps, Ui};
+
+/// Registers a repository.
+pub(super) fn run(
+    request: AddProjectRequest,
+    overrides: &Overrides,
+    host: &Host,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let AddProjectRequest { name, repo, branch } = request;
+    let context = open_projects(host, overrides, ui)?;
+    let added = {
+        let mut steps = Shown(Steps::new(ui, &format!("Registering {name}")));
+        context.add_project(&name, &repo, branch.as_ref(), &mut steps)
+    };
+    let Built { image, .. } = added.map_err(|error| explain_project(&context, error))?;
+    ui.done(&format!("project {name} registered, image: {image}"));
+    Ok(Exit::Success)
+}

@@ -1,0 +1,31 @@
+//! `update-project`
+
+use super::report::Shown;
+use super::{explain_project, open_projects};
+use crate::cli::UpdateProjectRequest;
+use crate::command_error::CommandError;
+use crate::exit::Exit;
+use crate::local::{Built, Overrides};
+use crate::system::Host;
+use crate::ui::{Steps, Ui};
+
+/// Brings a project to what its repository has now.
+pub(super) fn run(
+    request: UpdateProjectRequest,
+    overrides: &Overrides,
+    host: &Host,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let UpdateProjectRequest { name } = request;
+    let context = open_projects(host, overrides, ui)?;
+    let updated = {
+        let mut steps = Shown(Steps::new(ui, &format!("Updating {name}")));
+        context.update_project(&name, &mut steps)
+    };
+    let Built { image, rebuilt } = updated.map_err(|error| explain_project(&context, error))?;
+    ui.done(&match rebuilt {
+        true => format!("project {name} rebuilt, image: {image}"),
+        false => format!("project {name}: podfile unchanged, skipping rebuild"),
+    });
+    Ok(Exit::Success)
+}

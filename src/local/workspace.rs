@@ -1,0 +1,467 @@
+//! Machines made of a project: each has a checkout on this host that outlives its containers.
+//!
+//! The row of a checkout is written before its clone begins, and the checkout gets its name when it is whole: a row
+//! without a checkout is one that was begun, and is begun anew. Until then no container has seen it, so that git may work in
+//! it on this host; afterwards git works in a container ([`super::inside`]).
+
+use std::io;
+use std::os::unix::fs::lchown;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use podspawn_runtimes::EngineKind;
+use uuid::{NoContext, Uuid};
+
+use super::context::Context;
+use super::environment::{podfile_of, project_request};
+use super::git::Git;
+use super::machine::Machine;
+use super::project_error::ProjectError;
+use super::scratch::{NEW, NameLock, Scratch, TEMPORARY, abandoned};
+use crate::config::Project;
+use crate::names::{BranchName, MachineName, ProjectName, SessionKey};
+use crate::session::{Cancel, Exists, Reason, Report};
+use crate::spec::{HostMount, Kind, MountRequest, Owner, Request};
+use crate::state::{SetupState, Timestamp, Workspace};
+
+/// Owner of a checkout that root makes: root's files are never a session's.
+const ACCOUNT: Owner = Owner { uid: 1000, gid: 1000 };
+
+/// What a machine is to be made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// A registered project.
+    pub project: ProjectName,
+    /// A branch that was asked for; none leaves it to the Podfile and the repository.
+    pub branch: Option<BranchName>,
+}
+
+/// The checkout of a machine that lives as long as one command.
+#[derive(Debug)]
+pub struct Temporary {
+    scratch: Scratch,
+    workspace: Workspace,
+}
+
+impl Context {
+    /// The checkout of a machine, if it was made of a project.
+    pub fn workspace(&self, key: &SessionKey) -> Result<Option<Workspace>, ProjectError> {
+        match &key.name {
+            Some(name) => Ok(self.core.store.workspace(&key.user, name)?),
+            None => Ok(None),
+        }
+    }
+
+    /// All checkouts of the invoking user's machines.
+    pub fn workspaces(&self) -> Result<Vec<Workspace>, ProjectError> {
+        Ok(self.core.store.workspaces(self.owner())?)
+    }
+
+    /// Makes a machine of a project, or joins or makes again the one of that name. Whatever is made anew and fails leaves
+    /// nothing.
+    pub fn create_workspace(
+        &self,
+        name: &MachineName,
+        source: Option<&Source>,
+        report: &mut dyn Report,
+    ) -> Result<(Machine<'_>, Workspace), ProjectError> {
+        let lock = self.machine_lock(name, report)?;
+        let found = self.core.store.workspace(self.owner(), name)?;
+        let (mut workspace, made) = match (found, source) {
+            (Some(found), source) if found.path.is_dir() => {
+                is_bound(&found, source)?;
+                (found, false)
+            }
+            (Some(found), source) => {
+                // Begun and not made to the end, or removed by hand: whatever is asked for now is made.
+                let same = Source { project: found.project.clone(), branch: Some(found.branch.clone()) };
+                self.core.store.delete_workspace(&found.id)?;
+                (self.check_out(name, source.unwrap_or(&same), report)?, true)
+            }
+            (None, Some(source)) => (self.check_out(name, source, report)?, true),
+            (None, None) => return Err(ProjectError::NoWorkspace(name.to_string())),
+        };
+        let opened = self.start(&mut workspace, report);
+        if opened.is_err() && made {
+            self.undo(&workspace, report);
+        }
+        drop(lock);
+        Ok((opened?, workspace))
+    }
+
+    /// Makes the machine of a checkout again, or joins it.
+    pub fn reopen(
+        &self,
+        workspace: &Workspace,
+        report: &mut dyn Report,
+    ) -> Result<Machine<'_>, ProjectError> {
+        let _lock = self.machine_lock(&workspace.name, report)?;
+        // It may have been removed or switched meanwhile.
+        let found = self.core.store.workspace(&workspace.user, &workspace.name)?;
+        let mut workspace = found.ok_or_else(|| ProjectError::NoWorkspace(workspace.name.to_string()))?;
+        if !workspace.path.is_dir() {
+            return Err(ProjectError::NoCheckout(workspace.name.to_string()));
+        }
+        self.start(&mut workspace, report)
+    }
+
+    /// Makes a throwaway machine of a project. The checkout goes with [`Context::discard`].
+    pub fn run_workspace(
+        &self,
+        name: &MachineName,
+        source: &Source,
+        report: &mut dyn Report,
+    ) -> Result<(Machine<'_>, Temporary), ProjectError> {
+        let _lock = self.machine_lock(name, report)?;
+        let project = self.is_free(name, source)?;
+        if self.core.store.workspace(self.owner(), name)?.is_some() {
+            return Err(ProjectError::InUse(name.to_string()));
+        }
+        self.block_on(self.sweep(report))??;
+        let scratch = self.scratch(TEMPORARY, name)?;
+        let mut workspace = self.plan(name, source, &project, scratch.path().to_owned());
+        self.guarded(async |cancel| self.fill(&mut workspace, source, report, &cancel).await)?;
+        self.give(scratch.path())?;
+        let request = self.workspace_request(Kind::Throwaway, &workspace)?;
+        let spec = self.settings.resolve_request(&request)?.spec;
+        let machine = self.acquire(&spec, Exists::Refuse, report)?;
+        Ok((machine, Temporary { scratch, workspace }))
+    }
+
+    /// Removes the checkout of a throwaway machine that is gone.
+    pub fn discard(&self, temporary: Temporary, report: &mut dyn Report) -> Result<(), ProjectError> {
+        let Temporary { scratch, workspace } = temporary;
+        let path = scratch.path().to_owned();
+        // Tried twice: root inside may have made files that only root inside can remove.
+        if std::fs::remove_dir_all(&path).is_err() && path.exists() {
+            self.empty_inside(&workspace, report)?;
+        }
+        match scratch.remove() {
+            Err((path, error)) if error.kind() != io::ErrorKind::NotFound => {
+                Err(ProjectError::files("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks out another branch in the checkout of a machine that does not run.
+    pub fn switch_branch(
+        &self,
+        name: &MachineName,
+        branch: &BranchName,
+        report: &mut dyn Report,
+    ) -> Result<(), ProjectError> {
+        let _lock = self.machine_lock(name, report)?;
+        let found = self.core.store.workspace(self.owner(), name)?;
+        let mut workspace = found.ok_or_else(|| ProjectError::NoWorkspace(name.to_string()))?;
+        if !workspace.path.is_dir() {
+            return Err(ProjectError::NoCheckout(name.to_string()));
+        }
+        let key = SessionKey::machine(self.owner().clone(), name.clone());
+        if self.settled(&key)? {
+            return Err(ProjectError::NotStopped(name.to_string()));
+        }
+        self.switch_inside(&workspace, branch.as_str(), report)?;
+        workspace.branch = branch.clone();
+        workspace.initialized = false;
+        workspace.head_commit = None;
+        workspace.target = self.target(&workspace)?;
+        self.core.store.update_workspace(&workspace)?;
+        Ok(())
+    }
+
+    /// Removes the checkout of a machine whose session is gone, and its row.
+    pub fn remove_workspace(
+        &self,
+        workspace: &Workspace,
+        limit: Duration,
+        report: &mut dyn Report,
+    ) -> Result<(), ProjectError> {
+        let _lock = self.machine_lock(&workspace.name, report)?;
+        let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
+        let _ = self.destroy(&key, Reason::Remove, limit, report)?;
+        self.remove_checkout(workspace, report)?;
+        self.core.store.delete_workspace(&workspace.id)?;
+        Ok(())
+    }
+
+    /// Removes checkouts that commands left which are gone.
+    pub async fn sweep(&self, report: &mut dyn Report) -> Result<(), ProjectError> {
+        let parent = self.beside_registry("workspaces");
+        for scratch in abandoned(&parent).map_err(ProjectError::files("look into", &parent))? {
+            // Its throwaway machine first, if that has not been noticed yet.
+            let name = scratch.path().file_name().and_then(|name| name.to_str());
+            let name = name.and_then(|name| name.strip_prefix(TEMPORARY)?.rsplit_once('-'));
+            if let Some(name) = name.and_then(|(name, _)| name.parse::<MachineName>().ok()) {
+                let key = SessionKey::machine(self.owner().clone(), name);
+                if self.core.store.find(&key)?.is_some_and(|record| record.kind == Kind::Throwaway) {
+                    self.core.reconcile(&key).await?;
+                }
+            }
+            let path = scratch.path().to_owned();
+            if let Err((_, error)) = scratch.remove() {
+                let text = format!("the abandoned checkout `{}` cannot be removed: {error}", path.display());
+                report.step(crate::session::Step::Warning(&text));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a machine with that checkout is made of.
+    pub(super) fn workspace_request(
+        &self,
+        kind: Kind,
+        workspace: &Workspace,
+    ) -> Result<Request, ProjectError> {
+        let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
+        let loaded = podfile_of(&workspace.path)?;
+        let mode = self.projects()?.get(&workspace.project).and_then(|project| project.mode);
+        let mut project = project_request(loaded.as_ref(), &workspace.project, mode, &self.settings)?;
+        if let Some(project) = &mut project {
+            project.start_dir.get_or_insert_with(|| workspace.target.clone());
+        }
+        let mount =
+            HostMount { source: workspace.path.clone(), target: workspace.target.clone(), read_only: false };
+        Ok(Request {
+            mounts: vec![MountRequest { mount, owner: Some(self.checkout_owner()) }],
+            start_dir: Some(workspace.target.clone()),
+            project,
+            ..self.settings.request(key, kind)
+        })
+    }
+
+    fn machine_lock(&self, name: &MachineName, report: &mut dyn Report) -> Result<NameLock, ProjectError> {
+        self.name_lock(&format!("{}.{name}", self.owner()), report)
+    }
+
+    /// Whether a session of that key exists, half-made ones and those without a container put away.
+    fn settled(&self, key: &SessionKey) -> Result<bool, ProjectError> {
+        if self.core.store.find(key)?.is_none() {
+            return Ok(false);
+        }
+        Ok(self.block_on(self.core.reconcile(key))??.is_some())
+    }
+
+    /// Fails if a machine has that name; else the project that is going to.
+    fn is_free(&self, name: &MachineName, source: &Source) -> Result<Project, ProjectError> {
+        let project = self.project(&source.project)?;
+        let key = SessionKey::machine(self.owner().clone(), name.clone());
+        if self.settled(&key)? {
+            return Err(ProjectError::InUse(name.to_string()));
+        }
+        Ok(project)
+    }
+
+    fn scratch(&self, prefix: &str, name: &MachineName) -> Result<Scratch, ProjectError> {
+        let parent = self.beside_registry("workspaces");
+        let unique = self.core.clock.now().as_nanosecond();
+        Scratch::make(&parent, prefix, name.as_str(), unique)
+            .map_err(ProjectError::files("make a directory in", parent))
+    }
+
+    /// The row of a checkout that is going to be made. Branch and target are the usual ones until the repository was asked.
+    fn plan(&self, name: &MachineName, source: &Source, project: &Project, path: PathBuf) -> Workspace {
+        let usual = || "main".parse().expect("a valid branch");
+        let now = self.core.clock.now();
+        let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+        let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
+        Workspace {
+            id: Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds)).to_string(),
+            user: self.owner().clone(),
+            name: name.clone(),
+            project: source.project.clone(),
+            repo_url: project.repo.clone(),
+            branch: source.branch.clone().unwrap_or_else(usual),
+            path,
+            target: usual_target(&source.project),
+            // As exactly as the store remembers times.
+            created_at: Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now),
+            initialized: false,
+            head_commit: None,
+        }
+    }
+
+    /// Makes the checkout of a machine that lives on, and its row.
+    fn check_out(
+        &self,
+        name: &MachineName,
+        source: &Source,
+        report: &mut dyn Report,
+    ) -> Result<Workspace, ProjectError> {
+        let project = self.is_free(name, source)?;
+        self.block_on(self.sweep(report))??;
+        let path = self.beside_registry("workspaces").join(name.as_str());
+        if path.symlink_metadata().is_ok() {
+            return Err(ProjectError::Occupied(path));
+        }
+        let mut workspace = self.plan(name, source, &project, path);
+        if !self.core.store.insert_workspace(&workspace)? {
+            return Err(ProjectError::InUse(name.to_string()));
+        }
+        match self.make_checkout(&mut workspace, source, report) {
+            Ok(()) => Ok(workspace),
+            Err(error) => {
+                // The first error is the one that tells what went wrong.
+                let _ = self.core.store.delete_workspace(&workspace.id);
+                Err(error)
+            }
+        }
+    }
+
+    fn make_checkout(
+        &self,
+        workspace: &mut Workspace,
+        source: &Source,
+        report: &mut dyn Report,
+    ) -> Result<(), ProjectError> {
+        let scratch = self.scratch(NEW, &workspace.name)?;
+        let path = std::mem::replace(&mut workspace.path, scratch.path().to_owned());
+        self.guarded(async |cancel| self.fill(workspace, source, report, &cancel).await)?;
+        self.give(scratch.path())?;
+        workspace.path = path;
+        // The row first: a checkout that is there is as the row says.
+        self.core.store.update_workspace(workspace)?;
+        scratch.keep_as(&workspace.path).map_err(ProjectError::files("make", &workspace.path))
+    }
+
+    /// Clones into the workspace's path, which is empty: the branch that was asked for, or else the one of the Podfile of the
+    /// registered clone, or else the repository's.
+    async fn fill(
+        &self,
+        workspace: &mut Workspace,
+        source: &Source,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<(), ProjectError> {
+        let git = Git::new(&self.settings.host);
+        let path = workspace.path.clone();
+        let registered = self.clone_of(&workspace.project);
+        let asked = match &source.branch {
+            Some(branch) => Some(branch.clone()),
+            None if registered.is_dir() => {
+                podfile_of(&registered)?.as_ref().and_then(|loaded| loaded.branch().cloned())
+            }
+            None => None,
+        };
+        workspace.branch = match asked {
+            Some(branch) => branch,
+            None => git.default_branch(&workspace.repo_url, &path, report, cancel).await?,
+        };
+        git.clone(&workspace.repo_url, Some(&workspace.branch), &path, report, cancel).await?;
+        if source.branch.is_none() {
+            let wanted = podfile_of(&path)?.as_ref().and_then(|loaded| loaded.branch().cloned());
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != workspace.branch) {
+                git.switch(&path, &wanted, report, cancel).await?;
+                workspace.branch = wanted;
+            }
+        }
+        workspace.target = self.target(workspace)?;
+        Ok(())
+    }
+
+    /// Where the checkout is mounted.
+    fn target(&self, workspace: &Workspace) -> Result<String, ProjectError> {
+        let loaded = podfile_of(&workspace.path)?;
+        let said = loaded.as_ref().and_then(|loaded| loaded.workspace().map(str::to_owned));
+        Ok(said.unwrap_or_else(|| usual_target(&workspace.project)))
+    }
+
+    /// Gives a fresh checkout to the account inside.
+    fn give(&self, path: &Path) -> Result<(), ProjectError> {
+        match self.settings.host.uid() {
+            0 => chown_all(path, ACCOUNT).map_err(ProjectError::files("give away", path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who owns a checkout, as a container sees it.
+    fn checkout_owner(&self) -> Owner {
+        let host = &self.settings.host;
+        // A rootless engine's containers see other ids: there the invoking user is the account inside.
+        match host.uid() == 0 || self.engine_kind() == Some(EngineKind::Podman) {
+            true => ACCOUNT,
+            false => Owner { uid: host.uid(), gid: host.gid() },
+        }
+    }
+
+    /// Makes the machine of a checkout, or joins it, and notes how far its setup is.
+    fn start(&self, workspace: &mut Workspace, report: &mut dyn Report) -> Result<Machine<'_>, ProjectError> {
+        let request = self.workspace_request(Kind::Machine, workspace)?;
+        let spec = self.settings.resolve_request(&request)?.spec;
+        let machine = self.acquire(&spec, Exists::Join, report)?;
+        self.note_setup(workspace, &machine)?;
+        Ok(machine)
+    }
+
+    /// Writes down whether the setup of a machine's container came to its end.
+    fn note_setup(&self, workspace: &mut Workspace, machine: &Machine<'_>) -> Result<(), ProjectError> {
+        let record = self.core.store.get(&machine.session.record.id)?;
+        let done = record.is_some_and(|record| record.setup == SetupState::Done);
+        if machine.created || done != workspace.initialized {
+            workspace.initialized = done;
+            if done {
+                workspace.head_commit = self.head_inside(&machine.session, &workspace.target);
+            }
+            self.core.store.update_workspace(workspace)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back a checkout whose machine could not be made. A machine of which something is left keeps it.
+    fn undo(&self, workspace: &Workspace, report: &mut dyn Report) {
+        let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
+        if !matches!(self.core.store.find(&key), Ok(None)) {
+            return;
+        }
+        // The row goes last: as long as a checkout may be left, something tells of it.
+        let undone = self.remove_checkout(workspace, report);
+        if let Err(error) = undone.and_then(|()| Ok(self.core.store.delete_workspace(&workspace.id)?)) {
+            tracing::warn!("after a machine could not be made: {error}");
+        }
+    }
+
+    fn remove_checkout(&self, workspace: &Workspace, report: &mut dyn Report) -> Result<(), ProjectError> {
+        let path = &workspace.path;
+        let remove = || match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        match remove() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                // Root inside made files that only root inside can remove.
+                self.empty_inside(workspace, report)?;
+                remove()
+            }
+            removed => removed,
+        }
+        .map_err(ProjectError::files("remove", path))
+    }
+}
+
+/// Fails if a machine has the checkout of another project or branch than the one that is asked for.
+fn is_bound(found: &Workspace, source: Option<&Source>) -> Result<(), ProjectError> {
+    let Some(source) = source else { return Ok(()) };
+    let bound = |what, has: String| Err(ProjectError::Bound { name: found.name.to_string(), what, has });
+    if source.project != found.project {
+        return bound("the project", found.project.to_string());
+    }
+    match &source.branch {
+        Some(branch) if *branch != found.branch => bound("the branch", found.branch.to_string()),
+        _ => Ok(()),
+    }
+}
+
+fn usual_target(project: &ProjectName) -> String {
+    format!("/workspace/{project}")
+}
+
+/// Gives a tree away that nobody else has seen; links are given away themselves.
+fn chown_all(path: &Path, owner: Owner) -> io::Result<()> {
+    lchown(path, Some(owner.uid), Some(owner.gid))?;
+    if path.symlink_metadata()?.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            chown_all(&entry?.path(), owner)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! Machines with a checkout: from `create` to `rm`.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::remote::Remote;
+use crate::harness::{Env, Run, json};
+
+/// An environment in which `api` is registered.
+fn registered(env: &Env) -> Remote {
+    let remote = Remote::start();
+    let _ = env.podspawn(["add-project", "api", "--repo", &remote.url("api")]).run().ok();
+    remote
+}
+
+fn checkout(env: &Env, name: &str) -> PathBuf {
+    env.home().join(".podspawn/workspaces").join(name)
+}
+
+/// Status and branch of a machine, as `list` shows them.
+fn row(env: &Env, name: &str) -> Option<(String, String)> {
+    let all = json::parse(&env.podspawn(["list", "--output", "json"]).run().ok());
+    let listed = env.podspawn(["list"]).run().ok().out();
+    let row = all.as_array().expect("a list").iter().find(|row| row["name"] == name)?.clone();
+    let line = listed.lines().find(|line| line.starts_with(name)).expect("a line");
+    let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(cells[2], row["branch"].as_str().unwrap_or("-"), "{listed}");
+    Some((cells[1].to_owned(), cells[2].to_owned()))
+}
+
+fn inside(env: &Env, name: &str, script: &str) -> Run {
+    env.podspawn(["exec", name, "--", "sh", "-c", script]).run()
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_machine_keeps_its_checkout_until_it_is_removed(env: Env) {
+        let remote = registered(&env);
+        let run = env.podspawn(["create", "dev", "--project", "api"]).run().ok();
+        assert!(run.stderr.ends_with(&format!("✓ Creating dev ({})\n", env.image)), "{}", run.stderr);
+        assert_eq!(row(&env, "dev"), Some(("running".into(), "main".into())));
+        let run = env.podspawn(["shell", "dev"]).stdin("pwd; cat where").run().ok();
+        assert_eq!(run.out(), "/workspace/api\nmain\n");
+
+        // Both sides see one checkout.
+        std::fs::write(checkout(&env, "dev").join("note"), "from the host").unwrap();
+        assert_eq!(inside(&env, "dev", "cat /workspace/api/note").ok().out(), "from the host");
+        std::fs::remove_file(checkout(&env, "dev").join("note")).unwrap();
+        if env.engine == Some(crate::harness::EngineName::Docker) {
+            // Podspawn runs as root here: the checkout is the account's inside.
+            let facts = checkout(&env, "dev").join("where").metadata().unwrap();
+            assert_eq!((facts.uid(), facts.gid()), (1000, 1000));
+            assert_eq!(inside(&env, "dev", "cd /workspace/api && echo x >kept && id -u").ok().out(), "1000\n");
+            let _ = inside(&env, "dev", "rm /workspace/api/kept").ok();
+        }
+
+        let run = env.podspawn(["create", "dev", "--project", "api"]).run().ok();
+        assert!(run.stderr.ends_with(&format!("✓ dev is running already ({})\n", env.image)), "{}", run.stderr);
+        let run = env.podspawn(["create", "dev", "--project", "api", "--branch", "feature"]).run().status(1);
+        assert!(run.stderr.contains("Error: the machine `dev` is bound to the branch `main`\n"), "{}", run.stderr);
+        let _ = env.podspawn(["add-project", "other", "--repo", &remote.url("api")]).run().ok();
+        let run = env.podspawn(["create", "dev", "--project", "other"]).run().status(1);
+        assert!(run.stderr.contains("is bound to the project `api`\n"), "{}", run.stderr);
+        let run = env.podspawn(["create", "dev", "--image", &env.image]).run().status(1);
+        assert!(run.stderr.contains("is made of the project `api`"), "{}", run.stderr);
+        let run = env.podspawn(["run", "dev", "--project", "api", "--", "true"]).run().status(1);
+        assert_eq!(run.stderr, "Error: the name `dev` is in use\nhint: podspawn shell dev\n");
+        let run = env.podspawn(["switch-branch", "dev", "feature"]).run().status(1);
+        assert_eq!(run.stderr, "Error: the machine `dev` has not been stopped\nhint: podspawn stop dev\n");
+        assert_eq!(row(&env, "dev"), Some(("running".into(), "main".into())));
+
+        let _ = env.podspawn(["stop", "dev"]).run().ok();
+        assert_eq!(env.objects(), Vec::<String>::new());
+        assert_eq!(row(&env, "dev"), Some(("stopped".into(), "main".into())));
+        let run = env.podspawn(["shell", "dev"]).stdin("pwd; cat where").run().ok();
+        assert_eq!(run.out(), "/workspace/api\nmain\n");
+        assert_eq!(row(&env, "dev"), Some(("running".into(), "main".into())));
+
+        let run = env.podspawn(["rm", "dev"]).run().status(1);
+        assert_eq!(run.stderr, "Error: the machine `dev` is running\nhint: podspawn rm dev --force\n");
+        let run = env.podspawn(["rm", "dev", "--force"]).run().ok();
+        assert_eq!(run.stderr, "✓ Removed workspace dev\n");
+        assert!(!checkout(&env, "dev").exists());
+        assert_eq!(row(&env, "dev"), None);
+        assert_eq!(env.objects(), Vec::<String>::new());
+        let _ = env.podspawn(["shell", "dev"]).run().status(1);
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn another_branch_is_checked_out_in_a_clean_checkout_of_a_stopped_machine(env: Env) {
+        let remote = registered(&env);
+        let _ = env.podspawn(["create", "dev", "--project", "api"]).run().ok();
+        let _ = env.podspawn(["stop", "dev"]).run().ok();
+        std::fs::write(checkout(&env, "dev").join("where"), "changed").unwrap();
+        let run = env.podspawn(["switch-branch", "dev", "feature"]).run().status(1);
+        assert!(
+            run.stderr.contains("the checkout of the machine `dev` has uncommitted changes: M where\n"),
+            "{}",
+            run.stderr
+        );
+        std::fs::write(checkout(&env, "dev").join("where"), "main\n").unwrap();
+        let run = env.podspawn(["switch-branch", "dev", "none"]).run().status(1);
+        assert!(run.stderr.contains("Error: failed to fetch the branch `none`: "), "{}", run.stderr);
+        assert_eq!(row(&env, "dev"), Some(("stopped".into(), "main".into())));
+
+        let run = env.podspawn(["switch-branch", "dev", "feature"]).run().ok();
+        assert!(run.stderr.ends_with("✓ Switched dev to branch feature\n"), "{}", run.stderr);
+        assert_eq!(row(&env, "dev"), Some(("uninitialized".into(), "feature".into())));
+        assert_eq!(std::fs::read_to_string(checkout(&env, "dev").join("where")).unwrap(), "feature\n");
+        assert_eq!(env.objects(), Vec::<String>::new());
+        // What the remote has now is what is checked out, also for a branch that was here before.
+        remote.commit("api", "main", &[("where", "main again\n")]);
+        let _ = env.podspawn(["switch-branch", "dev", "main"]).run().ok();
+        let run = env.podspawn(["shell", "dev"]).stdin("cat where").run().ok();
+        assert_eq!(run.out(), "main again\n");
+        assert_eq!(row(&env, "dev"), Some(("running".into(), "main".into())));
+        let _ = env.podspawn(["rm", "dev", "--force"]).run().ok();
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_throwaway_checkout_goes_with_its_machine(env: Env) {
+        let _remote = registered(&env);
+        let run = env.podspawn(["run", "try", "--project", "api", "--branch", "feature"]);
+        let run = run.stdin("pwd; cat where; exit 7").run().status(7);
+        assert_eq!(run.out(), "/workspace/api\nfeature\n");
+        // Files of root inside are no reason to stay.
+        let script = "sudo mkdir -m 700 /workspace/api/deep && sudo touch /workspace/api/deep/file";
+        let _ = env.podspawn(["run", "try", "--project", "api", "--", "sh", "-c", script]).run();
+        let left: Vec<_> = std::fs::read_dir(env.home().join(".podspawn/workspaces")).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(env.objects(), Vec::<String>::new());
+        assert_eq!(env.podspawn(["list"]).run().ok().out(), "No machines.\n");
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_name_in_use_is_refused_before_anything_is_cloned(env: Env) {
+        let _remote = registered(&env);
+        let _ = env.podspawn(["create", "plain"]).run().ok();
+        let run = env.podspawn(["create", "plain", "--project", "api"]).run().status(1);
+        assert!(run.stderr.contains("Error: the name `plain` is in use\n"), "{}", run.stderr);
+        let run = env.podspawn(["run", "plain", "--project", "api"]).run().status(1);
+        assert_eq!(run.stderr, "Error: the name `plain` is in use\nhint: podspawn shell plain\n");
+        assert!(!checkout(&env, "plain").exists());
+        let run = env.podspawn(["list", "--machines"]).run().ok();
+        assert_eq!(run.out(), "No machines.\n");
+        assert_eq!(row(&env, "plain"), Some(("running".into(), "-".into())));
+        let run = env.podspawn(["create", "dev", "--project", "none"]).run().status(1);
+        assert!(run.stderr.contains("there is no project `none`"), "{}", run.stderr);
+        // A directory that no machine has is left alone.
+        std::fs::create_dir_all(checkout(&env, "dev")).unwrap();
+        let run = env.podspawn(["create", "dev", "--project", "api"]).run().status(1);
+        assert!(run.stderr.contains("exists and belongs to no machine"), "{}", run.stderr);
+        assert!(checkout(&env, "dev").exists());
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn what_fails_after_the_clone_takes_the_checkout_back(env: Env) {
+        let remote = registered(&env);
+        remote.repository("linked");
+        std::os::unix::fs::symlink("/etc/passwd", remote.tree("linked").join("podfile.yaml")).unwrap();
+        remote.push("linked", "main");
+        let registry = env.home().join(".podspawn/projects.yaml");
+        let text = std::fs::read_to_string(&registry).unwrap();
+        std::fs::write(&registry, format!("{text}linked:\n  repo: {}\n", remote.url("linked"))).unwrap();
+        let run = env.podspawn(["create", "dev", "--project", "linked"]).run().status(1);
+        assert!(run.stderr.contains("a symbolic link stands in its place"), "{}", run.stderr);
+        let run = env.podspawn(["create", "dev", "--project", "api", "--branch", "none"]).run().status(1);
+        assert!(run.stderr.contains("Remote branch none not found"), "{}", run.stderr);
+        let left: Vec<_> = std::fs::read_dir(env.home().join(".podspawn/workspaces")).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(row(&env, "dev"), None);
+        // The same with an image that cannot be had.
+        env.write_config("local:\n  image: 127.0.0.1:1/none:1\n");
+        let _ = env.podspawn(["create", "dev", "--project", "api"]).run().status(1);
+        assert!(!checkout(&env, "dev").exists());
+        assert_eq!(row(&env, "dev"), None);
+    }
+}

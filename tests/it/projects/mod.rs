@@ -1,0 +1,7 @@
+//! Stories of projects and of machines that have a checkout, with a real git remote.
+
+mod crash;
+mod hostile;
+mod machines;
+mod registry;
+mod remote;
