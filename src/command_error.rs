@@ -286,9 +286,8 @@ impl From<EnvironmentError> for CommandError {
         match error {
             EnvironmentError::Podfile(error) => error.into(),
             EnvironmentError::Resolve(error) => error.into(),
-            EnvironmentError::Recipe { .. } => {
-                Self::new(ErrorKind::Config, error.to_string()).hint("`podspawn podfile check` shows what the Podfile says")
-            }
+            EnvironmentError::Recipe { .. } => Self::new(ErrorKind::Config, error.to_string())
+                .hint("`podspawn podfile check` shows what the Podfile says"),
             EnvironmentError::Directory { .. } => Self::failed_to(ErrorKind::State, &error),
         }
     }

@@ -39,10 +39,7 @@ impl Action {
     }
 
     /// Waits for an answer as long as every call may take.
-    pub(crate) fn wait<T>(
-        &self,
-        answer: impl Future<Output = Result<T>>,
-    ) -> impl Future<Output = Result<T>> {
+    pub(crate) fn wait<T>(&self, answer: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
         self.wait_for(CALL_TIMEOUT, answer)
     }
 

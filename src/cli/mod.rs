@@ -9,7 +9,9 @@ mod auth_keys;
 mod broker;
 mod cleanup;
 mod create;
+mod dev;
 mod doctor;
+mod down;
 mod exec;
 mod init;
 mod list;
@@ -17,6 +19,7 @@ mod list_users;
 mod logs;
 mod output;
 mod podfile;
+mod prebuild;
 mod project;
 mod remove_project;
 mod remove_user;
@@ -46,7 +49,9 @@ pub use auth_keys::*;
 pub use broker::*;
 pub use cleanup::*;
 pub use create::*;
+pub use dev::*;
 pub use doctor::*;
+pub use down::*;
 pub use exec::*;
 pub use init::*;
 pub use list::*;
@@ -54,6 +59,7 @@ pub use list_users::*;
 pub use logs::*;
 pub use output::*;
 pub use podfile::*;
+pub use prebuild::*;
 pub use project::*;
 pub use remove_project::*;
 pub use remove_user::*;
@@ -152,6 +158,12 @@ pub enum Command {
     Exec(ExecArgs),
     /// Write a podfile.yaml for the project in this directory.
     Init(InitArgs),
+    /// Join or make the environment of this directory's Podfile and open a shell in it.
+    Dev(DevArgs),
+    /// Remove the environment of this directory.
+    Down(DownArgs),
+    /// Build the image of this directory's Podfile.
+    Prebuild(PrebuildArgs),
     /// List machines.
     List(ListArgs),
     /// Show what a machine or one of its services has written.

@@ -1,6 +1,6 @@
 //! `create`
 
-use super::enter::prepared_for;
+use super::enter::{note_setup, prepared_for};
 use super::report::Shown;
 use super::{Logs, explain, explain_project, open};
 use crate::cli::{CreateRequest, MadeOf};
@@ -75,10 +75,12 @@ fn of_project(
         let mut steps = Shown(Steps::new(ui, &title));
         context.create_workspace(name, source, &mut steps)
     };
-    let (machine, _) = made.map_err(|error| {
+    let (machine, setup) = made.map_err(|error| {
         ui.failed(&title);
         explain_project(context, error)
     })?;
+    let machine = prepared_for(context, machine, &setup, Stdio::own().is_watched(), ui)?;
+    note_setup(context, &machine)?;
     let (created, image) = (machine.created, machine.session.record.image.clone());
     let _ = machine.leave().map_err(|error| explain(context, error))?;
     match created {

@@ -2,8 +2,8 @@
 
 use podspawn_wire::Program;
 
-use super::explain;
 use super::report::Shown;
+use super::{explain, explain_project};
 use crate::command_error::{CommandError, ErrorKind};
 use crate::exit::{self, Exit};
 use crate::local::{Context, EnterError, Machine, Streams};
@@ -33,14 +33,32 @@ impl How {
     }
 }
 
-/// The setup of a machine that was made without a project. Asked for only where it has not come to its end.
-pub(super) fn plain_setup(context: &Context, machine: &Machine<'_>) -> Result<Setup, CommandError> {
+/// How the image of a Podfile is called.
+const BUILT: &str = "podspawn/";
+
+/// The setup of a machine that somebody connects to: of the Podfile in its checkout, or of the user's own. A machine of
+/// neither is not looked into.
+pub(super) fn setup_of(context: &Context, machine: &Machine<'_>) -> Result<Setup, CommandError> {
     let record = &machine.session.record;
-    match &record.key.name {
-        Some(name) if record.setup == SetupState::Pending => {
-            Ok(context.spec(Kind::Machine, name, None)?.environment.setup)
-        }
-        _ => Ok(Setup::default()),
+    let Some(name) = record.key.name.as_ref().filter(|_| record.kind == Kind::Machine) else {
+        return Ok(Setup::default());
+    };
+    if record.start_dir.is_some()
+        && let Some(setup) = context.workspace_setup(&record.key).map_err(|e| explain_project(context, e))?
+    {
+        return Ok(setup);
+    }
+    match record.setup == SetupState::Pending || record.image.starts_with(BUILT) {
+        true => Ok(context.spec(Kind::Machine, name, None)?.environment.setup),
+        false => Ok(Setup::default()),
+    }
+}
+
+/// Writes down for a machine with a checkout whether its setup came to its end.
+pub(super) fn note_setup(context: &Context, machine: &Machine<'_>) -> Result<(), CommandError> {
+    match machine.session.record.start_dir {
+        Some(_) => context.note_setup(machine).map_err(|error| explain_project(context, error)),
+        None => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use podspawn_wire::Program;
 
-use super::enter::{How, enter, plain_setup, prepared};
+use super::enter::{How, enter, note_setup, prepared, setup_of};
 use super::report::Shown;
 use super::{Logs, explain, open};
 use crate::cli::ExecRequest;
@@ -30,7 +30,8 @@ pub(super) fn run(
     let joined = context.join(&key, &mut Shown(Steps::plain(ui)));
     let machine = joined.map_err(|error| explain(&context, error))?;
     let how = How { terminal: Some(tty), input: interactive };
-    let setup = plain_setup(&context, &machine)?;
+    let setup = setup_of(&context, &machine)?;
     let machine = prepared(&context, machine, &setup, how, ui)?;
+    note_setup(&context, &machine)?;
     enter(&context, machine, Program::Argv(command), how, ui)
 }

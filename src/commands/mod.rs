@@ -9,7 +9,9 @@ mod auth_keys;
 mod broker;
 mod cleanup;
 mod create;
+mod dev;
 mod doctor;
+mod down;
 mod enter;
 mod exec;
 mod init;
@@ -17,6 +19,7 @@ mod list;
 mod list_users;
 mod logs;
 mod podfile;
+mod prebuild;
 mod remove_project;
 mod remove_user;
 mod report;
@@ -97,6 +100,9 @@ fn parse_and_run(
         Command::Run(args) => run::run(args.try_into()?, &overrides, host, ui),
         Command::Create(args) => create::run(args.try_into()?, &overrides, host, ui),
         Command::Shell(args) => shell::run(args.try_into()?, &overrides, host, ui),
+        Command::Dev(args) => dev::run(args.try_into()?, &overrides, host, ui),
+        Command::Down(args) => down::run(args.try_into()?, &overrides, host, ui),
+        Command::Prebuild(args) => prebuild::run(args.try_into()?, &overrides, host, ui),
         Command::Exec(args) => exec::run(args.try_into()?, &overrides, host, ui),
         Command::Init(args) => init::run(args.into(), &overrides, host, ui),
         Command::List(args) => list::run(args.try_into()?, &overrides, host, ui),

@@ -39,7 +39,7 @@ pub(super) fn run(
             let mut steps = Shown(Steps::new(ui, &title));
             let opened = context.reopen(&workspace, &mut steps);
             drop(steps);
-            opened.map_err(|error| explain_project(&context, error))?
+            opened.map_err(|error| explain_project(&context, error))?.0
         }
         Err(error) => return Err(explain(&context, error)),
     };

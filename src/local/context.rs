@@ -10,6 +10,7 @@ use std::sync::Arc;
 use podspawn_runtimes::EngineKind;
 use thiserror::Error;
 
+use super::environment::EnvironmentError;
 use crate::config::{
     self, ConfigError, Deployment, EngineChoice, Flag, Layers, Reach, SERVER_CONFIG, Sources,
 };
@@ -162,15 +163,24 @@ impl Context {
         self.settings.is_server()
     }
 
-    /// Everything about a machine that is to be made or joined.
+    /// Everything about a machine that is to be made or joined: from the named image, or else the user's own Podfile.
     pub fn spec(
         &self,
         kind: Kind,
         name: &MachineName,
         image: Option<ImageRef>,
-    ) -> Result<SessionSpec, ResolveError> {
+    ) -> Result<SessionSpec, EnvironmentError> {
         let key = SessionKey::machine(self.owner().clone(), name.clone());
-        Ok(self.settings.resolve(key, kind, image)?.spec)
+        let project = match image {
+            Some(_) => None,
+            None => self.settings.own_podfile()?,
+        };
+        let project = match &project {
+            Some(loaded) => Some(self.settings.project_request(loaded, name.as_str(), None)?),
+            None => None,
+        };
+        let request = Request { image, project, ..self.settings.request(key, kind) };
+        Ok(self.settings.resolve_request(&request)?.spec)
     }
 
     /// Runs asynchronous work to its end. The runtime is made when it is first needed: joining a running machine

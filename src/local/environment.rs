@@ -1,99 +1,221 @@
-//! What the Podfile of a checkout means for machines of a project.
+//! From a directory with a Podfile to what a session is asked for.
 //!
-//! Calls `podfile` and `spec`; the one place where a project's environment is looked for.
+//! The one place where local commands look for a project's environment. Calls `podfile`, `config` and `spec`.
 
-use std::fs::File;
-use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use podspawn_runtimes::Engine;
+use podspawn_runtimes::{Engine, EngineKind};
+use thiserror::Error;
 
 use super::context::{Context, Settings};
+use super::interrupts::Interrupts;
+use super::machine::MachineError;
 use crate::config::Mode;
-use crate::names::{BranchName, ProjectName};
-use crate::podfile::PodfileError;
-use crate::session::{Cancel, EngineSource, Report, SessionError};
-use crate::spec::ProjectRequest;
-use crate::system::files::open_path_in_root;
+use crate::names::{ImageRef, SessionKey, VolumeName};
+use crate::podfile::{self, Https, Loaded, MountWay, Places, Podfile, PodfileError};
+use crate::session::{EngineSource, Report, SessionError};
+use crate::spec::{
+    self, CopySpec, HostMount, Kind, MountRequest, Owner, ProjectRequest, Recipe, Request, ResolveError,
+    SessionSpec,
+};
 
-/// Where a repository's Podfile may be, first choice first.
-const PLACES: [&str; 2] = [".podspawn/podfile.yaml", "podfile.yaml"];
-
-/// Why a link is no Podfile: it leads to wherever it was made to.
-const LINK: &str = "a symbolic link stands in its place";
-
-/// The Podfile of a checkout.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
-    /// The file.
-    pub path: PathBuf,
+/// A Podfile that cannot become a session.
+#[derive(Debug, Error)]
+pub enum EnvironmentError {
+    /// The Podfile.
+    #[error(transparent)]
+    Podfile(#[from] PodfileError),
+    /// Its image.
+    #[error("{}: {reason}", path.display())]
+    Recipe {
+        /// The Podfile.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What it asks for together with the configuration.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The directory cannot be looked at.
+    #[error("look at `{}`: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
 }
 
-impl Loaded {
-    /// Branch of machines of the project.
-    pub fn branch(&self) -> Option<&BranchName> {
-        None
-    }
-
-    /// Where the checkout is mounted.
-    pub fn workspace(&self) -> Option<&str> {
-        None
-    }
-
-    /// What tells whether an image has to be built anew.
-    pub fn hash(&self) -> Option<String> {
-        None
-    }
+/// A `dev` session that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevWish<'a> {
+    /// Owner and name.
+    pub key: SessionKey,
+    /// The directory that it works on, absolute.
+    pub directory: &'a Path,
+    /// It goes with its last connection.
+    pub ephemeral: bool,
+    /// The user's own dotfiles are applied.
+    pub own_dotfiles: bool,
 }
 
-/// The Podfile of a checkout, if it has one. A link in its place leads out of the repository and is refused.
-pub fn podfile_of(directory: &Path) -> Result<Option<Loaded>, PodfileError> {
-    let read = |path: PathBuf, reason: String| PodfileError::Read { path, reason };
-    let root = File::open(directory).map_err(|error| read(directory.to_owned(), error.to_string()))?;
-    for place in PLACES {
-        let path = directory.join(place);
-        match open_path_in_root(&root, Path::new(place), false).map(File::from) {
-            Ok(file) => match file.metadata() {
-                Ok(facts) if facts.is_file() => return Ok(Some(Loaded { path })),
-                Ok(facts) if facts.is_symlink() => return Err(read(path, LINK.into())),
-                Ok(_) => return Err(read(path, "it is not a regular file".into())),
-                Err(error) => return Err(read(path, error.to_string())),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                return Err(read(path, LINK.into()));
-            }
-            Err(error) => return Err(read(path, error.to_string())),
+impl Settings {
+    /// Where what Podfiles extend is kept and comes from.
+    pub(super) fn places(&self) -> Places {
+        let home = self.host.home().unwrap_or(Path::new("/root"));
+        Places {
+            cache: home.join(".podspawn/cache/podfiles"),
+            github: self.layers.config.github_url.as_str().to_owned(),
         }
     }
-    Ok(None)
+
+    /// The Podfile of a directory, if it has one.
+    pub fn podfile_of(&self, directory: &Path) -> Result<Option<Loaded>, PodfileError> {
+        podfile::locate(directory)?.map(|path| self.load_podfile(&path)).transpose()
+    }
+
+    /// A Podfile with everything that it extends.
+    pub fn load_podfile(&self, path: &Path) -> Result<Loaded, PodfileError> {
+        podfile::load(path, &self.places(), &Https)
+    }
+
+    /// The Podfile of machines that are made of nothing else.
+    pub fn own_podfile(&self) -> Result<Option<Loaded>, PodfileError> {
+        let Some(home) = self.host.home() else { return Ok(None) };
+        let path = home.join(".podspawn/podfile.yaml");
+        match path.symlink_metadata() {
+            Ok(_) => self.load_podfile(&path).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The name of a Podfile's image, and how it is made. `project` is the project, machine or session that it is for.
+    pub fn recipe_of(&self, loaded: &Loaded, project: &str) -> Result<(ImageRef, Recipe), EnvironmentError> {
+        podfile::recipe(&loaded.podfile, &loaded.canonical, project, &self.layers.config.packages.sources)
+            .map_err(|reason| EnvironmentError::Recipe { path: loaded.path.clone(), reason })
+    }
+
+    /// What a session of a Podfile is asked for, without mounts and ports.
+    pub fn project_request(
+        &self,
+        loaded: &Loaded,
+        project: &str,
+        mode: Option<Mode>,
+    ) -> Result<ProjectRequest, EnvironmentError> {
+        let (image, recipe) = self.recipe_of(loaded, project)?;
+        Ok(ProjectRequest {
+            podfile: loaded.podfile.clone(),
+            origins: loaded.origins.clone(),
+            image,
+            recipe,
+            mode,
+            copy: None,
+            start_dir: loaded.podfile.start_dir.clone(),
+            ports: Vec::new(),
+        })
+    }
+
+    /// Everything about a `dev` session, and what the person should know about it.
+    pub fn dev_spec(
+        &self,
+        loaded: &Loaded,
+        wish: &DevWish<'_>,
+        sees_ids: bool,
+    ) -> Result<(SessionSpec, Vec<String>), EnvironmentError> {
+        let podfile = &loaded.podfile;
+        let directory = wish.directory;
+        let mut project = self.project_request(loaded, wish.key.project(), None)?;
+        let target = podfile.workspace.clone().unwrap_or_else(|| usual_target(directory));
+        let mut mounts = Vec::new();
+        let mut notes = Vec::new();
+        match podfile.mount {
+            MountWay::Bind => {
+                let facts = directory
+                    .metadata()
+                    .map_err(|source| EnvironmentError::Directory { path: directory.to_owned(), source })?;
+                if sees_ids && facts.uid() == 0 {
+                    notes.push(format!(
+                        "`{}` belongs to root: inside it can be read, not written; `mount: copy` in the Podfile gives \
+                         the session a copy of its own",
+                        directory.display()
+                    ));
+                }
+                let mount =
+                    HostMount { source: directory.to_owned(), target: target.clone(), read_only: false };
+                let owner = sees_ids.then(|| Owner { uid: facts.uid(), gid: facts.gid() });
+                mounts.push(MountRequest { mount, owner });
+            }
+            MountWay::Copy => {
+                project.copy = Some(CopySpec { source: directory.to_owned(), target: target.clone() });
+            }
+            MountWay::None => {}
+        }
+        if podfile.mount != MountWay::None {
+            project.start_dir.get_or_insert(target);
+        }
+        let request = Request {
+            project: Some(project),
+            mounts,
+            mode: wish.ephemeral.then_some(Mode::DestroyOnDisconnect),
+            user_dotfiles: self.layers.dotfiles.clone().filter(|_| wish.own_dotfiles),
+            ..self.request(wish.key.clone(), Kind::Session)
+        };
+        Ok((spec::resolve(&request, &self.layers)?.spec, notes))
+    }
 }
 
-/// What machines of a project are made with; none for what configuration says.
-pub fn project_request(
-    loaded: Option<&Loaded>,
-    project: &ProjectName,
-    mode: Option<Mode>,
-    settings: &Settings,
-) -> Result<Option<ProjectRequest>, PodfileError> {
-    tracing::debug!(
-        %project, ?mode, owner = %settings.owner, podfile = ?loaded.map(|loaded| &loaded.path),
-        "machines of this project get the configured environment"
-    );
-    Ok(None)
+impl Context {
+    /// Makes the image of a Podfile where the engine does not have it, and gives it a further name if one is wanted.
+    pub fn ensure_image(
+        &self,
+        image: &ImageRef,
+        recipe: &Recipe,
+        further: Option<&ImageRef>,
+        report: &mut dyn Report,
+    ) -> Result<(), MachineError> {
+        let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
+        let made = self.block_on(interrupts.guard(async |cancel| {
+            self.core.ensure_image(image, Some(recipe), report, &cancel).await?;
+            if let Some(further) = further {
+                let engine = self.core.engines.engine().await?;
+                engine.tag_image(image.as_str(), further.as_str()).await?;
+            }
+            Ok::<_, SessionError>(())
+        }))?;
+        Ok(made?)
+    }
+
+    /// Whether containers of the engine see the ids of this host's files.
+    pub fn sees_ids(&self) -> bool {
+        self.engine_kind() != Some(EngineKind::Podman) || self.settings.host.uid() == 0
+    }
+
+    /// Removes the volumes that a session's Podfile names, and gives their names as the Podfile writes them.
+    pub fn remove_volumes(&self, key: &SessionKey, podfile: &Podfile) -> Result<Vec<String>, MachineError> {
+        let of_services = podfile.services.iter().flat_map(|service| &service.volumes);
+        let mut volumes: Vec<&VolumeName> =
+            podfile.volumes.iter().chain(of_services).map(|volume| &volume.name).collect();
+        volumes.sort_unstable();
+        volumes.dedup();
+        if volumes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<String> = volumes.iter().map(|volume| key.volume_name(volume)).collect();
+        let removed = self.block_on(self.core.remove_volumes(&key.user, &names))??;
+        let was_there = |volume: &&&VolumeName| removed.contains(&key.volume_name(volume));
+        Ok(volumes.iter().filter(was_there).map(ToString::to_string).collect())
+    }
 }
 
-/// Makes the image of a project where the engine does not have it.
-pub async fn ensure_image(
-    context: &Context,
-    request: &ProjectRequest,
-    _: &mut dyn Report,
-    _: &Cancel,
-) -> Result<(), SessionError> {
-    let image = request.image.to_string();
-    match context.core.engines.engine().await?.image(&image).await? {
-        Some(_) => Ok(()),
-        None => Err(SessionError::ImageMissing { image }),
+/// `/workspace/<directory>`, with what an engine or a shell could stumble over replaced.
+fn usual_target(directory: &Path) -> String {
+    let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let name: String = name.chars().map(fits).collect();
+    match name.trim_matches(['.', '-']) {
+        "" => "/workspace/project".into(),
+        name => format!("/workspace/{name}"),
     }
 }
 
@@ -102,20 +224,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_choice_wins_and_links_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(podfile_of(dir.path()).unwrap(), None);
-        std::fs::write(dir.path().join("podfile.yaml"), "").unwrap();
-        assert_eq!(podfile_of(dir.path()).unwrap().unwrap().path, dir.path().join("podfile.yaml"));
-        std::fs::create_dir(dir.path().join(".podspawn")).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", dir.path().join(".podspawn/podfile.yaml")).unwrap();
-        let error = podfile_of(dir.path()).unwrap_err().to_string();
-        assert!(error.ends_with("a symbolic link stands in its place"), "{error}");
-        std::fs::remove_dir_all(dir.path().join(".podspawn")).unwrap();
-        std::os::unix::fs::symlink("/etc", dir.path().join(".podspawn")).unwrap();
-        assert!(podfile_of(dir.path()).is_err());
-        std::fs::remove_file(dir.path().join(".podspawn")).unwrap();
-        std::fs::create_dir_all(dir.path().join(".podspawn/podfile.yaml")).unwrap();
-        assert!(podfile_of(dir.path()).unwrap_err().to_string().ends_with("not a regular file"));
+    fn a_directory_is_mounted_under_its_name() {
+        assert_eq!(usual_target(Path::new("/home/ann/node-api")), "/workspace/node-api");
+        assert_eq!(usual_target(Path::new("/srv/my app: v2")), "/workspace/my-app--v2");
+        assert_eq!(usual_target(Path::new("/")), "/workspace/project");
+        assert_eq!(usual_target(Path::new("/srv/..x")), "/workspace/x");
     }
 }

@@ -1,11 +1,12 @@
 //! Machines of the invoking user, with the invoking user's own engine.
 //!
 //! Owns how a local command comes by configuration, store, engine and guest, each when it is first needed: joining a
-//! running machine needs neither an engine nor an asynchronous runtime. Owns projects and the checkouts of machines. Calls `config`, `spec`, `session`, `state`,
-//! `runtimes`, `system`; prints nothing.
+//! running machine needs neither an engine nor an asynchronous runtime. Owns projects, the checkouts of machines and `dev`
+//! sessions. Calls `config`, `podfile`, `spec`, `session`, `state`, `runtimes`, `system`; prints nothing.
 
 mod attach;
 mod context;
+mod dev_name;
 mod doctor;
 mod environment;
 mod git;
@@ -22,8 +23,9 @@ mod workspace;
 
 pub use attach::{EnterError, Streams};
 pub use context::{Context, LocalError, Overrides, Settings, deployment, load};
+pub use dev_name::session_name;
 pub use doctor::{EngineSocket, Subject, examine};
-pub use environment::{Loaded, ensure_image, podfile_of, project_request};
+pub use environment::{DevWish, EnvironmentError};
 pub use git::{Git, GitError};
 pub use interrupts::{Interrupts, Stopped};
 pub use machine::{Machine, MachineError};

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::attach::EnterError;
 use super::context::LocalError;
+use super::environment::EnvironmentError;
 use super::git::GitError;
 use super::interrupts::Stopped;
 use super::machine::MachineError;
@@ -93,9 +94,9 @@ pub enum ProjectError {
     /// The registry of projects.
     #[error(transparent)]
     Registry(#[from] ConfigError),
-    /// The Podfile of the checkout.
+    /// What the Podfile of the checkout makes of it.
     #[error(transparent)]
-    Podfile(#[from] PodfileError),
+    Environment(#[from] EnvironmentError),
     /// What the machine would be like.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -118,6 +119,12 @@ impl ProjectError {
 impl From<SessionError> for ProjectError {
     fn from(error: SessionError) -> Self {
         Self::Machine(error.into())
+    }
+}
+
+impl From<PodfileError> for ProjectError {
+    fn from(error: PodfileError) -> Self {
+        Self::Environment(error.into())
     }
 }
 

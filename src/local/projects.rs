@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::context::Context;
-use super::environment::{ensure_image, podfile_of, project_request};
 use super::git::{Git, GitError};
 use super::interrupts::Interrupts;
 use super::machine::MachineError;
@@ -151,15 +150,19 @@ impl Context {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<(), ProjectError> {
-        let loaded = podfile_of(directory)?;
-        let request = project_request(loaded.as_ref(), name, project.mode, &self.settings)?;
-        project.podfile_hash = loaded.as_ref().and_then(|loaded| loaded.hash()).map(Word::new);
-        let image = match &request {
-            Some(request) => {
-                ensure_image(self, request, report, cancel).await?;
-                request.image.to_string()
+        let image = match self.settings.podfile_of(directory)? {
+            Some(loaded) => {
+                let (image, recipe) = self.settings.recipe_of(&loaded, name.as_str())?;
+                self.core.ensure_image(&image, Some(&recipe), report, cancel).await?;
+                // What the name is made of: everything that shapes the image, whatever it extends among it.
+                project.podfile_hash =
+                    image.as_str().rsplit_once(':').map(|(_, tag)| Word::new(tag.to_owned()));
+                image.to_string()
             }
-            None => self.settings.layers.config.defaults.image.to_string(),
+            None => {
+                project.podfile_hash = None;
+                self.settings.layers.config.defaults.image.to_string()
+            }
         };
         project.image_tag = Some(Word::new(image));
         Ok(())

@@ -13,7 +13,6 @@ use podspawn_runtimes::EngineKind;
 use uuid::{NoContext, Uuid};
 
 use super::context::Context;
-use super::environment::{podfile_of, project_request};
 use super::git::Git;
 use super::machine::Machine;
 use super::project_error::ProjectError;
@@ -21,7 +20,7 @@ use super::scratch::{NEW, NameLock, Scratch, TEMPORARY, abandoned};
 use crate::config::Project;
 use crate::names::{BranchName, MachineName, ProjectName, SessionKey};
 use crate::session::{Cancel, Exists, Reason, Report};
-use crate::spec::{HostMount, Kind, MountRequest, Owner, Request};
+use crate::spec::{HostMount, Kind, MountRequest, Owner, Request, Setup};
 use crate::state::{SetupState, Timestamp, Workspace};
 
 /// Owner of a checkout that root makes: root's files are never a session's.
@@ -64,10 +63,10 @@ impl Context {
         name: &MachineName,
         source: Option<&Source>,
         report: &mut dyn Report,
-    ) -> Result<(Machine<'_>, Workspace), ProjectError> {
+    ) -> Result<(Machine<'_>, Setup), ProjectError> {
         let lock = self.machine_lock(name, report)?;
         let found = self.core.store.workspace(self.owner(), name)?;
-        let (mut workspace, made) = match (found, source) {
+        let (workspace, made) = match (found, source) {
             (Some(found), source) if found.path.is_dir() => {
                 is_bound(&found, source)?;
                 (found, false)
@@ -81,12 +80,12 @@ impl Context {
             (None, Some(source)) => (self.check_out(name, source, report)?, true),
             (None, None) => return Err(ProjectError::NoWorkspace(name.to_string())),
         };
-        let opened = self.start(&mut workspace, report);
+        let opened = self.start(&workspace, report);
         if opened.is_err() && made {
             self.undo(&workspace, report);
         }
         drop(lock);
-        Ok((opened?, workspace))
+        opened
     }
 
     /// Makes the machine of a checkout again, or joins it.
@@ -94,15 +93,15 @@ impl Context {
         &self,
         workspace: &Workspace,
         report: &mut dyn Report,
-    ) -> Result<Machine<'_>, ProjectError> {
+    ) -> Result<(Machine<'_>, Setup), ProjectError> {
         let _lock = self.machine_lock(&workspace.name, report)?;
         // It may have been removed or switched meanwhile.
         let found = self.core.store.workspace(&workspace.user, &workspace.name)?;
-        let mut workspace = found.ok_or_else(|| ProjectError::NoWorkspace(workspace.name.to_string()))?;
+        let workspace = found.ok_or_else(|| ProjectError::NoWorkspace(workspace.name.to_string()))?;
         if !workspace.path.is_dir() {
             return Err(ProjectError::NoCheckout(workspace.name.to_string()));
         }
-        self.start(&mut workspace, report)
+        self.start(&workspace, report)
     }
 
     /// Makes a throwaway machine of a project. The checkout goes with [`Context::discard`].
@@ -111,7 +110,7 @@ impl Context {
         name: &MachineName,
         source: &Source,
         report: &mut dyn Report,
-    ) -> Result<(Machine<'_>, Temporary), ProjectError> {
+    ) -> Result<(Machine<'_>, Setup, Temporary), ProjectError> {
         let _lock = self.machine_lock(name, report)?;
         let project = self.is_free(name, source)?;
         if self.core.store.workspace(self.owner(), name)?.is_some() {
@@ -125,7 +124,7 @@ impl Context {
         let request = self.workspace_request(Kind::Throwaway, &workspace)?;
         let spec = self.settings.resolve_request(&request)?.spec;
         let machine = self.acquire(&spec, Exists::Refuse, report)?;
-        Ok((machine, Temporary { scratch, workspace }))
+        Ok((machine, spec.environment.setup, Temporary { scratch, workspace }))
     }
 
     /// Removes the checkout of a throwaway machine that is gone.
@@ -214,12 +213,12 @@ impl Context {
         workspace: &Workspace,
     ) -> Result<Request, ProjectError> {
         let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
-        let loaded = podfile_of(&workspace.path)?;
+        let loaded = self.settings.podfile_of(&workspace.path)?;
         let mode = self.projects()?.get(&workspace.project).and_then(|project| project.mode);
-        let mut project = project_request(loaded.as_ref(), &workspace.project, mode, &self.settings)?;
-        if let Some(project) = &mut project {
-            project.start_dir.get_or_insert_with(|| workspace.target.clone());
-        }
+        let project = match &loaded {
+            Some(loaded) => Some(self.settings.project_request(loaded, workspace.project.as_str(), mode)?),
+            None => None,
+        };
         let mount =
             HostMount { source: workspace.path.clone(), target: workspace.target.clone(), read_only: false };
         Ok(Request {
@@ -339,7 +338,7 @@ impl Context {
         let asked = match &source.branch {
             Some(branch) => Some(branch.clone()),
             None if registered.is_dir() => {
-                podfile_of(&registered)?.as_ref().and_then(|loaded| loaded.branch().cloned())
+                self.settings.podfile_of(&registered)?.and_then(|loaded| loaded.podfile.branch)
             }
             None => None,
         };
@@ -349,7 +348,7 @@ impl Context {
         };
         git.clone(&workspace.repo_url, Some(&workspace.branch), &path, report, cancel).await?;
         if source.branch.is_none() {
-            let wanted = podfile_of(&path)?.as_ref().and_then(|loaded| loaded.branch().cloned());
+            let wanted = self.settings.podfile_of(&path)?.and_then(|loaded| loaded.podfile.branch);
             if let Some(wanted) = wanted.filter(|wanted| *wanted != workspace.branch) {
                 git.switch(&path, &wanted, report, cancel).await?;
                 workspace.branch = wanted;
@@ -361,8 +360,7 @@ impl Context {
 
     /// Where the checkout is mounted.
     fn target(&self, workspace: &Workspace) -> Result<String, ProjectError> {
-        let loaded = podfile_of(&workspace.path)?;
-        let said = loaded.as_ref().and_then(|loaded| loaded.workspace().map(str::to_owned));
+        let said = self.settings.podfile_of(&workspace.path)?.and_then(|loaded| loaded.podfile.workspace);
         Ok(said.unwrap_or_else(|| usual_target(&workspace.project)))
     }
 
@@ -384,17 +382,28 @@ impl Context {
         }
     }
 
-    /// Makes the machine of a checkout, or joins it, and notes how far its setup is.
-    fn start(&self, workspace: &mut Workspace, report: &mut dyn Report) -> Result<Machine<'_>, ProjectError> {
+    /// Makes the machine of a checkout, or joins it; with the setup that it is to have.
+    fn start(
+        &self,
+        workspace: &Workspace,
+        report: &mut dyn Report,
+    ) -> Result<(Machine<'_>, Setup), ProjectError> {
         let request = self.workspace_request(Kind::Machine, workspace)?;
         let spec = self.settings.resolve_request(&request)?.spec;
         let machine = self.acquire(&spec, Exists::Join, report)?;
-        self.note_setup(workspace, &machine)?;
-        Ok(machine)
+        Ok((machine, spec.environment.setup))
     }
 
-    /// Writes down whether the setup of a machine's container came to its end.
-    fn note_setup(&self, workspace: &mut Workspace, machine: &Machine<'_>) -> Result<(), ProjectError> {
+    /// The setup of a machine that has a checkout; none for other machines.
+    pub fn workspace_setup(&self, key: &SessionKey) -> Result<Option<Setup>, ProjectError> {
+        let Some(workspace) = self.workspace(key)? else { return Ok(None) };
+        let request = self.workspace_request(Kind::Machine, &workspace)?;
+        Ok(Some(self.settings.resolve_request(&request)?.spec.environment.setup))
+    }
+
+    /// Writes down whether the setup of a machine's container came to its end, if the machine has a checkout.
+    pub fn note_setup(&self, machine: &Machine<'_>) -> Result<(), ProjectError> {
+        let Some(mut workspace) = self.workspace(&machine.session.record.key)? else { return Ok(()) };
         let record = self.core.store.get(&machine.session.record.id)?;
         let done = record.is_some_and(|record| record.setup == SetupState::Done);
         if machine.created || done != workspace.initialized {
@@ -402,7 +411,7 @@ impl Context {
             if done {
                 workspace.head_commit = self.head_inside(&machine.session, &workspace.target);
             }
-            self.core.store.update_workspace(workspace)?;
+            self.core.store.update_workspace(&workspace)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::error::PodfileError;
 use super::extends::{Places, Root, resolve};
 use super::fetch::Fetch;
 use super::layer::Place;
-use super::model::Podfile;
+use super::model::{Base, Podfile};
 use super::parse::parse;
 use super::validate::validate;
 use crate::config::Origin;
@@ -73,7 +73,14 @@ fn load_from(
 ) -> Result<Loaded, PodfileError> {
     if path.extension().is_some_and(|extension| extension == "json") {
         let (podfile, warnings) = devcontainer(text, path, root.path())?;
-        let canonical = serialised(&podfile);
+        // Where the repository lies on this host is no part of what it says.
+        let mut said = podfile.clone();
+        if let Base::Build(build) = &mut said.base
+            && let Ok(inside) = build.context.strip_prefix(root.path())
+        {
+            build.context = inside.to_owned();
+        }
+        let canonical = serialised(&said);
         return Ok(Loaded { podfile, path: path.to_owned(), origins: BTreeMap::new(), canonical, warnings });
     }
     let top = parse(path, text)?;

@@ -166,10 +166,10 @@ fn what_is_no_database_is_refused_in_one_line_that_names_it() {
     let connection = Connection::open(&path).unwrap();
     connection.execute("UPDATE schema_version SET version = 99", []).unwrap();
     drop(connection);
-    assert!(refusal(&path).contains(&format!(
-        "has version 99, but this podspawn knows only up to {}",
-        migrations::CURRENT
-    )));
+    assert!(
+        refusal(&path)
+            .contains(&format!("has version 99, but this podspawn knows only up to {}", migrations::CURRENT))
+    );
 
     let path = dir.path().join("file/state.db");
     std::fs::write(dir.path().join("file"), "").unwrap();

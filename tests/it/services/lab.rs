@@ -137,6 +137,7 @@ impl Place {
             args: BTreeMap::new(),
             target: None,
             labels: Labels::new(),
+            builder: Default::default(),
         };
         self.engine().build(&spec, &mut |_| ()).await.expect("build the image");
         tag

@@ -1,0 +1,152 @@
+//! `dev`
+
+use std::path::{Path, PathBuf};
+
+use podspawn_wire::Program;
+
+use super::enter::{How, enter, prepared};
+use super::report::Shown;
+use super::stop::LIMIT;
+use super::{Logs, explain, open};
+use crate::cli::DevRequest;
+use crate::command_error::{CommandError, ErrorKind};
+use crate::config::Reach;
+use crate::exit::Exit;
+use crate::local::{Context, DevWish, MachineError, Overrides, ports, session_name};
+use crate::names::{MachineName, SessionKey};
+use crate::podfile::{Loaded, MountWay, PortStrategy};
+use crate::session::{Exists, Reason};
+use crate::spec::{Kind, SessionSpec};
+use crate::system::Host;
+use crate::system::ports::is_free;
+use crate::ui::{Steps, Ui, age};
+
+/// Most packages that the banner lists.
+const PACKAGES_SHOWN: usize = 5;
+
+/// Joins or makes the environment of this directory and runs a shell or a command in it.
+pub(super) fn run(
+    request: DevRequest,
+    overrides: &Overrides,
+    host: &Host,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let DevRequest { ephemeral, fresh, dotfiles, name, ports: further, podfile, command } = request;
+    let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
+    let directory = directory(host)?;
+    let loaded = podfile_here(&context, &directory, podfile.as_deref())?;
+    loaded.warnings.iter().for_each(|warning| ui.warn(warning));
+    let name = name.unwrap_or_else(|| session_name(loaded.podfile.name.as_deref(), &directory));
+    let key = SessionKey::machine(context.owner().clone(), name.clone());
+    let wish = DevWish { key: key.clone(), directory: &directory, ephemeral, own_dotfiles: dotfiles };
+    let (mut spec, notes) = context.settings.dev_spec(&loaded, &wish, context.sees_ids())?;
+    notes.iter().for_each(|note| ui.warn(note));
+    if fresh {
+        let mut steps = Shown(Steps::new(ui, &format!("Stopping {name}")));
+        let _ = context
+            .destroy(&key, Reason::Stop, LIMIT, &mut steps)
+            .map_err(|error| explain(&context, error))?;
+    }
+    let joined = match context.join(&key, &mut Shown(Steps::plain(ui))) {
+        Ok(machine) if machine.session.record.kind == Kind::Session => {
+            let since = context.core.clock.now().duration_since(machine.session.record.created_at);
+            ui.note(&format!("Re-attaching to {name} (started {} ago)", age(since.unsigned_abs())));
+            Some(machine)
+        }
+        Ok(machine) => {
+            let _ = machine.leave().map_err(|error| explain(&context, error))?;
+            let text = format!("the name `{name}` belongs to a machine");
+            return Err(CommandError::new(ErrorKind::State, text).hint("give another one with `--name`"));
+        }
+        Err(MachineError::Unknown(_)) => None,
+        Err(error) => return Err(explain(&context, error)),
+    };
+    let machine = match joined {
+        Some(machine) => machine,
+        None => {
+            spec.environment.ports = ports::bind(&loaded.podfile.ports, &further, is_free)?;
+            ui.note(&banner(&loaded, &spec, &name, &directory));
+            let acquired = {
+                let mut steps = Shown(Steps::new(ui, &format!("Creating {name} ({})", spec.image)));
+                context.acquire(&spec, Exists::Join, &mut steps)
+            };
+            acquired.map_err(|error| explain(&context, error))?
+        }
+    };
+    let program = if command.is_empty() { Program::Shell { login: true } } else { Program::Argv(command) };
+    let machine = prepared(&context, machine, &spec.environment.setup, How::SHELL, ui)?;
+    enter(&context, machine, program, How::SHELL, ui)
+}
+
+/// The current directory.
+pub(super) fn directory(host: &Host) -> Result<PathBuf, CommandError> {
+    host.cwd().map(Path::to_owned).ok_or_else(|| {
+        CommandError::new(ErrorKind::State, "the current directory does not exist any more")
+            .hint("cd to one that does")
+    })
+}
+
+/// The Podfile of a directory, or the named one.
+pub(super) fn podfile_here(
+    context: &Context,
+    directory: &Path,
+    named: Option<&Path>,
+) -> Result<Loaded, CommandError> {
+    let found = match named {
+        Some(path) => Some(context.settings.load_podfile(&directory.join(path))?),
+        None => context.settings.podfile_of(directory)?,
+    };
+    found.ok_or_else(|| {
+        let text = format!("there is no Podfile in `{}`", directory.display());
+        CommandError::new(ErrorKind::State, text).hint("podspawn init")
+    })
+}
+
+/// What a new session is made of, for the person who waits for it.
+fn banner(loaded: &Loaded, spec: &SessionSpec, name: &MachineName, directory: &Path) -> String {
+    let podfile = &loaded.podfile;
+    let environment = &spec.environment;
+    let mut lines = vec![format!("{name} ({})", base(loaded))];
+    let mut add = |what: &str, items: Vec<String>| {
+        if !items.is_empty() {
+            lines.push(format!("  {what}: {}", items.join(", ")));
+        }
+    };
+    let mut packages: Vec<String> = podfile.packages.iter().take(PACKAGES_SHOWN).cloned().collect();
+    if podfile.packages.len() > PACKAGES_SHOWN {
+        packages.push("...".into());
+    }
+    add("packages", packages);
+    let services = podfile.services.iter().map(|service| {
+        let ports: Vec<String> = service.ports.iter().map(|port| format!(":{port}")).collect();
+        match ports.is_empty() {
+            true => service.name.to_string(),
+            false => format!("{} ({})", service.name, ports.join(" ")),
+        }
+    });
+    add("services", services.collect());
+    let ports =
+        environment.ports.iter().map(|port| format!("localhost:{} -> :{}", port.host, port.container));
+    add("ports", ports.collect());
+    if podfile.ports.strategy == PortStrategy::Manual
+        && environment.ports.is_empty()
+        && !podfile.ports.expose.is_empty()
+    {
+        add("ports", vec!["none (strategy `manual`: name them with `--ports`)".into()]);
+    }
+    let target = spec.environment.start_dir.as_deref().unwrap_or(&spec.account.home);
+    match podfile.mount {
+        MountWay::Bind => add("mount", vec![format!("{} -> {target}", directory.display())]),
+        MountWay::Copy => add("mount", vec![format!("a copy of {} -> {target}", directory.display())]),
+        MountWay::None => {}
+    }
+    lines.push("  to remove it: podspawn down".into());
+    lines.join("\n")
+}
+
+fn base(loaded: &Loaded) -> String {
+    match &loaded.podfile.base {
+        crate::podfile::Base::Image(image) => image.to_string(),
+        crate::podfile::Base::Build(build) => build.dockerfile.clone(),
+    }
+}
