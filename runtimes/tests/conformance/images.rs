@@ -48,6 +48,7 @@ async fn pushed_image(lab: &Lab) -> String {
         args: Default::default(),
         target: None,
         labels: Labels::new(),
+        builder: Builder::Engines,
     };
     lab.engine.build(&spec, &mut |_| ()).await.unwrap();
     let socket = match lab.which {
