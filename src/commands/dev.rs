@@ -65,7 +65,7 @@ pub(super) fn run(
         Some(machine) => machine,
         None => {
             spec.environment.ports = ports::bind(&loaded.podfile.ports, &further, is_free)?;
-            ui.note(&banner(&loaded, &spec, &name, &directory));
+            banner(&loaded, &spec, &name, &directory).iter().for_each(|line| ui.note(line));
             let acquired = {
                 let mut steps = Shown(Steps::new(ui, &format!("Creating {name} ({})", spec.image)));
                 context.acquire(&spec, Exists::Join, &mut steps)
@@ -102,8 +102,8 @@ pub(super) fn podfile_here(
     })
 }
 
-/// What a new session is made of, for the person who waits for it.
-fn banner(loaded: &Loaded, spec: &SessionSpec, name: &MachineName, directory: &Path) -> String {
+/// What a new session is made of, for the person who waits for it, line by line.
+fn banner(loaded: &Loaded, spec: &SessionSpec, name: &MachineName, directory: &Path) -> Vec<String> {
     let podfile = &loaded.podfile;
     let environment = &spec.environment;
     let mut lines = vec![format!("{name} ({})", base(loaded))];
@@ -141,7 +141,7 @@ fn banner(loaded: &Loaded, spec: &SessionSpec, name: &MachineName, directory: &P
         MountWay::None => {}
     }
     lines.push("  to remove it: podspawn down".into());
-    lines.join("\n")
+    lines
 }
 
 fn base(loaded: &Loaded) -> String {

@@ -32,6 +32,12 @@ impl Invocation {
         self
     }
 
+    /// In that directory.
+    pub fn at(mut self, directory: &std::path::Path) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
     /// A variable for this command only.
     pub fn var(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.env(name, value);

@@ -4,4 +4,4 @@ mod crash;
 mod hostile;
 mod machines;
 mod registry;
-mod remote;
+pub mod remote;

@@ -16,7 +16,7 @@ use crate::harness::system;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The server. Dropping it ends it.
-pub(super) struct Remote {
+pub struct Remote {
     dir: TempDir,
     address: String,
     daemon: Child,
@@ -24,7 +24,7 @@ pub(super) struct Remote {
 
 impl Remote {
     /// With one repository, `api`: the branches `main` and `feature`, which differ in the file `where`.
-    pub(super) fn start() -> Self {
+    pub fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("podspawn-git-").tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("served")).expect("mkdir");
         let host = host_address();
@@ -37,22 +37,22 @@ impl Remote {
     }
 
     /// The address of a repository.
-    pub(super) fn url(&self, name: &str) -> String {
+    pub fn url(&self, name: &str) -> String {
         format!("git://{}/{name}", self.address)
     }
 
     /// The bare repository.
-    pub(super) fn bare(&self, name: &str) -> PathBuf {
+    pub fn bare(&self, name: &str) -> PathBuf {
         self.dir.path().join("served").join(name)
     }
 
     /// A working tree of it.
-    pub(super) fn tree(&self, name: &str) -> PathBuf {
+    pub fn tree(&self, name: &str) -> PathBuf {
         self.dir.path().join(format!("tree-{name}"))
     }
 
     /// Makes an empty repository whose default branch is `main`, and a working tree of it.
-    pub(super) fn repository(&self, name: &str) {
+    pub fn repository(&self, name: &str) {
         let (bare, tree) = (self.bare(name), self.tree(name));
         git(self.dir.path(), &["init", "-q", "--bare", "-b", "main", text(&bare)]);
         git(self.dir.path(), &["init", "-q", "-b", "main", text(&tree)]);
@@ -60,7 +60,7 @@ impl Remote {
     }
 
     /// Writes files on a branch, which begins where the last one was, and pushes it.
-    pub(super) fn commit(&self, name: &str, branch: &str, files: &[(&str, &str)]) {
+    pub fn commit(&self, name: &str, branch: &str, files: &[(&str, &str)]) {
         let tree = self.tree(name);
         git(&tree, &["checkout", "-q", "-B", branch]);
         for (file, content) in files {
@@ -72,7 +72,7 @@ impl Remote {
     }
 
     /// Commits whatever the working tree holds and pushes it.
-    pub(super) fn push(&self, name: &str, branch: &str) {
+    pub fn push(&self, name: &str, branch: &str) {
         let tree = self.tree(name);
         git(&tree, &["add", "-A"]);
         git(&tree, &["commit", "-q", "--allow-empty", "-m", "change"]);
@@ -93,7 +93,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// git with a configuration of its own.
-pub(super) fn git(dir: &Path, args: &[&str]) -> String {
+pub fn git(dir: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command.current_dir(dir).args([
         "-c",
@@ -154,21 +154,21 @@ fn serve(root: &Path, host: &str) -> (Child, String) {
 }
 
 /// A listener that takes a connection and never answers: whoever clones from it waits.
-pub(super) struct Silent {
+pub struct Silent {
     listener: TcpListener,
 }
 
 impl Silent {
-    pub(super) fn start() -> Self {
+    pub fn start() -> Self {
         Self { listener: TcpListener::bind("127.0.0.1:0").expect("listen") }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("git://{}/api", self.listener.local_addr().expect("an address"))
     }
 
     /// Waits until somebody has connected and asked; the connection stays open while the result lives.
-    pub(super) fn asked(&self) -> std::net::TcpStream {
+    pub fn asked(&self) -> std::net::TcpStream {
         let (mut stream, _) = self.listener.accept().expect("a connection");
         let mut bytes = [0; 16];
         let _ = stream.read(&mut bytes).expect("a request");
@@ -176,7 +176,7 @@ impl Silent {
     }
 
     /// Answers the question for the default branch, so that the next connection is the clone's.
-    pub(super) fn answer_refs(&self) {
+    pub fn answer_refs(&self) {
         let mut stream = self.asked();
         let id = "0123456789012345678901234567890123456789";
         let line = format!("{id} HEAD\0symref=HEAD:refs/heads/main agent=git/2\n");

@@ -53,6 +53,27 @@ const COMMANDS: [(&str, &str); 6] = [
     ),
 ];
 
+/// Makes an image of a Dockerfile and the files beside it.
+pub async fn make_image(engine: &Runtime, tag: &str, files: &[(&str, &str)]) {
+    let mut context = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o755);
+        context.append_data(&mut header, path, content.as_bytes()).expect("an archive");
+    }
+    let spec = BuildSpec {
+        tag: tag.to_owned(),
+        dockerfile: "Dockerfile".into(),
+        context_tar: context.into_inner().expect("an archive").into(),
+        args: BTreeMap::new(),
+        target: None,
+        labels: Labels::new(),
+        builder: Default::default(),
+    };
+    engine.build(&spec, &mut |_| ()).await.expect("build the image");
+}
+
 /// A state directory of its own and a user name of its own on a real engine.
 pub struct Place {
     pub core: Core<Runtime, Guests>,
@@ -121,25 +142,8 @@ impl Place {
         if self.engine().image(&tag).await.expect("look for the image").is_some() {
             return tag;
         }
-        let mut context = tar::Builder::new(Vec::new());
-        for (path, content) in
-            [("Dockerfile", dockerfile.as_str()), ("server", SERVER), ("database", DATABASE)]
-        {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o755);
-            context.append_data(&mut header, path, content.as_bytes()).expect("an archive");
-        }
-        let spec = BuildSpec {
-            tag: tag.clone(),
-            dockerfile: "Dockerfile".into(),
-            context_tar: context.into_inner().expect("an archive").into(),
-            args: BTreeMap::new(),
-            target: None,
-            labels: Labels::new(),
-            builder: Default::default(),
-        };
-        self.engine().build(&spec, &mut |_| ()).await.expect("build the image");
+        let files = [("Dockerfile", dockerfile.as_str()), ("server", SERVER), ("database", DATABASE)];
+        make_image(self.engine(), &tag, &files).await;
         tag
     }
 

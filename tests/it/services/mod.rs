@@ -1,6 +1,6 @@
 //! What stands around a session's container: services, volumes, ports, copied files, owners.
 
 mod files;
-mod lab;
+pub mod lab;
 mod life;
 mod ready;
