@@ -1,0 +1,6 @@
+//! `dev`, `down`, `prebuild`: a repository with a Podfile becomes an environment.
+
+mod api;
+mod session;
+mod wrong;
+mod yard;

@@ -1,0 +1,139 @@
+//! `dev` sessions: names, modes, mounts, ports, hooks.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::yard::{directory, forget_images, only_row, podfile};
+use crate::harness::engines::fact;
+
+const LIMIT: Duration = Duration::from_secs(200);
+
+on_engines! {
+    [docker, podman]
+    fn an_ephemeral_session_goes_with_its_command_and_a_fresh_one_begins_anew(env: Env) {
+        let app = directory(&env, "app", &podfile("on_create: echo made > ~/made\n"));
+        let run = env.podspawn(["dev", "--ephemeral", "--name", "once", "--", "cat", "/home/$USER/made"]);
+        assert_ne!(run.at(&app).limit(LIMIT).run().status, 0, "no shell expands what stands behind `--`");
+        assert_eq!(env.objects(), Vec::<String>::new(), "it goes with its command");
+
+        let dev = |flags: &[&str], script: &str| {
+            let args = [&["dev", "--name", "kept"], flags, &["--", "sh", "-c", script]].concat();
+            env.podspawn(args).at(&app).limit(LIMIT).run()
+        };
+        assert_eq!(dev(&[], "cat ~/made; touch ~/mine").ok().out(), "made\n");
+        assert_eq!(only_row(&env)["status"], "grace_period");
+        assert_eq!(dev(&[], "test -e ~/mine && echo kept").ok().out(), "kept\n");
+        assert_eq!(dev(&["--fresh"], "test -e ~/mine || echo new; cat ~/made").ok().out(), "new\nmade\n");
+        let _ = env.podspawn(["down", "--name", "kept"]).at(&app).run().ok();
+        for name in ["once", "kept"] {
+            forget_images(&env, name);
+        }
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn the_first_session_says_what_it_is_made_of(env: Env) {
+        let app = directory(&env, "app", &podfile("ports: {expose: [18080]}\nenv: {EDITOR: vi}\n"));
+        let run = env.podspawn(["dev", "--name", "told", "--", "sh", "-c", "echo $EDITOR"]);
+        let run = run.at(&app).limit(LIMIT).run().ok();
+        assert_eq!(run.out(), "vi\n");
+        for line in [
+            format!("told ({})\n", fact("IMAGE_DEBIAN")),
+            format!("  mount: {} -> /workspace/app\n", app.display()),
+            "  to remove it: podspawn down\n".into(),
+        ] {
+            assert!(run.stderr.contains(&line), "{line}: {}", run.stderr);
+        }
+        let port = run.stderr.lines().find(|line| line.starts_with("  ports: localhost:")).expect("the ports");
+        assert!(port.ends_with(" -> :18080"), "{port}");
+        let _ = env.podspawn(["down", "--name", "told"]).at(&app).run().ok();
+        forget_images(&env, "told");
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_port_that_is_taken_moves_on_or_is_refused(env: Env) {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = taken.local_addr().expect("its address").port();
+        let ports = format!("ports: {{expose: [{port}], strategy: expose}}\n");
+        let app = directory(&env, "app", &podfile(&ports));
+        let dev = |more: &[&str]| {
+            let args = [&["dev", "--name", "busy"], more, &["--", "true"]].concat();
+            env.podspawn(args).at(&app).limit(LIMIT).run()
+        };
+        let run = dev(&[]).status(1);
+        assert!(run.stderr.contains(&format!("{port}")), "{}", run.stderr);
+        assert_eq!(env.objects(), Vec::<String>::new());
+
+        let app = directory(&env, "app", &podfile(&ports.replace("strategy: expose", "strategy: auto")));
+        let run = env.podspawn(["dev", "--name", "busy", "--", "true"]).at(&app).limit(LIMIT).run().ok();
+        let line = run.stderr.lines().find(|line| line.starts_with("  ports: ")).expect("the ports").to_owned();
+        assert!(!line.contains(&format!("localhost:{port} ")) && line.ends_with(&format!(":{port}")), "{line}");
+        let _ = env.podspawn(["down", "--name", "busy"]).at(&app).run().ok();
+        forget_images(&env, "busy");
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_copy_is_a_copy_and_nothing_is_nothing(env: Env) {
+        let mut files = podfile("mount: copy\n");
+        files.push(("src/main.c", "int main;\n".into()));
+        files.push((".git/config", "secret\n".into()));
+        let app = directory(&env, "app", &files);
+        let dev = |script: &str| {
+            env.podspawn(["dev", "--name", "copied", "--", "sh", "-c", script]).at(&app).limit(LIMIT).run()
+        };
+        let run = dev("pwd; cat src/main.c; test -e .git || echo no history; echo y > src/made; id -u").ok();
+        assert_eq!(run.out(), "/workspace/app\nint main;\nno history\n1000\n", "{}", run.stderr);
+        assert!(!app.join("src/made").exists(), "nothing comes back");
+        let _ = env.podspawn(["down", "--name", "copied"]).at(&app).run().ok();
+
+        let app = directory(&env, "app", &podfile("mount: none\n"));
+        let run = env.podspawn(["dev", "--ephemeral", "--name", "none", "--", "sh", "-c", "pwd; ls /workspace"]);
+        assert_eq!(run.at(&app).limit(LIMIT).run().ok().out(), format!("/home/{}\n", env.user));
+        for name in ["copied", "none"] {
+            forget_images(&env, name);
+        }
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn an_image_is_built_before_anybody_needs_it(env: Env) {
+        let app = directory(&env, "app", &podfile("packages: [tree]\n"));
+        let tag = format!("podspawn-test/{}:x", env.user);
+        let run = env.podspawn(["prebuild", "--tag", &tag]).at(&app).limit(LIMIT).run().ok();
+        assert!(run.stderr.contains("Installing packages: tree... done"), "{}", run.stderr);
+        assert!(run.stderr.ends_with(&format!("Built {tag}\n")), "{}", run.stderr);
+        let again = env.podspawn(["prebuild"]).at(&app).limit(LIMIT).run().ok();
+        assert!(!again.stderr.contains("Installing"), "{}", again.stderr);
+        assert_eq!(env.objects(), Vec::<String>::new(), "no container, no network");
+        let run = env.podspawn(["dev", "--ephemeral", "--", "tree", "--version"]).at(&app).limit(LIMIT).run().ok();
+        assert!(run.out().starts_with("tree v"), "{}", run.out());
+        assert!(!run.stderr.contains("Building environment"), "{}", run.stderr);
+        let engine = env.engine.expect("an engine");
+        let _ = engine.cli().args(["rmi", &tag]).output();
+        forget_images(&env, "app-");
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_development_container_is_understood(env: Env) {
+        let json = format!(
+            "// written by an editor\n{{ \"image\": \"{}\", \"containerEnv\": {{ \"COLOUR\": \"blue\" }},\n\
+             \"features\": {{ \"ghcr.io/devcontainers/features/go:1\": {{}} }},\n\
+             \"postCreateCommand\": [\"touch\", \"made here\"], \"postAttachCommand\": {{ \"a\": \"touch a\", \"b\": \"touch b\" }}, }}\n",
+            fact("IMAGE_DEBIAN")
+        );
+        let app = directory(&env, "app", &[(".devcontainer/devcontainer.json", json)]);
+        let run = env.podspawn(["dev", "--ephemeral", "--name", "editor", "--", "sh", "-c", "echo $COLOUR; ls"]);
+        let run = run.at(&app).limit(LIMIT).run().ok();
+        assert_eq!(run.out(), "blue\na\nb\nmade here\n", "{}", run.stderr);
+        assert!(run.stderr.contains("features"), "{}", run.stderr);
+        forget_images(&env, "editor");
+    }
+}

@@ -1,0 +1,59 @@
+//! What `dev` and its like refuse, and that nothing is made then.
+
+use super::yard::{directory, podfile};
+use crate::harness::Env;
+
+#[test]
+fn without_a_podfile_there_is_a_way_to_one() {
+    let env = Env::without_engine();
+    let empty = directory(&env, "empty", &[]);
+    for command in ["dev", "down", "prebuild"] {
+        let run = env.podspawn([command]).at(&empty).run().status(1);
+        let expected = format!("Error: there is no Podfile in `{}`\nhint: podspawn init\n", empty.display());
+        assert_eq!(run.stderr, expected);
+    }
+}
+
+#[test]
+fn a_podfile_that_is_named_is_the_one_that_is_read() {
+    let env = Env::without_engine();
+    let app = directory(&env, "app", &podfile("oops: 1\n"));
+    let run = env.podspawn(["dev", "--podfile", "other.yaml"]).at(&app).run().status(1);
+    assert!(run.stderr.contains("other.yaml"), "{}", run.stderr);
+    let run = env.podspawn(["dev", "--podfile", "podfile.yaml"]).at(&app).run().status(1);
+    assert!(run.stderr.contains("podfile.yaml:2: unknown key `oops`"), "{}", run.stderr);
+}
+
+on_engines! {
+    [docker, podman]
+    fn the_name_of_a_machine_is_left_alone(env: Env) {
+        let app = directory(&env, "app", &podfile(""));
+        let _ = env.podspawn(["create", "mine"]).run().ok();
+        let before = env.objects();
+        let run = env.podspawn(["dev", "--name", "mine", "--", "true"]).at(&app).run().status(1);
+        assert!(run.stderr.contains("Error: the name `mine` belongs to a machine\n"), "{}", run.stderr);
+        let run = env.podspawn(["down", "--name", "mine"]).at(&app).run().status(1);
+        assert!(run.stderr.contains("hint: podspawn stop mine\n"), "{}", run.stderr);
+        assert_eq!(env.objects(), before);
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn hostile_podfiles_make_nothing(env: Env) {
+        for text in [
+            "services: [{name: '$(id)', image: a}]\n",
+            "services: [{name: a, image: 'a;id'}]\n",
+            "services: [{name: a, image: a, volumes: ['/etc:/x']}]\n",
+            "workspace: /proc/self\n",
+            "env: {'A=B': x}\n",
+            "packages: ['x; touch /tmp/pwned']\n",
+            "extends: ../../etc/passwd.yaml\n",
+        ] {
+            let app = directory(&env, "app", &podfile(text));
+            let run = env.podspawn(["dev", "--", "true"]).at(&app).run().status(1);
+            assert!(run.stderr.starts_with("Error: ") && run.stderr.contains("podfile.yaml:2"), "{text}: {}", run.stderr);
+        }
+        assert_eq!(env.objects(), Vec::<String>::new());
+    }
+}
