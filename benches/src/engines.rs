@@ -120,6 +120,11 @@ impl Place {
         command
     }
 
+    /// Uid and gid of the account that the engine belongs to, if it is not root's.
+    pub(crate) fn account(&self) -> Option<(u32, u32)> {
+        self.account
+    }
+
     /// Lets the command run as the account that the engine belongs to.
     pub(crate) fn as_account(&self, command: &mut Command) {
         if let Some((uid, gid)) = self.account {

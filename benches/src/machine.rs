@@ -58,7 +58,7 @@ fn command_in_a_running_session(place: &Place, facts: &Facts, count: usize) -> R
 }
 
 /// What podspawn asks of the engine for a machine with default settings, as flags of the engine's program.
-fn same_options(place: &Place) -> Vec<String> {
+pub(crate) fn same_options(place: &Place) -> Vec<String> {
     let mut options: Vec<String> =
         ["--hostname", "bench", "--user", "0", "--workdir", "/", "--cap-drop", "ALL"]
             .map(str::to_owned)
@@ -167,7 +167,7 @@ fn through(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-fn row(
+pub(crate) fn row(
     name: &str,
     place: &Place,
     against: &'static str,

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
 mod engines;
+mod environment;
 mod installation;
 mod logins;
 mod machine;
@@ -82,7 +83,7 @@ fn run(options: Options) -> Result<bool> {
     let mut out = Out { json: options.json.as_deref(), report: Report::default(), versions: Vec::new() };
     for place in [Place::docker(&facts, &program)?, Place::podman(&facts, &program)?] {
         out.versions.push((place.engine, place.engine_version()?));
-        for (name, measure) in machine::ROWS {
+        for (name, measure) in machine::ROWS.iter().chain(environment::ROWS) {
             if wanted(name, place.engine) {
                 out.row(name, place.engine, || Ok(vec![measure(&place, &facts, options.pairs)?]))?;
             }

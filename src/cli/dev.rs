@@ -11,13 +11,13 @@ use crate::names::MachineName;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  podspawn dev -- make test")]
 pub struct DevArgs {
-    /// Remove the session when the last connection ends.
+    /// Remove the session when the last connection ends [default: off].
     #[arg(long)]
     pub ephemeral: bool,
-    /// Remove a session of that name first.
+    /// Remove a session of that name first [default: off].
     #[arg(long)]
     pub fresh: bool,
-    /// Apply your own dotfiles (`local.dotfiles` of the configuration).
+    /// Apply your own dotfiles, `local.dotfiles` of the configuration [default: off].
     #[arg(long)]
     pub dotfiles: bool,
     /// Name of the session [default: made of the directory's name and path].

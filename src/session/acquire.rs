@@ -156,7 +156,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             // A pull or a build may take minutes: nobody else of this user has to wait for it.
             drop(lock);
             let recipe = spec.environment.recipe.as_ref().filter(|_| image == spec.image);
-            self.ensure_image(&image, recipe, report, cancel).await?;
+            self.fetch_image(&image, recipe, report, cancel).await?;
             pulled.insert(image);
         }
     }

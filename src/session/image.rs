@@ -31,10 +31,22 @@ impl<S: EngineSource, G> Core<S, G> {
         cancel: &Cancel,
     ) -> Result<bool, SessionError> {
         let engine = self.engines.engine().await?;
+        match engine.image(image.as_str()).await? {
+            Some(_) => Ok(false),
+            None => self.fetch_image(image, recipe, report, cancel).await,
+        }
+    }
+
+    /// As [`Core::ensure_image`], for an image that is known to be missing.
+    pub(super) async fn fetch_image(
+        &self,
+        image: &ImageRef,
+        recipe: Option<&Recipe>,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<bool, SessionError> {
+        let engine = self.engines.engine().await?;
         let work = async {
-            if engine.image(image.as_str()).await?.is_some() {
-                return Ok(false);
-            }
             match recipe {
                 None => {
                     report.step(Step::Pulling { image: image.as_str() });

@@ -287,7 +287,12 @@ fn names(directory: &OwnedFd, path: &Path) -> Result<Vec<Vec<u8>>, LockError> {
     let mut entries = RawDir::new(directory, &mut buffer);
     let mut names = Vec::new();
     while let Some(entry) = entries.next() {
-        let entry = entry.map_err(|errno| LockError::io(path, errno.into()))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // Removed since it was opened, with its last lease: there is nothing in it.
+            Err(Errno::NOENT) => break,
+            Err(errno) => return Err(LockError::io(path, errno.into())),
+        };
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
             names.push(name.to_owned());
@@ -417,6 +422,17 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn a_directory_that_goes_while_it_is_looked_into_is_empty() {
+        let (dir, leases) = leases();
+        let lease = leases.take("s").unwrap();
+        let path = dir.path().join("leases/s");
+        let opened = open_directory(CWD, &path, &path).unwrap().unwrap();
+        lease.end();
+        assert!(!path.exists(), "it goes with its last lease");
+        assert_eq!(names(&opened, &path).unwrap(), Vec::<Vec<u8>>::new());
     }
 
     #[test]

@@ -32,6 +32,11 @@ use crate::raw::{self, Head};
 use crate::types::*;
 use seccomp::ProfileFile;
 
+/// What the builder says of a layer that was removed while it looked.
+const LAYER_GONE: &str = "layer not known";
+/// How often it may look.
+const LOOKS: usize = 4;
+
 /// A connected Podman.
 #[derive(Clone)]
 pub struct Podman {
@@ -125,7 +130,15 @@ impl Engine for Podman {
     }
 
     /// Compatible API: `podman-api` builds from a directory only, not from an archive.
+    /// Podman's builder looks through all images for a layer that it could use again, and fails if somebody removes one of
+    /// them at that moment. The build itself has not begun then.
     async fn build(&self, spec: &BuildSpec, progress: ProgressSink<'_>) -> Result<ImageInfo> {
+        for _ in 1..LOOKS {
+            match self.compatible.build(spec, progress).await {
+                Err(EngineError::Build { answer, .. }) if answer.contains(LAYER_GONE) => {}
+                outcome => return outcome,
+            }
+        }
         self.compatible.build(spec, progress).await
     }
 

@@ -7,7 +7,8 @@ use crate::harness::{EngineName, Env};
 const SERVER_COMMANDS: [&str; 5] = ["add-user", "broker", "list-users", "remove-user", "server-setup"];
 
 /// Commands that need a repository.
-const PROJECT_COMMANDS: [&str; 4] = ["add-project", "remove-project", "switch-branch", "update-project"];
+const PROJECT_COMMANDS: [&str; 7] =
+    ["add-project", "dev", "down", "prebuild", "remove-project", "switch-branch", "update-project"];
 
 /// Words behind which clap lists the commands.
 fn commands(env: &Env) -> Vec<String> {

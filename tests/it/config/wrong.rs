@@ -30,7 +30,7 @@ fn an_unknown_key_is_answered_with_the_nearest_one() {
     says("log:\n  zzz: 1\n", ":2: unknown key `log.zzz` (known here: file, audit_log)");
     says(
         "\"a\\e[2Jb\": 1\n",
-        ":1: unknown key `a\\u{1b}[2Jb` (known here: profile, runtime, accounts, github_url, projects_file, auth, server, defaults, session, state, log, security, resources, projects, local, servers)",
+        ":1: unknown key `a\\u{1b}[2Jb` (known here: profile, runtime, accounts, github_url, projects_file, auth, server, defaults, session, state, log, security, resources, packages, projects, local, servers)",
     );
 }
 

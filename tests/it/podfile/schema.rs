@@ -124,7 +124,11 @@ fn the_example_of_every_key_fits_the_schema_of_the_configuration_and_is_all_of_i
     let mut example = document(DEFAULTS);
     assert_eq!(findings(&schema, &example, ""), Vec::<String>::new());
     // The two sections that the example shows as comments, or not at all.
-    let local = json!({ "image": "x", "shell": "x", "cpus": 4, "memory": "8g", "grace_period": "5m", "max_lifetime": "24h", "mode": "persistent" });
+    let dotfiles = json!({ "repo": "x", "install": "x" });
+    let local = json!({
+        "image": "x", "shell": "x", "cpus": 4, "memory": "8g", "grace_period": "5m", "max_lifetime": "24h",
+        "mode": "persistent", "dotfiles": dotfiles,
+    });
     example["local"] = local;
     example["servers"] = json!({ "default": "x", "mappings": { "gpu.pod": { "host": "x" }, "a.pod": "x" } });
     assert_eq!(findings(&schema, &example, ""), Vec::<String>::new());

@@ -171,7 +171,7 @@ on_engines! {
         let text = std::fs::read_to_string(&registry).unwrap();
         std::fs::write(&registry, format!("{text}linked:\n  repo: {}\n", remote.url("linked"))).unwrap();
         let run = env.podspawn(["create", "dev", "--project", "linked"]).run().status(1);
-        assert!(run.stderr.contains("a symbolic link stands in its place"), "{}", run.stderr);
+        assert!(run.stderr.contains("it leads out of the repository"), "{}", run.stderr);
         let run = env.podspawn(["create", "dev", "--project", "api", "--branch", "none"]).run().status(1);
         assert!(run.stderr.contains("Remote branch none not found"), "{}", run.stderr);
         let left: Vec<_> = std::fs::read_dir(env.home().join(".podspawn/workspaces")).unwrap().collect();
