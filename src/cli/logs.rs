@@ -7,7 +7,7 @@ use crate::names::{ServiceName, Target};
 
 /// As typed.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  podspawn logs shop postgres --follow")]
+#[command(after_help = "Example:\n  podspawn logs dev --tail 20")]
 pub struct LogsArgs {
     /// Go on as new output arrives [default: off].
     #[arg(short, long)]

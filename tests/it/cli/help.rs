@@ -73,7 +73,7 @@ on_engines! {
             if SERVER_COMMANDS.contains(&command.as_str()) || PROJECT_COMMANDS.contains(&command.as_str()) {
                 continue;
             }
-            if matches!(command.as_str(), "exec" | "shell" | "stop" | "rm") {
+            if matches!(command.as_str(), "exec" | "logs" | "shell" | "stop" | "rm") {
                 let _ = env.podspawn(["create", "dev"]).run().ok();
             }
             // The image that people know cannot be had without the network.

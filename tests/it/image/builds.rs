@@ -10,18 +10,29 @@ use super::lab::Lab;
 use crate::harness::engines::{EngineName, fact};
 use crate::harness::system::random_hex;
 
-/// Whether a process of this host, in whatever container, has that command line.
-fn runs(command: &str) -> bool {
+/// The process of this host, in whatever container, that has that command line.
+fn process(command: &str) -> Option<i32> {
     let wanted = command.replace(' ', "\0");
     let processes = fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
-    let line = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-    processes.map(line).any(|line| line.trim_end_matches('\0').ends_with(&wanted))
+    let runs = |entry: &fs::DirEntry| {
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        line.trim_end_matches('\0').ends_with(&wanted)
+    };
+    processes.filter(runs).find_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether there is one.
+fn runs(command: &str) -> bool {
+    process(command).is_some()
 }
 
 /// Ends what a test's build runs.
 fn kill(command: &str) {
-    // It may have ended by itself.
-    let _ = std::process::Command::new("pkill").args(["-f", "-x", command]).status();
+    while let Some(pid) = process(command) {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
 }
 
 /// Waits until that is so, for a minute at most.
