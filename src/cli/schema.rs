@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 /// As typed.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  podspawn schema podfile > podfile.schema.json")]
+#[command(after_help = "Example:\n  podspawn schema podfile")]
 pub struct SchemaArgs {
     /// Of which file.
     #[arg(value_enum)]

@@ -68,6 +68,11 @@ on_engines! {
         // What is made first, what removes last.
         let order = ["create", "stop", "rm"];
         all.sort_by_key(|(command, _)| order.iter().position(|name| name == command).unwrap_or(0));
+        // An example names one of the tree's files.
+        let podfiles = env.home().join("examples/podfiles");
+        std::fs::create_dir_all(&podfiles).expect("mkdir");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/podfiles/node-api.yaml");
+        std::fs::copy(source, podfiles.join("node-api.yaml")).expect("copy an example");
         for (command, example) in all {
             // Those of a server, and those of a repository, need one: their own stories run them.
             if SERVER_COMMANDS.contains(&command.as_str()) || PROJECT_COMMANDS.contains(&command.as_str()) {
