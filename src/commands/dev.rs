@@ -12,7 +12,7 @@ use crate::cli::DevRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, DevWish, MachineError, Overrides, ports, session_name};
+use crate::local::{Context, DevWish, Machine, MachineError, Overrides, ports, session_name};
 use crate::names::{MachineName, SessionKey};
 use crate::podfile::{Loaded, MountWay, PortStrategy};
 use crate::session::{Exists, Reason};
@@ -51,6 +51,9 @@ pub(super) fn run(
         Ok(machine) if machine.session.record.kind == Kind::Session => {
             let since = context.core.clock.now().duration_since(machine.session.record.created_at);
             ui.note(&format!("Re-attaching to {name} (started {} ago)", age(since.unsigned_abs())));
+            if !further.is_empty() {
+                tell_ports(&context, &machine, &loaded, &further, ui);
+            }
             Some(machine)
         }
         Ok(machine) => {
@@ -76,6 +79,17 @@ pub(super) fn run(
     let program = if command.is_empty() { Program::Shell { login: true } } else { Program::Argv(command) };
     let machine = prepared(&context, machine, &spec.environment.setup, How::SHELL, ui)?;
     enter(&context, machine, program, How::SHELL, ui)
+}
+
+/// A session keeps the ports that it was made with: says so of those that are asked for now.
+fn tell_ports(context: &Context, machine: &Machine<'_>, loaded: &Loaded, further: &[u16], ui: Ui) {
+    let asked = context.block_on(context.core.published_ports(&machine.session.record));
+    // That they cannot be told is no reason not to work there.
+    let Ok(Ok(existing)) = asked else { return };
+    for port in ports::missing(&loaded.podfile.ports, further, &existing) {
+        ui.warn(&format!("port {port} is not published: a session keeps the ports that it was made with"));
+        ui.hint("`--fresh` makes it anew");
+    }
 }
 
 /// The current directory.

@@ -40,7 +40,12 @@ pub(super) fn run(
     let removed = context
         .destroy(&key, Reason::Remove, LIMIT, &mut Shown(Steps::new(ui, &format!("Removing {name}"))))
         .map_err(|error| explain(&context, error))?;
-    if removed.is_none() {
+    // Its volumes outlive `stop`: they may be all that is left of it.
+    let volumes = match removed {
+        Some(_) => context.remove_all_volumes(&key).map_err(|error| explain(&context, error))?,
+        None => context.remove_all_volumes(&key).unwrap_or_default(),
+    };
+    if removed.is_none() && volumes == 0 {
         return Err(explain(&context, MachineError::Unknown(key)));
     }
     ui.done(&format!("Removed machine {name}"));

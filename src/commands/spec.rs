@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{Logs, explain_project, open};
 use crate::cli::{OutputArg, SpecRequest};
 use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
 use crate::local::{Overrides, Settings};
-use crate::names::SessionKey;
-use crate::spec::{Kind, Resolved, rows};
+use crate::names::{ImageRef, SessionKey};
+use crate::spec::{Kind, Request, Resolved, rows};
 use crate::system::Host;
 use crate::ui::{Style, Table, Ui};
 
@@ -26,12 +27,37 @@ pub(super) fn run(
         (Some(target), false) => target.machine(&settings.owner)?,
     };
     let kind = if settings.is_server() { Kind::Session } else { Kind::Machine };
-    let resolved = settings.resolve(key, kind, image)?;
+    let resolved = match (&target, image) {
+        // A machine that has a checkout is what its Podfile makes it. Nothing is made in order to look.
+        (Some(_), None) if !settings.is_server() && settings.layers.config.state.db_path.exists() => {
+            let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
+            let of_checkout =
+                context.workspace_spec(&key).map_err(|error| explain_project(&context, error))?;
+            of_checkout.map_or_else(|| plain(&settings, key, kind, None), Ok)?
+        }
+        (_, image) => plain(&settings, key, kind, image)?,
+    };
     match output {
         OutputArg::Text => ui.report(&text(&resolved, ui.out_style))?,
         OutputArg::Json => ui.json(&value(&resolved))?,
     }
     Ok(Exit::Success)
+}
+
+/// What is not made of a project: the named image, or locally the user's own Podfile.
+fn plain(
+    settings: &Settings,
+    key: SessionKey,
+    kind: Kind,
+    image: Option<ImageRef>,
+) -> Result<Resolved, CommandError> {
+    match key.name.clone() {
+        Some(name) if !settings.is_server() => {
+            let request = Request { key, ..settings.machine_request(kind, &name, image)? };
+            Ok(settings.resolve_request(&request)?)
+        }
+        _ => Ok(settings.resolve(key, kind, image)?),
+    }
 }
 
 /// An aligned table: key, value, source.
@@ -68,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Deployment, Flag, Sources, load};
-    use crate::spec::{Request, resolve};
+    use crate::spec::resolve;
 
     fn resolved() -> Resolved {
         let sources = Sources {

@@ -108,6 +108,22 @@ impl Settings {
         spec::resolve(request, &self.layers)
     }
 
+    /// A machine that is made of the named image, or else of the user's own Podfile where there is one.
+    pub fn machine_request(
+        &self,
+        kind: Kind,
+        name: &MachineName,
+        image: Option<ImageRef>,
+    ) -> Result<Request, EnvironmentError> {
+        let own = match image {
+            Some(_) => None,
+            None => self.own_podfile()?,
+        };
+        let project = own.map(|loaded| self.project_request(&loaded, name.as_str(), None)).transpose()?;
+        let key = SessionKey::machine(self.owner.clone(), name.clone());
+        Ok(Request { image, project, ..self.request(key, kind) })
+    }
+
     /// A request with what is known of the invoking user.
     pub fn request(&self, key: SessionKey, kind: Kind) -> Request {
         let timezone = self.host.var("TZ").map(str::to_owned);
@@ -170,16 +186,7 @@ impl Context {
         name: &MachineName,
         image: Option<ImageRef>,
     ) -> Result<SessionSpec, EnvironmentError> {
-        let key = SessionKey::machine(self.owner().clone(), name.clone());
-        let project = match image {
-            Some(_) => None,
-            None => self.settings.own_podfile()?,
-        };
-        let project = match &project {
-            Some(loaded) => Some(self.settings.project_request(loaded, name.as_str(), None)?),
-            None => None,
-        };
-        let request = Request { image, project, ..self.settings.request(key, kind) };
+        let request = self.settings.machine_request(kind, name, image)?;
         Ok(self.settings.resolve_request(&request)?.spec)
     }
 

@@ -191,6 +191,18 @@ impl Context {
         self.engine_kind() != Some(EngineKind::Podman) || self.settings.host.uid() == 0
     }
 
+    /// Removes every volume of a machine that is gone, and says how many there were.
+    pub fn remove_all_volumes(&self, key: &SessionKey) -> Result<usize, MachineError> {
+        let removed = self.block_on(async {
+            let names = self.core.volumes_of(key).await?;
+            match names.is_empty() {
+                true => Ok(0),
+                false => self.core.remove_volumes(&key.user, &names).await.map(|removed| removed.len()),
+            }
+        })?;
+        Ok(removed?)
+    }
+
     /// Removes the volumes that a session's Podfile names, and gives their names as the Podfile writes them.
     pub fn remove_volumes(&self, key: &SessionKey, podfile: &Podfile) -> Result<Vec<String>, MachineError> {
         let of_services = podfile.services.iter().flat_map(|service| &service.volumes);

@@ -20,7 +20,7 @@ use super::scratch::{NEW, NameLock, Scratch, TEMPORARY, abandoned};
 use crate::config::Project;
 use crate::names::{BranchName, MachineName, ProjectName, SessionKey};
 use crate::session::{Cancel, Exists, Reason, Report};
-use crate::spec::{HostMount, Kind, MountRequest, Owner, Request, Setup};
+use crate::spec::{HostMount, Kind, MountRequest, Owner, Request, Resolved, Setup};
 use crate::state::{SetupState, Timestamp, Workspace};
 
 /// Owner of a checkout that root makes: root's files are never a session's.
@@ -179,6 +179,7 @@ impl Context {
         let _lock = self.machine_lock(&workspace.name, report)?;
         let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
         let _ = self.destroy(&key, Reason::Remove, limit, report)?;
+        let _ = self.remove_all_volumes(&key)?;
         self.remove_checkout(workspace, report)?;
         self.core.store.delete_workspace(&workspace.id)?;
         Ok(())
@@ -394,11 +395,16 @@ impl Context {
         Ok((machine, spec.environment.setup))
     }
 
-    /// The setup of a machine that has a checkout; none for other machines.
-    pub fn workspace_setup(&self, key: &SessionKey) -> Result<Option<Setup>, ProjectError> {
+    /// Everything about a machine that has a checkout; none for other machines.
+    pub fn workspace_spec(&self, key: &SessionKey) -> Result<Option<Resolved>, ProjectError> {
         let Some(workspace) = self.workspace(key)? else { return Ok(None) };
         let request = self.workspace_request(Kind::Machine, &workspace)?;
-        Ok(Some(self.settings.resolve_request(&request)?.spec.environment.setup))
+        Ok(Some(self.settings.resolve_request(&request)?))
+    }
+
+    /// The setup of a machine that has a checkout; none for other machines.
+    pub fn workspace_setup(&self, key: &SessionKey) -> Result<Option<Setup>, ProjectError> {
+        Ok(self.workspace_spec(key)?.map(|resolved| resolved.spec.environment.setup))
     }
 
     /// Writes down whether the setup of a machine's container came to its end, if the machine has a checkout.

@@ -152,7 +152,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let mut prepared = files?;
         prepared.network.clone_from(&record.network_id);
         check(cancel)?;
-        Box::pin(self.make_volumes(spec, engine)).await?;
+        Box::pin(self.make_volumes(record, spec, engine)).await?;
         check(cancel)?;
         Box::pin(self.make_services(record, spec, engine, &mut prepared, report, cancel)).await?;
         let mut container =

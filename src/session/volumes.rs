@@ -1,6 +1,6 @@
 //! Named volumes: made with the session that first wants them, and there until somebody removes them by name.
 //!
-//! They carry no session's id, so that no cleanup takes one for something left behind.
+//! They carry no session's id, so that no cleanup takes one for something left behind; except those of throwaway machines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,15 @@ use super::core::{Core, EngineSource, label};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
 use crate::names::{SessionKey, UserName};
-use crate::spec::SessionSpec;
+use crate::spec::{Kind, SessionSpec};
+use crate::state::{Object, ObjectKind, SessionRecord};
 
 impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// Makes the volumes of a session and of its services that are not there yet. One of that name that belongs to
-    /// anybody else is an error.
+    /// anybody else is an error. Those of a throwaway machine are its own, and go with it.
     pub(super) async fn make_volumes(
         &self,
+        record: &SessionRecord,
         spec: &SessionSpec,
         engine: &Runtime,
     ) -> Result<(), SessionError> {
@@ -36,8 +38,15 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 return Err(SessionError::Foreign { kind: "volume", name: (*name).into() });
             }
         }
-        let labels = self.volume_labels(&spec.key);
+        let mut labels = self.volume_labels(&spec.key);
+        if record.kind == Kind::Throwaway {
+            labels.insert(label::SESSION.into(), record.id.clone());
+        }
         for name in wanted.into_iter().filter(|name| !there.contains_key(*name)) {
+            if record.kind == Kind::Throwaway {
+                let object = Object { kind: ObjectKind::Volume, name: name.into(), id: None };
+                self.store.add_object(&record.id, &object)?;
+            }
             engine.create_volume(name, &labels).await?;
         }
         Ok(())
