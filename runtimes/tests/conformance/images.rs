@@ -48,7 +48,8 @@ async fn pushed_image(lab: &Lab) -> String {
         args: Default::default(),
         target: None,
         labels: Labels::new(),
-        builder: Builder::Engines,
+        // BuildKit would keep the layer in a cache of its own, and there would be nothing to pull.
+        builder: Builder::Classic,
     };
     lab.engine.build(&spec, &mut |_| ()).await.unwrap();
     let socket = match lab.which {
