@@ -36,8 +36,13 @@ pub(super) fn run(
     let directory = directory(host)?;
     let loaded = podfile_here(&context, &directory, podfile.as_deref())?;
     loaded.warnings.iter().for_each(|warning| ui.warn(warning));
+    let own_name = name.is_some();
     let name = name.unwrap_or_else(|| session_name(loaded.podfile.name.as_deref(), &directory));
     let key = SessionKey::machine(context.owner().clone(), name.clone());
+    if dotfiles && context.settings.layers.dotfiles.is_none() {
+        ui.warn("there are no dotfiles to apply");
+        ui.hint("name a repository as `local.dotfiles` in ~/.podspawn/config.yaml");
+    }
     let wish = DevWish { key: key.clone(), directory: &directory, ephemeral, own_dotfiles: dotfiles };
     let (mut spec, notes) = context.settings.dev_spec(&loaded, &wish, context.sees_ids())?;
     notes.iter().for_each(|note| ui.warn(note));
@@ -51,6 +56,10 @@ pub(super) fn run(
         Ok(machine) if machine.session.record.kind == Kind::Session => {
             let since = context.core.clock.now().duration_since(machine.session.record.created_at);
             ui.note(&format!("Re-attaching to {name} (started {} ago)", age(since.unsigned_abs())));
+            if machine.session.record.image != spec.image.as_str() {
+                ui.warn("the Podfile has changed since this session was made");
+                ui.hint("`--fresh` makes it anew");
+            }
             if !further.is_empty() {
                 tell_ports(&context, &machine, &loaded, &further, ui);
             }
@@ -69,6 +78,8 @@ pub(super) fn run(
         None => {
             spec.environment.ports = ports::bind(&loaded.podfile.ports, &further, is_free)?;
             banner(&loaded, &spec, &name, &directory).iter().for_each(|line| ui.note(line));
+            let flag = if own_name { format!(" --name {name}") } else { String::new() };
+            ui.note(&format!("  to remove it: podspawn down{flag}"));
             let acquired = {
                 let mut steps = Shown(Steps::new(ui, &format!("Creating {name} ({})", spec.image)));
                 context.acquire(&spec, Exists::Join, &mut steps)
@@ -154,7 +165,6 @@ fn banner(loaded: &Loaded, spec: &SessionSpec, name: &MachineName, directory: &P
         MountWay::Copy => add("mount", vec![format!("a copy of {} -> {target}", directory.display())]),
         MountWay::None => {}
     }
-    lines.push("  to remove it: podspawn down".into());
     lines
 }
 

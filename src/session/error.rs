@@ -147,10 +147,16 @@ pub enum SessionError {
     Cancelled,
 }
 
-/// The other lines have been reported.
+/// The last line that what ran has written, not the builder about it. The other lines have been reported.
 fn last_line(output: &str) -> String {
-    output.lines().last().map_or_else(String::new, |line| format!(": {line}"))
+    let of_builder = |line: &&str| BUILDERS_WORDS.iter().any(|words| line.trim_start().starts_with(words));
+    let said = output.lines().rev().find(|line| !line.trim().is_empty() && !of_builder(line));
+    said.or_else(|| output.lines().last()).map_or_else(String::new, |line| format!(": {}", line.trim()))
 }
+
+/// How lines begin with which builders tell that a command has failed.
+const BUILDERS_WORDS: [&str; 5] =
+    ["The command '", "process \"", "building at STEP", "Removing intermediate", "executor failed"];
 
 /// What is the matter with a service. Its log is text from outside, made harmless when it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

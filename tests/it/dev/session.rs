@@ -41,7 +41,7 @@ on_engines! {
         for line in [
             format!("told ({})\n", fact("IMAGE_DEBIAN")),
             format!("  mount: {} -> /workspace/app\n", app.display()),
-            "  to remove it: podspawn down\n".into(),
+            "  to remove it: podspawn down --name told\n".into(),
         ] {
             assert!(run.stderr.contains(&line), "{line}: {}", run.stderr);
         }
@@ -49,6 +49,22 @@ on_engines! {
         assert!(port.ends_with(" -> :18080"), "{port}");
         let _ = env.podspawn(["down", "--name", "told"]).at(&app).run().ok();
         forget_images(&env, "told");
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_session_of_an_older_podfile_is_joined_and_said_to_be_one(env: Env) {
+        let app = directory(&env, "app", &podfile(""));
+        let dev = || env.podspawn(["dev", "--name", "older", "--", "true"]).at(&app).limit(LIMIT).run().ok();
+        let _ = dev();
+        assert!(!dev().stderr.contains("has changed"));
+        let app = directory(&env, "app", &podfile("env: {NEW: x}\n"));
+        let run = env.podspawn(["dev", "--name", "older", "--", "true"]).at(&app).limit(LIMIT).run().ok();
+        let expected = "warning: the Podfile has changed since this session was made\nhint: `--fresh` makes it anew\n";
+        assert!(run.stderr.contains(expected), "{}", run.stderr);
+        let _ = env.podspawn(["down", "--name", "older"]).at(&app).run().ok();
+        forget_images(&env, "older");
     }
 }
 
@@ -116,7 +132,7 @@ on_engines! {
         assert!(!run.stderr.contains("Building environment"), "{}", run.stderr);
         let engine = env.engine.expect("an engine");
         let _ = engine.cli().args(["rmi", &tag]).output();
-        forget_images(&env, "app-");
+        forget_images(&env, podspawn::local::session_name(None, &app).as_str());
     }
 }
 
