@@ -405,6 +405,11 @@ impl<'a> Conversation<'a> {
         *self.stream(stream) = None;
         if let Some(terminal) = &self.terminal {
             match (stream, end) {
+                // In raw mode no key is an end: the person's terminal is gone. That may be seen before the signal comes, and
+                // the shell inside must not take it for an orderly end, which spares its jobs.
+                (Stream::Stdin, Ended::Source) if self.raw_mode.is_some() => {
+                    return self.leave(Signal::Hangup);
+                }
                 (Stream::Stdin, Ended::Source) => {
                     // Already closed from the other side: nothing to say.
                     let _ = rustix::net::shutdown(terminal, Shutdown::Write);

@@ -111,6 +111,21 @@ on_engines! {
         let _ = inside(&env, script).ok();
     }
 
+    [docker, podman]
+    fn a_keyboard_that_is_gone_is_a_hang_up_and_not_the_end_of_input(env: Env) {
+        create(&env);
+        // Nobody but the end of its input tells podspawn here: no signal, and its output is on another terminal.
+        let apart = r#"exec 3<&0; command="$*"; exec script -qec "$command <&3" screen </dev/null"#;
+        let starter = ["env", "--ignore-signal=HUP", "sh", "-c", apart, "sh"];
+        let mut terminal = env.podspawn_by(&starter, &["exec", "-it", "m", "--", "bash", "-i"]).terminal(24, 80);
+        terminal.line("sleep 1000 & echo $! > dies; echo $$ > shell");
+        let _ = inside(&env, "until [ -s shell ]; do :; done").ok();
+        terminal.hang_up();
+        let script = "for name in shell dies; do timeout 60 tail --pid=$(cat $name) -f /dev/null || exit 1; done";
+        let _ = inside(&env, script).ok();
+        assert_eq!(terminal.wait().0, 129);
+    }
+
     [docker, podman, gvisor]
     fn a_program_on_a_terminal_ends_with_its_status_and_all_of_its_output(env: Env) {
         create(&env);

@@ -148,6 +148,13 @@ impl Env {
         Invocation::new(command)
     }
 
+    /// A command line of podspawn that another program starts: its words come first.
+    pub fn podspawn_by(&self, starter: &[&str], args: &[&str]) -> Invocation {
+        let mut command = self.command(starter[0].into());
+        command.args(&starter[1..]).arg(self.program_path()).args(&self.arguments).args(args);
+        Invocation::new(command)
+    }
+
     /// Any program, with this environment's variables and account.
     pub fn program<S: AsRef<OsStr>>(&self, program: &str, args: impl IntoIterator<Item = S>) -> Invocation {
         let mut command = self.command(program.into());
