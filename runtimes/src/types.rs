@@ -1,7 +1,7 @@
 //! What callers hand to an engine and get back from it. No type of an engine's client library appears here.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -190,8 +190,11 @@ pub struct ContainerSpec {
     /// User and group inside that the account of a rootless Podman is to be, so that files of that account belong to them:
     /// ids inside are shifted for it. Not for other engines.
     pub map_owner: Option<(u32, u32)>,
-    /// Names with an address each, for a sandbox that the engine's name service does not reach.
+    /// Names with an address each, for those that do not ask the engine's name service or cannot rely on it.
     pub hosts: Vec<(String, String)>,
+    /// Its IPv4 address on its network, kept for its life; the engine's choice if none. Only Podman takes one on a network
+    /// whose subnet the engine has chosen.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// Result of creating a container.
@@ -296,6 +299,8 @@ pub struct NetworkInfo {
     pub labels: Labels,
     /// Seconds since the epoch, if the engine says.
     pub created_at: Option<i64>,
+    /// Its first subnet, such as `10.89.0.0/24`, if the engine says.
+    pub subnet: Option<String>,
 }
 
 /// A named volume.

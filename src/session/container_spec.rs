@@ -54,7 +54,9 @@ pub(super) struct Prepared {
     pub(super) seccomp: Seccomp,
     /// Network to join, by id.
     pub(super) network: String,
-    /// Addresses of services, where their names do not resolve by themselves.
+    /// The session's own address there, where those are fixed beforehand.
+    pub(super) address: Option<Ipv4Addr>,
+    /// Addresses of services, where the engine's name service is out of reach or not to be relied on.
     pub(super) hosts: Vec<(String, String)>,
 }
 
@@ -88,6 +90,7 @@ pub(super) fn container(
         ports: spec.environment.ports.iter().map(|port| published(port.container, port.host)).collect(),
         map_owner: maps_owner(spec, facts).then_some((spec.account.uid, spec.account.gid)),
         hosts: prepared.hosts.clone(),
+        address: prepared.address,
         cap_drop: security.cap_drop.clone(),
         cap_add: security.cap_add.clone(),
         no_new_privileges: security.no_new_privileges,

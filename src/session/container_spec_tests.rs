@@ -95,6 +95,7 @@ fn prepared() -> Prepared {
         socket: None,
         seccomp: Seccomp::Default,
         network: "id of the network".into(),
+        address: None,
         hosts: Vec::new(),
     }
 }

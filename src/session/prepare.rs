@@ -92,7 +92,15 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             true => Some(self.accounts(record, spec, engine).await?),
             false => None,
         };
-        Ok(Prepared { guest, accounts, socket, seccomp, network: String::new(), hosts: Vec::new() })
+        Ok(Prepared {
+            guest,
+            accounts,
+            socket,
+            seccomp,
+            network: String::new(),
+            address: None,
+            hosts: Vec::new(),
+        })
     }
 
     /// Prepared account files for a read-only root.

@@ -3,6 +3,8 @@
 //! What has to be known of one later stands in the labels of its container, so that a session that was made by another
 //! process, or before a reboot, can be brought back without its spec.
 
+use std::net::Ipv4Addr;
+
 use podspawn_runtimes::{ContainerInfo, ContainerState, Engine, EngineKind, Runtime};
 
 use super::container_spec::{self, Prepared};
@@ -57,10 +59,12 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<(), SessionError> {
+        let mut fixed = self.fix_addresses(record, spec, engine, prepared).await?.into_iter();
         for service in &spec.environment.services {
             let image = service.image.to_string();
             report.step(Step::StartingService { name: service.name.as_str(), image: &image });
             let mut container = container_spec::service(spec, service, self.labels(record), prepared);
+            container.address = fixed.next();
             for line in engine.facts().fit(&mut container) {
                 tracing::info!(container = container.name, "{line}");
             }
@@ -82,6 +86,38 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             }
         }
         check(cancel)
+    }
+
+    /// Gives everything on the session's network an address beforehand and everybody all names, where the engine's name
+    /// service cannot be relied on: Podman's starts anew whenever a container of its account does, and a question that
+    /// falls into that moment is answered as if the name were not known. The services' addresses, in their order.
+    async fn fix_addresses(
+        &self,
+        record: &SessionRecord,
+        spec: &SessionSpec,
+        engine: &Runtime,
+        prepared: &mut Prepared,
+    ) -> Result<Vec<Ipv4Addr>, SessionError> {
+        let services = &spec.environment.services;
+        if services.is_empty() || engine.facts().kind != EngineKind::Podman {
+            return Ok(Vec::new());
+        }
+        let networks = engine.networks(&self.labels(record)).await?;
+        let network = networks.into_iter().find(|network| network.id == record.network_id);
+        let Some(mut free) = network.and_then(|network| addresses(&network.subnet?)) else {
+            tracing::warn!(
+                container = record.container_name,
+                "the network's addresses are not known: names go by the engine"
+            );
+            return Ok(Vec::new());
+        };
+        prepared.address = free.next();
+        let fixed: Vec<Ipv4Addr> = free.take(services.len()).collect();
+        let named = services.iter().zip(&fixed);
+        prepared
+            .hosts
+            .extend(named.map(|(service, address)| (service.name.to_string(), address.to_string())));
+        Ok(fixed)
     }
 
     /// Starts those services of a session again that have ended; which they are. What cannot be started is told and does
@@ -112,5 +148,35 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             }
         }
         Ok(started)
+    }
+}
+
+/// The addresses of a subnet in order, without its own, the gateway's (the first) and that of everybody (the last).
+fn addresses(subnet: &str) -> Option<impl Iterator<Item = Ipv4Addr> + use<>> {
+    let (base, length) = subnet.split_once('/')?;
+    let base: Ipv4Addr = base.parse().ok()?;
+    let hosts = u32::MAX.checked_shr(length.parse().ok()?).unwrap_or(0);
+    let first = base.to_bits() & !hosts;
+    Some((2..hosts).map(move |number| Ipv4Addr::from_bits(first | number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnets_addresses_are_those_that_a_container_may_have() {
+        let all =
+            |subnet: &str| addresses(subnet).map(|free| free.map(|one| one.to_string()).collect::<Vec<_>>());
+        assert_eq!(
+            all("10.89.3.0/29").unwrap(),
+            ["10.89.3.2", "10.89.3.3", "10.89.3.4", "10.89.3.5", "10.89.3.6"]
+        );
+        assert_eq!(all("10.89.3.9/30").unwrap(), ["10.89.3.10"]);
+        assert_eq!(all("10.89.3.0/24").unwrap().len(), 253);
+        assert!(all("10.89.3.0/32").unwrap().is_empty());
+        for unknown in ["", "10.89.3.0", "fd00::/64", "10.89.3.0/x"] {
+            assert_eq!(all(unknown), None, "{unknown}");
+        }
     }
 }

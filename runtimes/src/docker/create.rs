@@ -1,9 +1,11 @@
 //! A container's shape in the terms of Docker's API.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, MountType, NetworkingConfig, PortBinding,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, MountType, NetworkingConfig,
+    PortBinding,
 };
 
 use crate::types::*;
@@ -26,7 +28,7 @@ pub(crate) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         stop_signal: spec.stop_signal.clone(),
         exposed_ports: some(&spec.ports.iter().map(port_name).collect()),
         host_config: Some(host_config(spec)),
-        networking_config: spec.network.as_ref().map(|network| networking(network, &spec.aliases)),
+        networking_config: spec.network.as_ref().map(|network| networking(network, spec)),
         ..ContainerCreateBody::default()
     }
 }
@@ -35,8 +37,16 @@ fn port_name(port: &PublishedPort) -> String {
     format!("{}/tcp", port.container)
 }
 
-fn networking(network: &str, aliases: &[String]) -> NetworkingConfig {
-    let endpoint = EndpointSettings { aliases: Some(aliases.to_vec()), ..EndpointSettings::default() };
+fn networking(network: &str, spec: &ContainerSpec) -> NetworkingConfig {
+    let fixed = |address: Ipv4Addr| EndpointIpamConfig {
+        ipv4_address: Some(address.to_string()),
+        ..EndpointIpamConfig::default()
+    };
+    let endpoint = EndpointSettings {
+        aliases: Some(spec.aliases.clone()),
+        ipam_config: spec.address.map(fixed),
+        ..EndpointSettings::default()
+    };
     NetworkingConfig { endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])) }
 }
 

@@ -54,6 +54,7 @@ impl Api {
             name: one.name.unwrap_or_default(),
             labels: one.labels.unwrap_or_default().into_iter().collect(),
             created_at: one.created.as_deref().and_then(epoch_seconds),
+            subnet: one.ipam.and_then(|ipam| ipam.config?.into_iter().next()?.subnet),
         };
         Ok(found.into_iter().map(info).collect())
     }

@@ -64,5 +64,6 @@ pub(super) fn network(one: models::Network) -> NetworkInfo {
         name: one.name.unwrap_or_default(),
         labels: one.labels.unwrap_or_default().into_iter().collect(),
         created_at: one.created.map(|time| time.timestamp()),
+        subnet: one.subnets.and_then(|subnets| subnets.into_iter().next()?.subnet),
     }
 }

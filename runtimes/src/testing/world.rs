@@ -187,7 +187,13 @@ impl World {
     pub(super) fn create_network(&mut self, spec: &NetworkSpec) -> Result<String> {
         let id = self.new_id("ae70");
         let (name, labels) = (spec.name.clone(), spec.labels.clone());
-        self.networks.push(NetworkInfo { id: id.clone(), name, labels, created_at: Some(self.now) });
+        self.networks.push(NetworkInfo {
+            id: id.clone(),
+            name,
+            labels,
+            created_at: Some(self.now),
+            subnet: None,
+        });
         Ok(id)
     }
 

@@ -78,6 +78,7 @@ conformance! {
     }
     networks::{
         names_resolve_on_a_network_and_not_from_outside,
+        an_address_is_kept_where_the_engine_takes_one,
         an_internal_network_has_no_way_out,
         networks_are_listed_by_label_and_removed,
     }

@@ -1,5 +1,6 @@
 //! Who can talk to whom.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,6 +43,17 @@ async fn ask(lab: &Lab, container: &str, host: &str) -> String {
     ask_within(lab, container, host, 30).await
 }
 
+/// As [`ask`]. Podman's name server starts anew with every container of its account, those of tests beside this one too, and
+/// answers nothing meanwhile: there a name that stays unknown runs into the case's limit.
+async fn ask_by_name(lab: &Lab, container: &str, host: &str) -> String {
+    loop {
+        let answer = ask(lab, container, host).await;
+        if !answer.is_empty() || lab.which != Which::Podman {
+            return answer;
+        }
+    }
+}
+
 pub(crate) async fn names_resolve_on_a_network_and_not_from_outside(lab: Arc<Lab>) {
     let inside = lab.network("inside").await;
     let outside = lab.network("outside").await;
@@ -54,9 +66,9 @@ pub(crate) async fn names_resolve_on_a_network_and_not_from_outside(lab: Arc<Lab
     };
     let (first_at, third_at) = (address(&first, &inside).await, address(&third, &outside).await);
     for host in [first.as_str(), "alias-of-first", &first_at] {
-        assert_eq!(ask(&lab, &second, host).await, "first", "{host}");
+        assert_eq!(ask_by_name(&lab, &second, host).await, "first", "{host}");
     }
-    assert_eq!(ask(&lab, &first, &second).await, "second");
+    assert_eq!(ask_by_name(&lab, &first, &second).await, "second");
     assert_eq!(ask(&lab, &third, "127.0.0.1").await, "third", "the third serves, to itself");
     for host in [first.as_str(), "alias-of-first"] {
         let output = lab.sh(&third, &format!("getent hosts {host}")).await;
@@ -88,6 +100,38 @@ pub(crate) async fn names_resolve_on_a_network_and_not_from_outside(lab: Arc<Lab
     for (from, to) in [(&third, &first_at), (&first, &third_at)] {
         while !ask_within(&lab, from, to, 2).await.is_empty() {}
     }
+}
+
+pub(crate) async fn an_address_is_kept_where_the_engine_takes_one(lab: Arc<Lab>) {
+    let network = lab.network("fixed").await;
+    let listed = lab.engine.networks(&lab.labels).await.unwrap();
+    let subnet = listed.into_iter().find(|one| one.name == network).unwrap().subnet.expect("a subnet");
+    let base: Ipv4Addr = subnet.split_once('/').unwrap().0.parse().unwrap();
+    let address = Ipv4Addr::from_bits(base.to_bits() + 9);
+    let spec = ContainerSpec {
+        command: ["sleep", "1000"].map(String::from).to_vec(),
+        network: Some(network.clone()),
+        address: Some(address),
+        ..lab.spec("fixed")
+    };
+    if lab.which != Which::Podman {
+        let error = crate::security::create_and_start(&lab, &spec).await.unwrap_err().to_string();
+        assert!(error.contains("subnet"), "{error}");
+        return;
+    }
+    let name = lab.start(&spec).await;
+    let now = async || lab.engine.container(&name).await.unwrap().unwrap().addresses[&network].clone();
+    assert_eq!(now().await, address.to_string());
+    lab.engine.kill_container(&name, "SIGKILL").await.unwrap();
+    lab.engine.wait_container(&name).await.unwrap();
+    // Somebody who comes meanwhile does not get it.
+    let other = server(&lab, "other", &network, &[]).await;
+    lab.engine.start_container(&name).await.unwrap();
+    assert_eq!(now().await, address.to_string());
+    assert_eq!(
+        ask(&lab, &name, &lab.engine.container(&other).await.unwrap().unwrap().addresses[&network]).await,
+        "other"
+    );
 }
 
 pub(crate) async fn an_internal_network_has_no_way_out(lab: Arc<Lab>) {

@@ -134,7 +134,7 @@ pub(crate) async fn a_seccomp_profile_is_in_force(lab: Arc<Lab>) {
     assert!(create_and_start(&lab, &bad).await.is_err());
 }
 
-async fn create_and_start(lab: &Lab, spec: &ContainerSpec) -> Result<()> {
+pub(crate) async fn create_and_start(lab: &Lab, spec: &ContainerSpec) -> Result<()> {
     lab.engine.create_container(spec).await?;
     lab.engine.start_container(&spec.name).await
 }

@@ -29,16 +29,7 @@ exec setpriv --reuid=postgres --regid=postgres --init-groups "$bin/postgres" -D 
 "#;
 
 /// The tests of the project: they speak to both services.
-const TEST: &str = r#"import os, socket, time, psycopg2, redis
-
-# Podman's name server starts anew whenever any network of its account changes: a question may fall into that moment.
-for name in ["postgres", "cache"]:
-    for _ in range(50):
-        try:
-            socket.gethostbyname(name)
-            break
-        except socket.gaierror:
-            time.sleep(0.1)
+const TEST: &str = r#"import os, psycopg2, redis
 
 db = psycopg2.connect(os.environ["DATABASE_URL"])
 with db, db.cursor() as cursor:

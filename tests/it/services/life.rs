@@ -5,6 +5,7 @@ use podspawn::spec::PortBinding;
 use podspawn_runtimes::{ContainerState, Engine, Labels};
 
 use super::lab::{Place, Told, drive};
+use super::ready::ask;
 
 on_engines! {
     [docker, podman]
@@ -60,6 +61,7 @@ on_engines! {
             assert_eq!(told.lines(), ["starting greeter", "ready greeter"]);
             let state = place.engine().container(&greeter).await.expect("inspect").expect("there").state;
             assert_eq!(state, ContainerState::Running);
+            assert_eq!(place.inside(&record.container_id, &ask("greeter", 7000)).await, "hello from the greeter");
             drop(joined);
             place.destroy(&spec).await;
             assert_eq!(place.objects().await, (0, 0, 0));

@@ -9,7 +9,7 @@ use podspawn_runtimes::{Engine, EngineKind, ExecOutput, LogOptions};
 use super::lab::{Place, Told, drive};
 
 /// Asks a service for its line, from inside the session.
-fn ask(name: &str, port: u16) -> String {
+pub(super) fn ask(name: &str, port: u16) -> String {
     format!("exec bash -c 'exec 3<>/dev/tcp/{name}/{port} && cat <&3'")
 }
 
@@ -39,7 +39,13 @@ on_engines! {
                 assert_eq!(found.ports, [], "nothing of a service is published");
                 assert_eq!(found.name, format!("podspawn-{}-web.{}", place.user, service.name));
             }
-            if place.engine().facts().kind != EngineKind::Gvisor {
+            let kind = place.engine().facts().kind;
+            if kind != EngineKind::Docker {
+                // Names do not depend on the engine's name service.
+                let known = "awk '$2 ~ /^(late|greeter)$/ { print $2 }' /etc/hosts";
+                assert_eq!(place.inside(&record.container_id, known).await, "late\ngreeter");
+            }
+            if kind != EngineKind::Gvisor {
                 // A service finds its siblings too.
                 let late = &services[0].container_id;
                 assert_eq!(place.inside(late, &ask("greeter", 7000)).await, "hello from the greeter");
