@@ -1,6 +1,6 @@
 //! The streams of a relay: descriptors inside, windows towards the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 
 use podspawn_wire::{MAX_DATA, ReceiveWindow, SendWindow, StreamId, WireError};
@@ -35,8 +35,7 @@ impl Table {
 /// Towards the container: bytes that came in frames and wait for their descriptor.
 pub(super) struct Input {
     fd: OwnedFd,
-    waiting: Vec<u8>,
-    start: usize,
+    waiting: VecDeque<u8>,
     window: ReceiveWindow,
     /// The host sends nothing more.
     pub(super) ended: bool,
@@ -47,39 +46,35 @@ pub(super) struct Input {
 impl Input {
     pub(super) fn new(fd: OwnedFd) -> Self {
         let window = ReceiveWindow::default();
-        Self { fd, waiting: Vec::new(), start: 0, window, ended: false, refused: false }
+        Self { fd, waiting: VecDeque::new(), window, ended: false, refused: false }
     }
 
     /// The descriptor, if something waits for it.
     pub(super) fn wants_write(&self) -> Option<&OwnedFd> {
-        (self.start < self.waiting.len()).then_some(&self.fd)
+        (!self.waiting.is_empty()).then_some(&self.fd)
     }
 
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         self.window.accept(bytes.len())?;
-        self.waiting.extend_from_slice(bytes);
+        self.waiting.extend(bytes);
         Ok(())
     }
 
     /// Writes what can be written; says what to grant the host.
     pub(super) fn drain(&mut self) -> Option<u32> {
-        let before = self.start;
-        while self.start < self.waiting.len() {
-            match write(&self.fd, &self.waiting[self.start..]) {
-                Ok(wrote) => self.start += wrote,
+        let before = self.waiting.len();
+        while !self.waiting.is_empty() {
+            match write(&self.fd, self.waiting.as_slices().0) {
+                Ok(wrote) => drop(self.waiting.drain(..wrote)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(_) => {
                     self.refused = true;
-                    self.start = self.waiting.len();
+                    self.waiting.clear();
                 }
             }
         }
-        let passed_on = self.start - before;
-        if self.start == self.waiting.len() || self.start > MAX_DATA {
-            self.waiting.drain(..self.start);
-            self.start = 0;
-        }
+        let passed_on = before - self.waiting.len();
         if passed_on == 0 { None } else { self.window.passed_on(passed_on) }
     }
 
