@@ -37,6 +37,11 @@ const LAYER_GONE: &str = "layer not known";
 /// How often it may look.
 const LOOKS: usize = 4;
 
+/// What Podman says where an interface of its namespace was removed while it made a list of them.
+const INTERFACE_GONE: &str = "no such network interface";
+/// How often it may make that list for one network.
+const NETWORK_TRIES: usize = 5;
+
 /// A connected Podman.
 #[derive(Clone)]
 pub struct Podman {
@@ -281,8 +286,16 @@ impl Engine for Podman {
             options = options.network_interface(bridge);
         }
         let options = options.build();
-        let made = self.ask(&action, self.client.networks().create(&options)).await?;
-        Ok(made.id.unwrap_or_default())
+        let mut tries = NETWORK_TRIES;
+        loop {
+            tries -= 1;
+            match self.ask(&action, self.client.networks().create(&options)).await {
+                // It lists the interfaces of its namespace to find a free subnet, and then asks each for its addresses: one that
+                // somebody removes in between fails the call, and nothing has been made.
+                Err(error) if tries > 0 && error.to_string().contains(INTERFACE_GONE) => {}
+                made => return Ok(made?.id.unwrap_or_default()),
+            }
+        }
     }
 
     async fn remove_network(&self, network: &str) -> Result<()> {

@@ -60,6 +60,8 @@ pub fn api_files() -> Vec<(&'static str, String)> {
          \x20     POSTGRES_DB: testdb\n    volumes: ['pgdata:/data']\n\
          \x20 - name: cache\n    image: {redis}\n    ports: [6379]\n\
          on_create: |\n\
+         \x20 # for a moment it answers that it is starting up\n\
+         \x20 while pg_isready -q -h postgres; [ $? = 1 ]; do sleep 0.1; done\n\
          \x20 cd /workspace/api && psql -q \"$DATABASE_URL\" -f schema.sql && redis-cli -h cache set greeting hello\n\
          \x20 echo created >> ~/created\n\
          on_start: |\n  echo started >> ~/started\n",
