@@ -219,8 +219,13 @@ fn env(podfile: &Podfile) -> Result<String, String> {
         file += if file.is_empty() { "ENV " } else { " " };
         file += &format!("{name}=\"{}\"", env_value(value));
     }
-    if file.len() > MAX_LINE {
-        return Err(format!("`env` is too long ({} bytes of at most {MAX_LINE})", file.len()));
+    // The others go to the guest as one argument, which the kernel takes up to 128 KiB, and may be written twice as long there.
+    let dynamic = podfile.env.iter().filter(|(_, value)| is_dynamic(value));
+    let dynamic: usize = dynamic.map(|(name, value)| name.len() + value.len()).sum();
+    for length in [file.len(), dynamic] {
+        if length > MAX_LINE {
+            return Err(format!("`env` is too long ({length} bytes of at most {MAX_LINE})"));
+        }
     }
     if !file.is_empty() {
         file.push('\n');

@@ -7,6 +7,7 @@ pub mod accounts;
 mod build_context;
 pub mod clock;
 pub mod cpus;
+mod dockerignore;
 pub mod files;
 pub mod guest_program;
 pub mod handover;

@@ -24,6 +24,17 @@ fn a_podfile_that_is_named_is_the_one_that_is_read() {
     assert!(run.stderr.contains("podfile.yaml:2: unknown key `oops`"), "{}", run.stderr);
 }
 
+#[test]
+fn podspawns_own_files_are_mounted_into_no_container() {
+    let env = Env::without_engine();
+    for place in ["", ".podspawn", ".podspawn/projects/api", ".podspawn/guest"] {
+        let at = directory(&env, place, &podfile(""));
+        let run = env.podspawn(["dev", "--", "true"]).at(&at).run().status(1);
+        assert!(run.stderr.contains("podspawn keeps files of its own there"), "{place}: {}", run.stderr);
+        assert!(run.stderr.contains("\nhint: work in a directory of the project's own"), "{}", run.stderr);
+    }
+}
+
 on_engines! {
     [docker, podman]
     fn the_name_of_a_machine_is_left_alone(env: Env) {
