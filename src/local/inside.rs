@@ -103,6 +103,10 @@ impl Context {
         workspace: &Workspace,
         report: &mut dyn Report,
     ) -> Result<(), ProjectError> {
+        if self.workspace_request(Kind::Throwaway, workspace).is_err() {
+            // What is in it says nothing about a machine any more: that must not keep it from being removed.
+            return self.empty_abandoned(&workspace.name, &workspace.path, report);
+        }
         let (_, outcome) = self.helped(workspace, report, |context, session| {
             context.capture(session, RunAs::Root, &script(EMPTY, &[&workspace.target]))
         })?;

@@ -13,7 +13,7 @@ use super::packages::{self, Package, Runtime};
 use crate::config::PackageSources;
 use crate::names::{ImageRef, printable, quoted};
 use crate::spec::Recipe;
-use crate::system::BuildContext;
+use crate::system::{BuildContext, build_context};
 
 /// Goes into the name of every image: higher whenever the same Podfile gets another Dockerfile.
 const VERSION: u32 = 1;
@@ -71,11 +71,18 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a repository's own image depends on: its context with the Dockerfile in it, arguments, stage.
+/// What a repository's own image depends on: the Dockerfile and, if it takes anything from there, its whole context;
+/// arguments, stage. What a container does in a mounted project makes no other image then, and no error.
 fn hash_of_build(build: &BuildBase) -> Result<String, String> {
-    let context = BuildContext::read(&build.context, &build.dockerfile).map_err(|error| error.to_string())?;
+    let failed = |error: build_context::BuildContextError| error.to_string();
+    let text = build_context::dockerfile(&build.context, &build.dockerfile).map_err(failed)?;
     let mut hash = Sha256::new();
-    hash.update(&context.archive);
+    if build_context::stands_alone(&text) {
+        hash.update(&text);
+    } else {
+        let context = BuildContext::read(&build.context, &build.dockerfile).map_err(failed)?;
+        hash.update(&context.archive);
+    }
     hash.update(format!("{:?}", (&build.dockerfile, &build.args, &build.target)));
     Ok(hex(hash))
 }

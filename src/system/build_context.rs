@@ -36,7 +36,7 @@ const DIRECTORY: OFlags = FILE.union(OFlags::DIRECTORY);
 #[derive(Debug, Error)]
 pub enum BuildContextError {
     /// Something in it cannot be read.
-    #[error("read `{}` for the image's build: {source}", path.display())]
+    #[error("read `{}` for the image's build: {source} (`.dockerignore` leaves out what it does not need)", path.display())]
     Read {
         /// File or directory.
         path: PathBuf,
@@ -73,18 +73,7 @@ pub struct BuildContext {
 impl BuildContext {
     /// Reads the directory `context`, in which `dockerfile` is a relative path. No part of either is a symlink.
     pub fn read(context: &Path, dockerfile: &str) -> Result<Self, BuildContextError> {
-        let wrong = || BuildContextError::Dockerfile { file: dockerfile.into(), context: context.to_owned() };
-        let relative = clean(dockerfile).ok_or_else(wrong)?;
-        let failed = read_error(context);
-        // The caller has resolved its links: one that stands there now has been put there since.
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let top = openat2(CWD, context, DIRECTORY, Mode::empty(), resolve).map_err(&failed)?;
-        let path = OFlags::PATH | OFlags::CLOEXEC;
-        let resolve = resolve | ResolveFlags::BENEATH;
-        let found = openat2(&top, &relative, path, Mode::empty(), resolve).and_then(fstat);
-        if !found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) {
-            return Err(wrong());
-        }
+        let (top, relative, _) = open(context, dockerfile)?;
         let mut ignore = Ignore::read(&top)
             .map_err(|source| BuildContextError::Read { path: context.join(".dockerignore"), source })?;
         // Without it nothing can be built, whatever the list says.
@@ -107,6 +96,52 @@ impl BuildContext {
             .map_err(|source| BuildContextError::Read { path: context.to_owned(), source })?;
         Ok(Self { archive, dockerfile })
     }
+}
+
+/// The text of a Dockerfile alone, without anything else of its context.
+pub fn dockerfile(context: &Path, dockerfile: &str) -> Result<String, BuildContextError> {
+    let (_, _, file) = open(context, dockerfile)?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
+    read.map_err(|source| BuildContextError::Read { path: context.join(dockerfile), source })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether a Dockerfile takes nothing from its context: then the rest of that is of no importance. A build that only looks as
+/// if it took something does.
+pub fn stands_alone(dockerfile: &str) -> bool {
+    let takes = |line: &str| {
+        let word = line.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+        matches!(word.as_str(), "copy" | "add" | "onbuild")
+    };
+    let plain: String =
+        dockerfile.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`')).collect();
+    // An instruction may begin on one line and go on on the next.
+    let joined = dockerfile.replace("\\\r\n", "").replace("\\\n", "");
+    !plain.to_ascii_lowercase().contains("--mount") && !dockerfile.lines().chain(joined.lines()).any(takes)
+}
+
+/// Opens a context and the Dockerfile in it, whose path comes back without what means nothing.
+fn open(context: &Path, dockerfile: &str) -> Result<(OwnedFd, String, File), BuildContextError> {
+    let wrong = || BuildContextError::Dockerfile { file: dockerfile.into(), context: context.to_owned() };
+    let relative = clean(dockerfile).ok_or_else(wrong)?;
+    // The caller has resolved its links: one that stands there now has been put there since.
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let top = openat2(CWD, context, DIRECTORY, Mode::empty(), resolve).map_err(read_error(context))?;
+    let resolve = resolve | ResolveFlags::BENEATH;
+    // Looked at before it is opened: opening a device can have effects.
+    let path = OFlags::PATH | OFlags::CLOEXEC;
+    let is_file = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let found = openat2(&top, &relative, path, Mode::empty(), resolve).and_then(fstat);
+    if !found.is_ok_and(is_file) {
+        return Err(wrong());
+    }
+    let file = openat2(&top, &relative, FILE, Mode::empty(), resolve)
+        .map_err(read_error(&context.join(&relative)))?;
+    if !fstat(&file).is_ok_and(is_file) {
+        return Err(wrong());
+    }
+    Ok((top, relative, File::from(file)))
 }
 
 /// For `map_err`.
@@ -363,5 +398,22 @@ mod tests {
         rustix::fs::mkfifoat(CWD, top.join(".dockerignore"), Mode::from_raw_mode(0o600)).unwrap();
         let error = BuildContext::read(top, "Dockerfile").unwrap_err().to_string();
         assert!(error.contains("it is not a regular file"), "{error}");
+    }
+
+    #[test]
+    fn a_dockerfile_that_takes_nothing_stands_alone() {
+        for text in ["FROM x\nRUN useradd a && \\\n  addgroup b\n", "# COPY a\nFROM x\nENV COPY=1\n"] {
+            assert!(stands_alone(text), "{text}");
+        }
+        for text in [
+            "FROM x\nCOPY a b\n",
+            "FROM x\n  add a b\n",
+            "FROM x\nCO\\\nPY a b\n",
+            "FROM x\nRUN --mount=type=bind,target=/x ls\n",
+            "FROM x\nRUN --mo\\\nunt=target=/x ls\n",
+            "FROM x\nONBUILD COPY a b\n",
+        ] {
+            assert!(!stands_alone(text), "{text}");
+        }
     }
 }

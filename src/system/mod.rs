@@ -4,7 +4,7 @@
 //! that may hold `unsafe` code. Calls nothing else of podspawn.
 
 pub mod accounts;
-mod build_context;
+pub mod build_context;
 pub mod clock;
 pub mod cpus;
 mod dockerignore;
