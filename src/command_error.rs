@@ -289,6 +289,8 @@ impl From<EnvironmentError> for CommandError {
             EnvironmentError::Recipe { .. } => Self::new(ErrorKind::Config, error.to_string())
                 .hint("`podspawn podfile check` shows what the Podfile says"),
             EnvironmentError::Directory { .. } => Self::failed_to(ErrorKind::State, &error),
+            EnvironmentError::Own { .. } => Self::new(ErrorKind::State, error.to_string())
+                .hint("work in a directory of the project's own; for a registered project: podspawn create <name> --project <project>"),
         }
     }
 }

@@ -37,6 +37,7 @@ impl EngineKind {
             (Self::Gvisor, Gap::CopyIn) => {
                 "a running sandbox does not see files that are put in from outside"
             }
+            (_, Gap::BuildMounts) => "before 5.3.2 it follows links out of the build, to files of its host",
             _ => "a rootless engine has no such cgroup controller here",
         }
     }
@@ -56,6 +57,8 @@ pub enum Gap {
     SeccompVisible,
     /// Copying into a running container is unreliable (gVisor).
     CopyIn,
+    /// `RUN --mount` of a Dockerfile is not kept inside the build (Podman before 5.3.2).
+    BuildMounts,
 }
 
 /// What is known of an engine after it answered once.

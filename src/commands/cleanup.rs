@@ -78,8 +78,7 @@ fn server_forever(
 fn once(context: &Context, ui: Ui) -> Result<Exit, CommandError> {
     let pass = context.block_on(context.core.cleanup())?;
     let report = pass.map_err(|error| explain(context, error.into()))?;
-    let swept = context.block_on(context.sweep(&mut Shown(Steps::plain(ui))))?;
-    swept.map_err(|error| explain_project(context, error))?;
+    context.sweep(&mut Shown(Steps::plain(ui))).map_err(|error| explain_project(context, error))?;
     complete(&report.failures, ui)
 }
 
@@ -102,8 +101,15 @@ fn forever(context: &Context, pause: Duration, ui: Ui) -> Result<Exit, CommandEr
             if let Err(error) = context.core.cleanup().await {
                 tracing::error!("cleanup pass failed: {}", explain(context, error.into()).text);
             }
-            if let Err(error) = context.sweep(&mut Shown(Steps::plain(ui))).await {
-                tracing::error!("cleanup pass failed: {}", explain_project(context, error).text);
+            match context.sweep_lightly().await {
+                Ok(left) => left.iter().for_each(|left| {
+                    let text =
+                        format!("the abandoned checkout `{}` stays: {}", left.path.display(), left.error);
+                    ui.warn(&text);
+                }),
+                Err(error) => {
+                    tracing::error!("cleanup pass failed: {}", explain_project(context, error).text);
+                }
             }
             tokio::select! {
                 stop = interrupts.next() => return stop.map(drop),

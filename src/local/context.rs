@@ -119,7 +119,10 @@ impl Settings {
             Some(_) => None,
             None => self.own_podfile()?,
         };
-        let project = own.map(|loaded| self.project_request(&loaded, name.as_str(), None)).transpose()?;
+        // What the user's own Podfile says, the user has decided.
+        let project = own
+            .map(|loaded| self.project_request(&loaded, name.as_str(), loaded.podfile.mode))
+            .transpose()?;
         let key = SessionKey::machine(self.owner.clone(), name.clone());
         Ok(Request { image, project, ..self.request(key, kind) })
     }

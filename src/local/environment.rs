@@ -45,6 +45,14 @@ pub enum EnvironmentError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// A container that could write there could change what podspawn runs or believes on this host.
+    #[error("`{}` cannot be mounted into a container: podspawn keeps files of its own there (`{}`)", directory.display(), own.display())]
+    Own {
+        /// The directory.
+        directory: PathBuf,
+        /// What is in it, or what it is in.
+        own: PathBuf,
+    },
 }
 
 /// A `dev` session that is wanted.
@@ -116,6 +124,30 @@ impl Settings {
         })
     }
 
+    /// Fails for a directory that holds podspawn's own files, or that is part of them: its clones are what git works in on
+    /// this host, its guest is what runs in every container.
+    fn is_not_own(&self, directory: &Path) -> Result<(), EnvironmentError> {
+        let config = &self.layers.config;
+        let own = [
+            config.state.db_path.clone(),
+            config.state.db_path.with_file_name("guest"),
+            config.state.lock_dir.clone(),
+            config.projects_file.clone(),
+            config.projects_file.with_file_name("projects"),
+        ];
+        // What does not exist yet is compared as it is written.
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let place = real(directory);
+        let touches = |own: &&PathBuf| {
+            let own = real(own);
+            own.starts_with(&place) || place.starts_with(&own)
+        };
+        match own.iter().find(touches) {
+            Some(own) => Err(EnvironmentError::Own { directory: directory.to_owned(), own: own.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Everything about a `dev` session, and what the person should know about it.
     pub fn dev_spec(
         &self,
@@ -131,6 +163,7 @@ impl Settings {
         let mut notes = Vec::new();
         match podfile.mount {
             MountWay::Bind => {
+                self.is_not_own(directory)?;
                 let facts = directory
                     .metadata()
                     .map_err(|source| EnvironmentError::Directory { path: directory.to_owned(), source })?;

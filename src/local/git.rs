@@ -414,8 +414,10 @@ fn without_passwords(text: &str) -> String {
         shown.push_str("://");
         let end =
             part.find(|c: char| matches!(c, '/' | '\'' | '"') || c.is_whitespace()).unwrap_or(part.len());
+        // For ssh a name alone is a name; for the web it may be a token.
+        let named = shown.ends_with("ssh://") || shown.ends_with("git://");
         match part[..end].rfind('@') {
-            Some(at) if part[..at].contains(':') => shown.push_str(&format!("…{}", &part[at..])),
+            Some(at) if !named || part[..at].contains(':') => shown.push_str(&format!("…{}", &part[at..])),
             _ => shown.push_str(part),
         }
     }
@@ -448,7 +450,9 @@ mod tests {
     fn a_password_is_not_shown() {
         let url = |text: &str| shown(&text.parse().unwrap());
         assert_eq!(url("https://me:secret@host.example/a/b"), "https://…@host.example/a/b");
+        assert_eq!(url("https://token@host.example/a/b"), "https://…@host.example/a/b");
         assert_eq!(url("ssh://git@host/a"), "ssh://git@host/a");
+        assert_eq!(url("ssh://git:secret@host/a"), "ssh://…@host/a");
         assert_eq!(url("github.com/a/b"), "https://github.com/a/b");
         assert_eq!(
             without_passwords("fatal: 'https://me:pa@ss@host/a': no; https://host:8443/b@c"),

@@ -6,20 +6,27 @@
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use podspawn_wire::{Program, RunAs};
+use podspawn_wire::{Exit, Program, RunAs, Start};
 
 use super::attach::Streams;
 use super::context::Context;
 use super::project_error::ProjectError;
-use crate::names::printable;
+use crate::names::{MachineName, SessionKey, printable};
+use crate::session::attach::Heard;
+use crate::session::setup::Runs;
 use crate::session::{Exists, Report, Session};
-use crate::spec::{Kind, ProjectRequest, Request};
+use crate::spec::{HostMount, Kind, MountRequest, ProjectRequest, Request};
 use crate::state::Workspace;
 
 /// Most output that is kept, in bytes.
 const MOST_OUTPUT: u64 = 64 << 10;
+/// Longest that looking for a checkout's commit may take, and most of the answer that is kept, in bytes.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+const MOST_HEAD: usize = 4096;
 /// Lines that an error repeats.
 const LAST_LINES: usize = 6;
 
@@ -96,16 +103,33 @@ impl Context {
         workspace: &Workspace,
         report: &mut dyn Report,
     ) -> Result<(), ProjectError> {
+        if self.workspace_request(Kind::Throwaway, workspace).is_err() {
+            // What is in it says nothing about a machine any more: that must not keep it from being removed.
+            return self.empty_abandoned(&workspace.name, &workspace.path, report);
+        }
         let (_, outcome) = self.helped(workspace, report, |context, session| {
             context.capture(session, RunAs::Root, &script(EMPTY, &[&workspace.target]))
         })?;
-        match outcome.status {
-            0 => Ok(()),
-            _ => Err(ProjectError::Inside {
-                action: format!("remove the files of `{}`", workspace.name),
-                said: outcome.said(),
-            }),
-        }
+        emptied(&workspace.name, &outcome)
+    }
+
+    /// Removes what is in a checkout that a throwaway machine left, as root of another one of its name. Nobody knows what that
+    /// was made of: any image with a shell will do.
+    pub(super) fn empty_abandoned(
+        &self,
+        name: &MachineName,
+        path: &Path,
+        report: &mut dyn Report,
+    ) -> Result<(), ProjectError> {
+        const TARGET: &str = "/workspace/abandoned";
+        let key = SessionKey::machine(self.owner().clone(), name.clone());
+        let mount = HostMount { source: path.to_owned(), target: TARGET.into(), read_only: false };
+        let mounts = vec![MountRequest { mount, owner: None }];
+        let request = Request { mounts, ..self.settings.request(key, Kind::Throwaway) };
+        let (_, outcome) = self.in_helper(&request, report, |context, session| {
+            context.capture(session, RunAs::Root, &script(EMPTY, &[TARGET]))
+        })?;
+        emptied(name, &outcome)
     }
 
     /// The commit that is checked out in a machine that runs; none if its image has no git or that cannot say.
@@ -113,10 +137,32 @@ impl Context {
         let git =
             ["git", "-c", &format!("safe.directory={target}"), "-C", target, "rev-parse", "--verify", "HEAD"]
                 .map(str::to_owned);
-        let outcome = self.capture(session, RunAs::User, &git).ok()?;
-        let head = outcome.out.trim();
+        let start = Start {
+            program: Program::Argv(git.into()),
+            run_as: RunAs::User,
+            cwd: Some("/".into()),
+            env: Vec::new(),
+            streams: podspawn_wire::Streams::Pipes,
+            agent: false,
+            x11: None,
+        };
+        let asked = async {
+            let mut process = self.core.guests.run(&self.core.engines, &session.record, start).await.ok()?;
+            let mut out = Vec::new();
+            loop {
+                match process.next().await.ok()? {
+                    Heard::Output(bytes) if out.len() < MOST_HEAD => out.extend(bytes),
+                    Heard::Output(_) => {}
+                    Heard::Ended(end) => return (end == Exit::Code(0)).then_some(out),
+                }
+            }
+        };
+        // What is called git there may be anything: it never holds the command up.
+        let said = self.block_on(async { tokio::time::timeout(HEAD_LIMIT, asked).await });
+        let said = String::from_utf8_lossy(&said.ok()?.ok()??).into_owned();
+        let head = said.lines().last()?.trim();
         let is_commit = (40..=64).contains(&head.len()) && head.bytes().all(|b| b.is_ascii_hexdigit());
-        (outcome.status == 0 && is_commit).then(|| head.to_owned())
+        is_commit.then(|| head.to_owned())
     }
 
     /// Does work in a throwaway machine that has the checkout; with it comes the image that was used.
@@ -128,8 +174,16 @@ impl Context {
     ) -> Result<(String, Outcome), ProjectError> {
         let mut request = self.workspace_request(Kind::Throwaway, workspace)?;
         request.project = request.project.map(bare);
-        let request = Request { start_dir: None, ..request };
-        let spec = self.settings.resolve_request(&request)?.spec;
+        self.in_helper(&Request { start_dir: None, ..request }, report, work)
+    }
+
+    fn in_helper(
+        &self,
+        request: &Request,
+        report: &mut dyn Report,
+        work: impl FnOnce(&Self, &Session) -> Result<Outcome, ProjectError>,
+    ) -> Result<(String, Outcome), ProjectError> {
+        let spec = self.settings.resolve_request(request)?.spec;
         let machine = self.acquire(&spec, Exists::Refuse, report)?;
         let outcome = work(self, &machine.session);
         let left = machine.leave();
@@ -154,6 +208,17 @@ impl Context {
         };
         let (out, err) = (text(out), text(err));
         Ok(Outcome { status: ended?.status(), out, err })
+    }
+}
+
+/// What became of removing the files of a checkout.
+fn emptied(name: &MachineName, outcome: &Outcome) -> Result<(), ProjectError> {
+    match outcome.status {
+        0 => Ok(()),
+        _ => {
+            let action = format!("remove the files of `{name}`");
+            Err(ProjectError::Inside { action, said: outcome.said() })
+        }
     }
 }
 

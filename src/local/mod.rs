@@ -32,4 +32,4 @@ pub use machine::{Machine, MachineError};
 pub use project_error::ProjectError;
 pub use projects::{Built, Removed};
 pub use verify_image::ImageCheck;
-pub use workspace::{Source, Temporary};
+pub use workspace::{Left, Source, Temporary};

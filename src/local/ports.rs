@@ -9,15 +9,19 @@ use crate::spec::PortBinding;
 
 /// How far above a taken port a free one is looked for.
 const REACH: u16 = 100;
+/// As a rule, only root may bind the ports below this one.
+const UNPRIVILEGED: u16 = 1024;
+/// What is added to such a port if none near it can be bound.
+const HIGH: u16 = 8000;
 
 /// A port that cannot be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PortError {
     /// The strategy `expose` wants this very port.
-    #[error("port {0} of this host is taken, and `ports.strategy: expose` allows no other")]
+    #[error("port {0} of this host is taken or only root's, and `ports.strategy: expose` allows no other")]
     Taken(u16),
     /// It is taken, and so are all others that would do.
-    #[error("port {port} of this host is taken, and so is every port up to {last}")]
+    #[error("port {port} of this host is taken or only root's, and so is every other up to {last}")]
     NoneFree {
         /// The port.
         port: u16,
@@ -70,10 +74,16 @@ pub fn bind(
         if podfile.strategy == PortStrategy::Expose {
             return Err(PortError::Taken(port));
         }
-        let last = port.saturating_add(REACH);
-        let others = port.saturating_add(1)..=last;
+        let mut last = port.saturating_add(REACH);
+        let near = port.saturating_add(1)..=last;
+        // All around a low port may be root's alone: what 80 is to root, 8080 is to everybody.
+        let high = (port < UNPRIVILEGED).then(|| HIGH + port..=HIGH + port + REACH);
+        if let Some(high) = &high {
+            last = *high.end();
+        }
+        let mut others = near.chain(high.into_iter().flatten());
         let used = |host: u16| bindings.iter().any(|binding| binding.host == host);
-        let found = others.into_iter().find(|host| *host != port && !used(*host) && is_free(*host));
+        let found = others.find(|host| *host != port && !used(*host) && is_free(*host));
         let host = found.ok_or(PortError::NoneFree { port, last })?;
         bindings.push(PortBinding { container: port, host });
     }
@@ -113,6 +123,15 @@ mod tests {
         let podfile = ports(PortStrategy::Auto, &[3000, 3001, 3002]);
         let moved = bind(&podfile, &[], |port| ![3000, 3001].contains(&port)).unwrap();
         assert_eq!(pairs(moved), [(3000, 3003), (3001, 3004), (3002, 3002)]);
+    }
+
+    #[test]
+    fn where_low_ports_are_roots_alone_a_high_one_stands_for_each() {
+        let podfile = ports(PortStrategy::Auto, &[80, 443, 1000]);
+        let bound = bind(&podfile, &[], |port| port >= 1024 && port != 8080).unwrap();
+        assert_eq!(pairs(bound), [(80, 8081), (443, 8443), (1000, 1024)]);
+        let none = bind(&podfile, &[], |_| false);
+        assert_eq!(none, Err(PortError::NoneFree { port: 80, last: 8180 }));
     }
 
     #[test]

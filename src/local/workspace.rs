@@ -42,6 +42,17 @@ pub struct Temporary {
     workspace: Workspace,
 }
 
+/// A checkout that a command left which is gone, and that could not be removed.
+#[derive(Debug)]
+pub struct Left {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The throwaway machine that it was for.
+    pub name: Option<MachineName>,
+    /// The system's error.
+    pub error: io::Error,
+}
+
 impl Context {
     /// The checkout of a machine, if it was made of a project.
     pub fn workspace(&self, key: &SessionKey) -> Result<Option<Workspace>, ProjectError> {
@@ -116,7 +127,7 @@ impl Context {
         if self.core.store.workspace(self.owner(), name)?.is_some() {
             return Err(ProjectError::InUse(name.to_string()));
         }
-        self.block_on(self.sweep(report))??;
+        self.sweep(report)?;
         let scratch = self.scratch(TEMPORARY, name)?;
         let mut workspace = self.plan(name, source, &project, scratch.path().to_owned());
         self.guarded(async |cancel| self.fill(&mut workspace, source, report, &cancel).await)?;
@@ -185,26 +196,47 @@ impl Context {
         Ok(())
     }
 
-    /// Removes checkouts that commands left which are gone.
-    pub async fn sweep(&self, report: &mut dyn Report) -> Result<(), ProjectError> {
+    /// Removes checkouts that commands left which are gone: as root of a container where root inside made files that are
+    /// not the invoking user's to remove.
+    pub fn sweep(&self, report: &mut dyn Report) -> Result<(), ProjectError> {
+        for left in self.block_on(self.sweep_lightly())?? {
+            let Left { path, name, error } = left;
+            let emptied = match &name {
+                Some(name) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    self.empty_abandoned(name, &path, report)
+                }
+                _ => Err(ProjectError::files("remove", &path)(error)),
+            };
+            let removed = emptied
+                .and_then(|()| std::fs::remove_dir_all(&path).map_err(ProjectError::files("remove", &path)));
+            if let Err(error) = removed {
+                let text = format!("the abandoned checkout `{}` stays: {error}", path.display());
+                report.step(crate::session::Step::Warning(&text));
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Context::sweep`], but what the invoking user may not remove is only given back.
+    pub async fn sweep_lightly(&self) -> Result<Vec<Left>, ProjectError> {
+        let mut left = Vec::new();
         let parent = self.beside_registry("workspaces");
         for scratch in abandoned(&parent).map_err(ProjectError::files("look into", &parent))? {
             // Its throwaway machine first, if that has not been noticed yet.
             let name = scratch.path().file_name().and_then(|name| name.to_str());
             let name = name.and_then(|name| name.strip_prefix(TEMPORARY)?.rsplit_once('-'));
-            if let Some(name) = name.and_then(|(name, _)| name.parse::<MachineName>().ok()) {
-                let key = SessionKey::machine(self.owner().clone(), name);
+            let name = name.and_then(|(name, _)| name.parse::<MachineName>().ok());
+            if let Some(name) = &name {
+                let key = SessionKey::machine(self.owner().clone(), name.clone());
                 if self.core.store.find(&key)?.is_some_and(|record| record.kind == Kind::Throwaway) {
                     self.core.reconcile(&key).await?;
                 }
             }
-            let path = scratch.path().to_owned();
-            if let Err((_, error)) = scratch.remove() {
-                let text = format!("the abandoned checkout `{}` cannot be removed: {error}", path.display());
-                report.step(crate::session::Step::Warning(&text));
+            if let Err((path, error)) = scratch.remove() {
+                left.push(Left { path, name, error });
             }
         }
-        Ok(())
+        Ok(left)
     }
 
     /// What a machine with that checkout is made of.
@@ -289,7 +321,7 @@ impl Context {
         report: &mut dyn Report,
     ) -> Result<Workspace, ProjectError> {
         let project = self.is_free(name, source)?;
-        self.block_on(self.sweep(report))??;
+        self.sweep(report)?;
         let path = self.beside_registry("workspaces").join(name.as_str());
         if path.symlink_metadata().is_ok() {
             return Err(ProjectError::Occupied(path));

@@ -50,13 +50,20 @@ impl FromStr for GitUrl {
         if text.contains("::") {
             return wrong("transports written as `name::address` are not allowed");
         }
+        // git decodes these before it speaks to anybody: a line break would begin another line of its request.
+        let lower = text.to_ascii_lowercase();
+        if ["%00", "%0a", "%0d"].iter().any(|code| lower.contains(code)) {
+            return wrong("it must not contain encoded control characters");
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Self::without_scheme(text);
         };
         if !matches!(scheme, "https" | "ssh" | "git") {
             return wrong("use https://, ssh:// or git://");
         }
-        if !is_host(rest.split('/').next().unwrap_or_default()) {
+        let host = rest.split('/').next().unwrap_or_default();
+        // A password may need it; what ssh is called with may not.
+        if !is_host(host) || (scheme != "https" && host.contains('%')) {
             return wrong("expected a host name behind the scheme");
         }
         if rest.split_once('/').is_none_or(|(_, path)| path.trim_matches('/').is_empty()) {
@@ -182,6 +189,7 @@ mod tests {
             ("git@github.com:a/b.git", "git@github.com:a/b.git"),
             ("ssh://git@host:22/a", "ssh://git@host:22/a"),
             ("git://127.0.0.1:9418/api", "git://127.0.0.1:9418/api"),
+            ("https://me:p%40ss@host.example/a%20b", "https://me:p%40ss@host.example/a%20b"),
         ] {
             assert_eq!(text.parse::<GitUrl>().expect(text).as_str(), meant);
         }
@@ -212,6 +220,10 @@ mod tests {
             "a/b",
             "host.example/a b",
             "host.example/a\nb",
+            "git://host.example/a%0aHost:%20b",
+            "https://host.example/a%0D",
+            "ssh://%2doProxyCommand=id@host/x",
+            "ssh://git%40host/x",
         ] {
             assert!(bad.parse::<GitUrl>().is_err(), "{bad}");
         }

@@ -24,9 +24,11 @@ pub(super) const MAX_VOLUMES: usize = 64;
 /// Longest of the short texts, in bytes.
 const MAX_WORD: usize = 4096;
 /// Longest value of an environment variable, in bytes.
-const MAX_VALUE: usize = 32 * 1024;
-/// Longest script, in bytes: as one argument of `sh -c` it must stay below what the kernel takes.
-pub(super) const MAX_SCRIPT: usize = 100 * 1024;
+pub(super) const MAX_VALUE: usize = 32 * 1024;
+/// Longest environment of one container, in bytes: the kernel takes no more at once than some MiB, the engine's own included.
+pub(super) const MAX_ENV_BYTES: usize = 256 * 1024;
+/// Longest script, in bytes: the guest is told of it in one message, which has 64 KiB.
+pub(super) const MAX_SCRIPT: usize = 60 * 1024;
 
 /// Reads one file's text. `file` is how errors and origins call it.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Layer, PodfileError> {

@@ -13,7 +13,7 @@ use super::packages::{self, Package, Runtime};
 use crate::config::PackageSources;
 use crate::names::{ImageRef, printable, quoted};
 use crate::spec::Recipe;
-use crate::system::BuildContext;
+use crate::system::{BuildContext, build_context};
 
 /// Goes into the name of every image: higher whenever the same Podfile gets another Dockerfile.
 const VERSION: u32 = 1;
@@ -71,11 +71,18 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a repository's own image depends on: its context with the Dockerfile in it, arguments, stage.
+/// What a repository's own image depends on: the Dockerfile and, if it takes anything from there, its whole context;
+/// arguments, stage. What a container does in a mounted project makes no other image then, and no error.
 fn hash_of_build(build: &BuildBase) -> Result<String, String> {
-    let context = BuildContext::read(&build.context, &build.dockerfile).map_err(|error| error.to_string())?;
+    let failed = |error: build_context::BuildContextError| error.to_string();
+    let text = build_context::dockerfile(&build.context, &build.dockerfile).map_err(failed)?;
     let mut hash = Sha256::new();
-    hash.update(&context.archive);
+    if build_context::stands_alone(&text) {
+        hash.update(&text);
+    } else {
+        let context = BuildContext::read(&build.context, &build.dockerfile).map_err(failed)?;
+        hash.update(&context.archive);
+    }
     hash.update(format!("{:?}", (&build.dockerfile, &build.args, &build.target)));
     Ok(hex(hash))
 }
@@ -219,8 +226,13 @@ fn env(podfile: &Podfile) -> Result<String, String> {
         file += if file.is_empty() { "ENV " } else { " " };
         file += &format!("{name}=\"{}\"", env_value(value));
     }
-    if file.len() > MAX_LINE {
-        return Err(format!("`env` is too long ({} bytes of at most {MAX_LINE})", file.len()));
+    // The others go to the guest as one argument, which the kernel takes up to 128 KiB, and may be written twice as long there.
+    let dynamic = podfile.env.iter().filter(|(_, value)| is_dynamic(value));
+    let dynamic: usize = dynamic.map(|(name, value)| name.len() + value.len()).sum();
+    for length in [file.len(), dynamic] {
+        if length > MAX_LINE {
+            return Err(format!("`env` is too long ({length} bytes of at most {MAX_LINE})"));
+        }
     }
     if !file.is_empty() {
         file.push('\n');

@@ -219,3 +219,15 @@ proptest! {
         prop_assert_eq!(inner.replace("'\\''", "'"), text);
     }
 }
+
+#[test]
+fn an_environment_fits_into_one_argument() {
+    let long = |value: String| {
+        move |podfile: &mut Podfile| {
+            podfile.env = (0..4).map(|n| (format!("V{n}"), value.clone())).collect();
+        }
+    };
+    let text = "x".repeat(20_000);
+    assert!(refused(long(text.clone())).starts_with("`env` is too long (80"));
+    assert!(refused(long(format!("{text}${{PODSPAWN_USER}}"))).starts_with("`env` is too long (80"));
+}

@@ -62,10 +62,10 @@ impl Github {
         let expected = "expected `github.com/<org>/<repo>` or `github.com/<org>/<repo>/<path>`";
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let parts: Vec<&str> = rest.trim_end_matches('/').split('/').collect();
-        if parts
-            .iter()
-            .any(|part| part.is_empty() || part.starts_with('-') || part.bytes().all(|b| b == b'.'))
-        {
+        let bad = |part: &&str| {
+            part.is_empty() || part.starts_with('-') || *part == ".git" || part.bytes().all(|b| b == b'.')
+        };
+        if parts.iter().any(bad) {
             return Err(expected.to_owned());
         }
         if let Some(bad) = parts.iter().flat_map(|part| part.chars()).find(|c| !fits(*c)) {
@@ -85,7 +85,7 @@ impl Github {
         let path = if path.is_empty() { "podfile.yaml".to_owned() } else { path.join("/") };
         Ok(Self {
             organisation: organisation.to_owned(),
-            repository: repository.trim_end_matches(".git").to_owned(),
+            repository: repository.strip_suffix(".git").unwrap_or(repository).to_owned(),
             branch: branch.to_owned(),
             path,
         })
@@ -162,6 +162,7 @@ mod tests {
             "github.com/-a/b",
             "github.com/a/b/x y",
             "github.com/a/./b",
+            "github.com/a/.git/main/b",
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }

@@ -127,7 +127,7 @@ impl Checking {
                 .optional("mount", mount, |text| values::word("a way of mounting", text, &mounts))?
                 .unwrap_or_default(),
             mode: self.optional("mode", mode, |text| values::word("a mode", text, &modes))?,
-            workspace: self.optional("workspace", workspace, values::path_inside)?,
+            workspace: self.optional("workspace", workspace, values::place_of_project)?,
             start_dir: None,
             volumes: Vec::new(),
             user: None,
@@ -275,6 +275,12 @@ impl Checking {
         self.note(&format!("services.{service}"), Some(&place));
         for (name, At { value, place }) in &env {
             self.variable(name, value, place)?;
+        }
+        let length: usize = env.iter().map(|(name, at)| name.len() + at.value.len()).sum();
+        if length > parse::MAX_ENV_BYTES {
+            let most = parse::MAX_ENV_BYTES;
+            let reason = format!("its `env` has {length} bytes, at most {most} are allowed");
+            return Err(place.wrong(reason));
         }
         let mut distinct = BTreeSet::new();
         Ok(Service {

@@ -60,6 +60,24 @@ pub(super) fn path_inside(text: &str) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
+/// Directories inside that the container itself is made of, or that podspawn and the guest write to.
+const SYSTEM: [&str; 11] =
+    ["/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "/usr", "/var", "/var/run"];
+
+/// Where a project lies inside: not over the container's own system, which would be gone, and written into the project.
+pub(super) fn place_of_project(text: &str) -> Result<String, String> {
+    let path = path_inside(text)?;
+    may_hold_project(&path).map(|()| path)
+}
+
+/// Whether a plain path inside may be the project's.
+pub(super) fn may_hold_project(path: &str) -> Result<(), String> {
+    match SYSTEM.contains(&path) {
+        true => Err(format!("{} holds the container's own system: name a directory below it", quoted(path))),
+        false => Ok(()),
+    }
+}
+
 /// A login shell.
 pub(super) fn shell(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+');
@@ -202,6 +220,16 @@ mod tests {
             ("/a\nb", "\"/a\\nb\" contains a control character"),
         ] {
             assert_eq!(path_inside(bad), Err(told.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_project_lies_not_over_the_system_of_its_container() {
+        for good in ["/workspace/api", "/usr/src/app", "/var/www/html", "/etc/app", "/srv", "/app"] {
+            assert_eq!(place_of_project(good), Ok(good.into()));
+        }
+        for bad in ["/etc", "/etc/", "/usr", "/bin", "/run", "/var", "/var/run", "/lib64"] {
+            assert!(place_of_project(bad).unwrap_err().contains("the container's own system"), "{bad}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! No user's lock is held meanwhile. Two processes that want the same image to be built share one build: the second waits
 //! for the lock of that image and then finds it.
 
-use podspawn_runtimes::{BuildSpec, Engine, EngineError, Labels, Progress, Runtime};
+use podspawn_runtimes::{BuildSpec, Engine, EngineError, Gap, Labels, Progress, Runtime};
 
 use super::core::{Core, EngineSource, label};
 use super::error::SessionError;
@@ -94,7 +94,15 @@ impl<S: EngineSource, G> Core<S, G> {
             && engine.image(name.as_str()).await?.is_none()
         {
             let text = format!("Building base image from {}", printable(&base.dockerfile));
-            self.run_build(engine, self.base_spec(base, name).await?, text, report).await?;
+            let (spec, dockerfile) = self.base_spec(base, name).await?;
+            if engine.facts().lacks(Gap::BuildMounts) && mounts(&dockerfile) {
+                let (file, version) = (printable(&base.dockerfile), printable(&engine.facts().version));
+                return Err(SessionError::Impossible(format!(
+                    "`{file}` uses `RUN --mount`, which Podman {version} does not keep away from the files of its host: \
+                     write it without, or use Podman 5.3.2 or Docker"
+                )));
+            }
+            self.run_build(engine, spec, text, report).await?;
         }
         let text = match recipe.packages.as_slice() {
             [] => "Preparing the image".to_owned(),
@@ -120,7 +128,11 @@ impl<S: EngineSource, G> Core<S, G> {
     }
 
     /// Reads a repository's own build context; it may be large, so this happens beside everything else.
-    async fn base_spec(&self, base: &BuildBase, name: &ImageRef) -> Result<BuildSpec, SessionError> {
+    async fn base_spec(
+        &self,
+        base: &BuildBase,
+        name: &ImageRef,
+    ) -> Result<(BuildSpec, Vec<u8>), SessionError> {
         let (context, dockerfile) = (base.context.clone(), base.dockerfile.clone());
         let read = tokio::task::spawn_blocking(move || BuildContext::read(&context, &dockerfile)).await;
         let context = match read {
@@ -129,7 +141,8 @@ impl<S: EngineSource, G> Core<S, G> {
             Err(error) => return Err(SessionError::Impossible(format!("read the build context: {error}"))),
         };
         let spec = self.build_spec(name, base.dockerfile.clone(), context.archive);
-        Ok(BuildSpec { args: base.args.clone(), target: base.target.clone(), ..spec })
+        let spec = BuildSpec { args: base.args.clone(), target: base.target.clone(), ..spec };
+        Ok((spec, context.dockerfile))
     }
 
     async fn run_build(
@@ -181,6 +194,16 @@ impl Watch<'_> {
             None => self.report.step(Step::BuildOutput { step: &self.text, progress }),
         }
     }
+}
+
+/// Whether a Dockerfile may have a `RUN --mount`, however it is cut into lines and escaped. Comments apart, finding the word
+/// anywhere is enough.
+fn mounts(dockerfile: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(dockerfile);
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let plain: String =
+        lines.flat_map(str::chars).filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`')).collect();
+    plain.contains("--mount")
 }
 
 /// The last lines of a build's output, without the marks of steps.
@@ -238,6 +261,22 @@ fn archive(dockerfile: &str) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mounts_of_a_dockerfile_are_found_however_they_are_written() {
+        for text in [
+            "FROM x\nRUN --mount=type=bind,source=/x ls",
+            "RUN --mo\\\nunt=type=cache x",
+            "RUN --mo\\  \n# a comment\n  unt=type=cache x",
+            "# escape=`\nRUN --mo`\r\nunt=x",
+            "ONBUILD RUN \\-\\-mount=x",
+        ] {
+            assert!(mounts(text.as_bytes()), "{text}");
+        }
+        for text in ["FROM x\nRUN mount; ls -l\n", "# RUN --mount=x\nFROM x\n", "RUN cp --no-clobber a b"] {
+            assert!(!mounts(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn a_failed_build_shows_its_last_lines_and_how_it_ended() {

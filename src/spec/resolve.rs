@@ -12,7 +12,7 @@ use super::session_spec::{
     ServiceSpec, SessionSpec, Setup, VolumeMount,
 };
 use crate::config::{ByteSize, Deployment, EngineChoice, Layers, Origin};
-use crate::names::{ImageRef, SessionKey, UserName};
+use crate::names::{ImageRef, SessionKey, quoted};
 use crate::podfile::{Dotfiles, Podfile, VolumeUse, is_dynamic};
 
 /// Least memory that engines accept as a limit, and that a shell needs.
@@ -162,12 +162,13 @@ pub fn resolve(request: &Request, layers: &Layers) -> Result<Resolved, ResolveEr
         env: resolving.env(request),
         mounts: resolving.mounts(request),
         environment: resolving.environment(request),
-        persistent_home: resolving.persistent_home(mode, &request.key.user),
+        persistent_home: resolving.persistent_home(mode, request),
         limits: resolving.limits(),
         guarded_network: resolving.guarded_network(),
         account,
     };
     let engine = resolving.engine();
+    resolving.each_place_once(&spec)?;
     Ok(Resolved { spec, engine, origins: resolving.origins })
 }
 
@@ -285,7 +286,8 @@ impl Resolving<'_> {
 
         // Files of a mounted host directory keep their owner, who is somebody else than root inside.
         let mounted = request.mounts.iter().filter_map(|mount| mount.owner);
-        let home_owner = request.home_owner.filter(|_| mode == Mode::Persistent);
+        let with_home = mode == Mode::Persistent && !self.is_wish_of_podfile(request);
+        let home_owner = request.home_owner.filter(|_| with_home);
         let foreign = mounted.chain(home_owner).find(|owner| owner.uid != 0 && owner.uid != ACCOUNT_ID);
         let (uid, gid, rule) = match foreign {
             None => (ACCOUNT_ID, ACCOUNT_ID, "always 1000"),
@@ -511,15 +513,43 @@ impl Resolving<'_> {
         }
     }
 
+    /// No two things can be mounted at one place: an engine would refuse them, or hide one of them.
+    fn each_place_once(&self, spec: &SessionSpec) -> Result<(), ResolveError> {
+        let mut places: Vec<&str> = spec.mounts.iter().map(|mount| mount.target.as_str()).collect();
+        places.extend(spec.persistent_home.as_ref().map(|_| spec.account.home.as_str()));
+        places.extend(spec.environment.volumes.iter().map(|volume| volume.target.as_str()));
+        places.sort_unstable();
+        match places.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(()),
+            Some(pair) => {
+                Err(self.refuse("mounts", format!("two things would be mounted at {}", quoted(pair[0]))))
+            }
+        }
+    }
+
     fn mounts(&mut self, request: &Request) -> Vec<HostMount> {
         let mounts = request.mounts.iter().map(|mount| mount.mount.clone()).collect();
         self.from("mounts", Origin::Rule("as asked for"), mounts)
     }
 
-    fn persistent_home(&mut self, mode: Mode, user: &UserName) -> Option<PathBuf> {
+    /// Whether the mode is what a repository's Podfile says and nobody else would have it.
+    fn is_wish_of_podfile(&self, request: &Request) -> bool {
+        let said = |project: &ProjectRequest| project.mode.is_none() && project.podfile.mode.is_some();
+        request.kind != Kind::Throwaway
+            && request.mode.is_none()
+            && request.project.as_ref().is_some_and(said)
+            && self.layers.config.session.mode != Mode::Persistent
+    }
+
+    fn persistent_home(&mut self, mode: Mode, request: &Request) -> Option<PathBuf> {
         match mode {
+            // All persistent sessions of a user share it: no repository opens it to its own code.
+            Mode::Persistent if self.is_wish_of_podfile(request) => {
+                let rule = Origin::Rule("not for a mode that only the Podfile asks for");
+                self.from("persistent_home", rule, None)
+            }
             Mode::Persistent => {
-                let home = self.layers.config.state.homes_dir.join(user.as_str());
+                let home = self.layers.config.state.homes_dir.join(request.key.user.as_str());
                 self.configured("persistent_home", "state.homes_dir", Some(home))
             }
             Mode::GracePeriod | Mode::DestroyOnDisconnect => {

@@ -166,6 +166,68 @@ fn a_persistent_home_belongs_to_its_owner_and_only_persistent_sessions_have_one(
     assert_eq!((resolved.spec.persistent_home, resolved.spec.account.uid), (None, 1000));
 }
 
+/// A session of a repository with this Podfile.
+fn of_podfile(text: &str, mode: Option<Mode>) -> Request {
+    struct Nothing;
+    impl crate::podfile::Fetch for Nothing {
+        fn get(&self, _: &str) -> Result<String, String> {
+            Err("nothing is fetched here".into())
+        }
+    }
+    let path = std::path::Path::new("/nonexistent/app/podfile.yaml");
+    let places = crate::podfile::Places { cache: "/nonexistent".into(), github: "https://web".into() };
+    let loaded = crate::podfile::load_text(path, text, &places, &Nothing).unwrap();
+    let sources = config::PackageSources::default();
+    let (image, recipe) =
+        crate::podfile::recipe(&loaded.podfile, &loaded.canonical, "app", &sources).unwrap();
+    let (podfile, origins) = (loaded.podfile, loaded.origins);
+    let project = ProjectRequest {
+        podfile,
+        origins,
+        image,
+        recipe,
+        mode,
+        copy: None,
+        start_dir: None,
+        ports: Vec::new(),
+    };
+    Request { project: Some(project), ..machine(Kind::Session) }
+}
+
+#[test]
+fn a_repository_that_wants_to_stay_does_not_get_its_users_home() {
+    let wish = of_podfile("base: debian:12\nmode: persistent\n", None);
+    let resolved = local(&[], &wish);
+    assert_eq!((resolved.spec.mode, &resolved.spec.persistent_home), (Mode::Persistent, &None));
+    assert_eq!(origin(&resolved, "persistent_home"), "not for a mode that only the Podfile asks for");
+    for (env, request) in [
+        // Decided by the user: for everything, for the project, or with a flag.
+        (&[("PODSPAWN_SESSION__MODE", "persistent")][..], wish.clone()),
+        (&[], of_podfile("base: debian:12\n", Some(Mode::Persistent))),
+        (&[], Request { mode: Some(Mode::Persistent), ..wish }),
+    ] {
+        assert!(local(env, &request).spec.persistent_home.is_some());
+    }
+}
+
+#[test]
+fn two_things_are_never_mounted_at_one_place() {
+    let place = |target: &str| MountRequest {
+        mount: HostMount { source: "/srv/app".into(), target: target.into(), read_only: false },
+        owner: None,
+    };
+    let env = [("PODSPAWN_SESSION__MODE", "persistent")];
+    let refused = |request: &Request| {
+        resolve(request, &layers(Deployment::Local, &env)).map(drop).map_err(|error| error.to_string())
+    };
+    let app = of_podfile("base: debian:12\n", None);
+    assert_eq!(refused(&Request { mounts: vec![place("/workspace/app")], ..app.clone() }), Ok(()));
+    for mounts in [vec![place("/home/ann")], vec![place("/srv"), place("/srv")]] {
+        let error = refused(&Request { mounts, ..app.clone() }).unwrap_err();
+        assert!(error.starts_with("`mounts`: two things would be mounted at "), "{error}");
+    }
+}
+
 #[test]
 fn root_gets_another_account_inside() {
     let request = Request {

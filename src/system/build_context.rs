@@ -1,27 +1,42 @@
 //! The files that a Dockerfile of a repository may copy, as one archive.
 //!
-//! Symlinks are stored as symlinks and never followed, so nothing outside of the directory gets in. `.dockerignore` is
-//! honoured: one pattern a line, `*`, `?` and `**`, a leading `!` takes back. Size and number of files are bounded.
+//! Symlinks are stored as symlinks and never followed, also not by a directory that is exchanged for one while it is read:
+//! every step down is taken from an open directory, so nothing outside gets in. `.dockerignore` is honoured
+//! ([`super::dockerignore`]). Size, number and depth of files are bounded.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat, statat,
+};
+use rustix::io::Errno;
 use thiserror::Error;
+
+use super::dockerignore::Ignore;
 
 /// Largest context, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 /// Most files, directories and symlinks in a context.
 const MAX_ENTRIES: usize = 100_000;
-/// Largest `.dockerignore`, in bytes.
-const MAX_IGNORE: u64 = 256 << 10;
+/// Most of them that are looked at, those that `.dockerignore` leaves out among them.
+const MAX_LOOKED_AT: usize = 1_000_000;
+/// Deepest nesting of directories, each of which is held open.
+const MAX_DEPTH: usize = 200;
+
+/// A file, as it is opened: neither a link nor a pipe that somebody has put there since is waited for or followed.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+/// A directory, as it is opened.
+const DIRECTORY: OFlags = FILE.union(OFlags::DIRECTORY);
 
 /// Why a directory is no build context.
 #[derive(Debug, Error)]
 pub enum BuildContextError {
     /// Something in it cannot be read.
-    #[error("read `{}` for the image's build: {source}", path.display())]
+    #[error("read `{}` for the image's build: {source} (`.dockerignore` leaves out what it does not need)", path.display())]
     Read {
         /// File or directory.
         path: PathBuf,
@@ -51,93 +66,191 @@ pub enum BuildContextError {
 pub struct BuildContext {
     /// A plain tar archive, the same for the same files: sorted, without owners and times.
     pub archive: Vec<u8>,
+    /// The Dockerfile as it stands in the archive.
+    pub dockerfile: Vec<u8>,
 }
 
 impl BuildContext {
-    /// Reads the directory `context`, in which `dockerfile` is a relative path.
+    /// Reads the directory `context`, in which `dockerfile` is a relative path. No part of either is a symlink.
     pub fn read(context: &Path, dockerfile: &str) -> Result<Self, BuildContextError> {
-        let wrong = || BuildContextError::Dockerfile { file: dockerfile.into(), context: context.to_owned() };
-        let relative = clean(dockerfile).ok_or_else(wrong)?;
-        let mut place = context.to_owned();
-        for part in relative.split('/') {
-            place.push(part);
-            let kind = fs::symlink_metadata(&place).map_err(|_| wrong())?.file_type();
-            let last = place == context.join(&relative);
-            if (last && !kind.is_file()) || (!last && !kind.is_dir()) {
-                return Err(wrong());
-            }
-        }
-        let mut ignore = Ignore::read(&context.join(".dockerignore"))?;
+        let (top, relative, _) = open(context, dockerfile)?;
+        let mut ignore = Ignore::read(&top)
+            .map_err(|source| BuildContextError::Read { path: context.join(".dockerignore"), source })?;
         // Without it nothing can be built, whatever the list says.
-        ignore.keep = vec![relative];
-        let mut reading =
-            Reading { context, ignore, archive: tar::Builder::new(Vec::new()), bytes: 0, entries: 0 };
-        reading.directory("")?;
-        let io = |source| BuildContextError::Read { path: context.to_owned(), source };
-        Ok(Self { archive: reading.archive.into_inner().map_err(io)? })
+        ignore.keep = vec![relative.clone()];
+        let archive = tar::Builder::new(Vec::new());
+        let mut reading = Reading {
+            context,
+            wanted: &relative,
+            dockerfile: Vec::new(),
+            ignore,
+            archive,
+            bytes: 0,
+            entries: 0,
+            looked_at: 0,
+        };
+        reading.directory(&top, "", 1)?;
+        let Reading { archive, dockerfile, .. } = reading;
+        let archive = archive
+            .into_inner()
+            .map_err(|source| BuildContextError::Read { path: context.to_owned(), source })?;
+        Ok(Self { archive, dockerfile })
     }
+}
+
+/// The text of a Dockerfile alone, without anything else of its context.
+pub fn dockerfile(context: &Path, dockerfile: &str) -> Result<String, BuildContextError> {
+    let (_, _, file) = open(context, dockerfile)?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
+    read.map_err(|source| BuildContextError::Read { path: context.join(dockerfile), source })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether a Dockerfile takes nothing from its context: then the rest of that is of no importance. A build that only looks as
+/// if it took something does.
+pub fn stands_alone(dockerfile: &str) -> bool {
+    let takes = |line: &str| {
+        let word = line.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+        matches!(word.as_str(), "copy" | "add" | "onbuild")
+    };
+    let plain: String =
+        dockerfile.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`')).collect();
+    // An instruction may begin on one line and go on on the next.
+    let joined = dockerfile.replace("\\\r\n", "").replace("\\\n", "");
+    !plain.to_ascii_lowercase().contains("--mount") && !dockerfile.lines().chain(joined.lines()).any(takes)
+}
+
+/// Opens a context and the Dockerfile in it, whose path comes back without what means nothing.
+fn open(context: &Path, dockerfile: &str) -> Result<(OwnedFd, String, File), BuildContextError> {
+    let wrong = || BuildContextError::Dockerfile { file: dockerfile.into(), context: context.to_owned() };
+    let relative = clean(dockerfile).ok_or_else(wrong)?;
+    // The caller has resolved its links: one that stands there now has been put there since.
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let top = openat2(CWD, context, DIRECTORY, Mode::empty(), resolve).map_err(read_error(context))?;
+    let resolve = resolve | ResolveFlags::BENEATH;
+    // Looked at before it is opened: opening a device can have effects.
+    let path = OFlags::PATH | OFlags::CLOEXEC;
+    let is_file = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let found = openat2(&top, &relative, path, Mode::empty(), resolve).and_then(fstat);
+    if !found.is_ok_and(is_file) {
+        return Err(wrong());
+    }
+    let file = openat2(&top, &relative, FILE, Mode::empty(), resolve)
+        .map_err(read_error(&context.join(&relative)))?;
+    if !fstat(&file).is_ok_and(is_file) {
+        return Err(wrong());
+    }
+    Ok((top, relative, File::from(file)))
+}
+
+/// For `map_err`.
+fn read_error(path: &Path) -> impl Fn(Errno) -> BuildContextError + use<> {
+    let path = path.to_owned();
+    move |errno| BuildContextError::Read { path: path.clone(), source: errno.into() }
 }
 
 struct Reading<'a> {
     context: &'a Path,
+    /// The Dockerfile's path, and what it says.
+    wanted: &'a str,
+    dockerfile: Vec<u8>,
     ignore: Ignore,
     archive: tar::Builder<Vec<u8>>,
     bytes: u64,
     entries: usize,
+    looked_at: usize,
 }
 
 impl Reading<'_> {
-    fn directory(&mut self, inside: &str) -> Result<(), BuildContextError> {
-        let at = self.context.join(inside);
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| BuildContextError::Read { path, source }
-        };
+    fn directory(&mut self, open: &OwnedFd, inside: &str, depth: usize) -> Result<(), BuildContextError> {
+        if depth > MAX_DEPTH {
+            return Err(self.too_large(format!("{MAX_DEPTH} directories one in the other")));
+        }
+        let failed = read_error(&self.context.join(inside));
         let mut names = Vec::new();
-        for entry in fs::read_dir(&at).map_err(io(&at))? {
-            let name = entry.map_err(io(&at))?.file_name();
+        for entry in Dir::read_from(open).map_err(&failed)? {
+            let name = entry.map_err(&failed)?.file_name().to_bytes().to_vec();
+            self.looked_at += 1;
+            if self.looked_at > MAX_LOOKED_AT {
+                return Err(self.too_large(format!("{MAX_LOOKED_AT} files to look at")));
+            }
             // A name that is no text cannot be named in a Dockerfile either.
-            names.extend(name.into_string());
+            names.extend(String::from_utf8(name).ok().filter(|name| name != "." && name != ".."));
         }
         names.sort();
         for name in names {
-            let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
-            let place = self.context.join(&path);
-            let meta = fs::symlink_metadata(&place).map_err(io(&place))?;
-            let ignored = self.ignore.covers(&path);
-            if ignored && !(meta.is_dir() && self.ignore.may_take_back(&path)) {
-                continue;
-            }
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(meta.mode() & 0o7777);
-            header.set_size(0);
-            if meta.is_dir() {
+            let path = if inside.is_empty() { name.clone() } else { format!("{inside}/{name}") };
+            self.entry(open, &name, &path, depth)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one entry of an open directory; `path` is its path in the context.
+    fn entry(
+        &mut self,
+        directory: &OwnedFd,
+        name: &str,
+        path: &str,
+        depth: usize,
+    ) -> Result<(), BuildContextError> {
+        let place = self.context.join(path);
+        let failed = read_error(&place);
+        let io = |source| BuildContextError::Read { path: place.clone(), source };
+        let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(&failed)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let ignored = self.ignore.covers(path);
+        if self.ignore.is_exhausted() {
+            return Err(self.too_large("can be compared with the patterns of its `.dockerignore`".into()));
+        }
+        if ignored && !(kind == FileType::Directory && self.ignore.may_take_back(path)) {
+            return Ok(());
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(stat.st_mode & 0o7777);
+        header.set_size(0);
+        match kind {
+            FileType::Directory => {
+                let open = openat(directory, name, DIRECTORY, Mode::empty()).map_err(&failed)?;
                 if !ignored {
                     self.count(0)?;
                     header.set_entry_type(tar::EntryType::Directory);
-                    self.archive
-                        .append_data(&mut header, format!("{path}/"), io::empty())
-                        .map_err(io(&place))?;
+                    self.archive.append_data(&mut header, format!("{path}/"), io::empty()).map_err(io)?;
                 }
-                self.directory(&path)?;
-            } else if meta.is_symlink() {
+                self.directory(&open, path, depth + 1)?;
+            }
+            FileType::Symlink => {
                 self.count(0)?;
-                let target = fs::read_link(&place).map_err(io(&place))?;
+                let target = readlinkat(directory, name, Vec::new()).map_err(&failed)?;
                 header.set_entry_type(tar::EntryType::Symlink);
-                self.archive.append_link(&mut header, &path, &target).map_err(io(&place))?;
-            } else if meta.is_file() {
-                // Somebody may have put something else there since: neither a link nor a pipe is opened.
-                let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-                let file = File::options().read(true).custom_flags(flags).open(&place).map_err(io(&place))?;
-                let size = file.metadata().map_err(io(&place))?.len();
+                let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
+                self.archive.append_link(&mut header, path, target).map_err(io)?;
+            }
+            FileType::RegularFile => {
+                let file = openat(directory, name, FILE, Mode::empty()).map_err(&failed)?;
+                // What was looked at may have been exchanged since.
+                let stat = fstat(&file).map_err(&failed)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                    return Err(failed(Errno::AGAIN));
+                }
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
                 self.count(size)?;
                 let mut content = Vec::new();
-                file.take(size).read_to_end(&mut content).map_err(io(&place))?;
+                File::from(file).take(size).read_to_end(&mut content).map_err(io)?;
                 header.set_size(content.len() as u64);
-                self.archive.append_data(&mut header, &path, content.as_slice()).map_err(io(&place))?;
+                self.archive.append_data(&mut header, path, content.as_slice()).map_err(io)?;
+                if path == self.wanted {
+                    self.dockerfile = content;
+                }
             }
+            // Pipes, sockets and devices are nothing that an image could have.
+            _ => {}
         }
         Ok(())
+    }
+
+    fn too_large(&self, limit: String) -> BuildContextError {
+        BuildContextError::TooLarge { path: self.context.to_owned(), limit }
     }
 
     fn count(&mut self, bytes: u64) -> Result<(), BuildContextError> {
@@ -150,7 +263,7 @@ impl Reading<'_> {
         } else {
             return Ok(());
         };
-        Err(BuildContextError::TooLarge { path: self.context.to_owned(), limit })
+        Err(self.too_large(limit))
     }
 }
 
@@ -167,103 +280,12 @@ fn clean(path: &str) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("/"))
 }
 
-/// What `.dockerignore` says.
-#[derive(Debug, Default)]
-struct Ignore {
-    /// Patterns by their parts, and whether they take back; the last that matches decides.
-    patterns: Vec<(Vec<String>, bool)>,
-    /// Paths that are never left out.
-    keep: Vec<String>,
-}
-
-impl Ignore {
-    fn read(path: &Path) -> Result<Self, BuildContextError> {
-        let failed = |source| BuildContextError::Read { path: path.to_owned(), source };
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = match File::options().read(true).custom_flags(flags).open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            other => other.map_err(failed)?,
-        };
-        let mut text = String::new();
-        file.take(MAX_IGNORE).read_to_string(&mut text).map_err(failed)?;
-        Ok(Self::parse(&text))
-    }
-
-    fn parse(text: &str) -> Self {
-        let lines = text.lines().filter(|line| !line.starts_with('#')).map(str::trim);
-        let patterns = lines.filter_map(|line| {
-            let (line, back) = match line.strip_prefix('!') {
-                Some(line) => (line.trim(), true),
-                None => (line, false),
-            };
-            let parts: Vec<String> =
-                line.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect();
-            (!parts.is_empty()).then_some((parts, back))
-        });
-        Self { patterns: patterns.collect(), keep: Vec::new() }
-    }
-
-    fn covers(&self, path: &str) -> bool {
-        if self.keep.iter().any(|kept| kept == path) {
-            return false;
-        }
-        let parts: Vec<&str> = path.split('/').collect();
-        let mut ignored = false;
-        for (pattern, back) in &self.patterns {
-            // A pattern that covers a directory covers what is in it.
-            if (1..=parts.len()).any(|length| matches(pattern, &parts[..length])) {
-                ignored = !back;
-            }
-        }
-        ignored
-    }
-
-    /// Whether something inside of a directory that is left out may be wanted nevertheless.
-    fn may_take_back(&self, directory: &str) -> bool {
-        let inside = format!("{directory}/");
-        self.patterns.iter().any(|(_, back)| *back) || self.keep.iter().any(|kept| kept.starts_with(&inside))
-    }
-}
-
-fn matches(pattern: &[String], path: &[&str]) -> bool {
-    wildcard(
-        pattern,
-        path,
-        |part| part == "**",
-        |part, name| {
-            let (pattern, name): (Vec<char>, Vec<char>) = (part.chars().collect(), name.chars().collect());
-            wildcard(&pattern, &name, |c| *c == '*', |a, b| *a == '?' || a == b)
-        },
-    )
-}
-
-/// Whether `pattern` matches all of `text`, where a star stands for any number of items. Takes at most the product of the
-/// two lengths, whatever the pattern: only the last star is ever tried again.
-fn wildcard<P, T>(
-    pattern: &[P],
-    text: &[T],
-    is_star: impl Fn(&P) -> bool,
-    fits: impl Fn(&P, &T) -> bool,
-) -> bool {
-    let (mut p, mut t, mut star) = (0, 0, None);
-    while t < text.len() {
-        if p < pattern.len() && is_star(&pattern[p]) {
-            star = Some((p, t));
-            p += 1;
-        } else if p < pattern.len() && fits(&pattern[p], &text[t]) {
-            (p, t) = (p + 1, t + 1);
-        } else if let Some((at, from)) = star {
-            star = Some((at, from + 1));
-            (p, t) = (at + 1, from + 1);
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(is_star)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn names(context: &BuildContext) -> Vec<String> {
@@ -284,7 +306,7 @@ mod tests {
         {
             fs::write(at(path), path).unwrap();
         }
-        std::os::unix::fs::symlink("/etc/passwd", at("link")).unwrap();
+        symlink("/etc/passwd", at("link")).unwrap();
         fs::write(at(".dockerignore"), "# words\ntarget\n!target/debug/keep\n**/*.log\ndocker\n/not?s\n")
             .unwrap();
         let context = BuildContext::read(dir.path(), "./docker/Dockerfile").unwrap();
@@ -308,11 +330,90 @@ mod tests {
         let context = dir.path().join("inside");
         fs::create_dir(&context).unwrap();
         fs::write(dir.path().join("Dockerfile"), "FROM scratch\n").unwrap();
-        std::os::unix::fs::symlink("../Dockerfile", context.join("link")).unwrap();
-        std::os::unix::fs::symlink("..", context.join("up")).unwrap();
+        symlink("../Dockerfile", context.join("link")).unwrap();
+        symlink("..", context.join("up")).unwrap();
         for path in ["../Dockerfile", "link", "up/Dockerfile", "/etc/passwd", "", ".", "missing"] {
             let error = BuildContext::read(&context, path).unwrap_err();
             assert!(error.to_string().starts_with("the Dockerfile"), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_exchanged_for_a_link_while_it_is_read_leads_nowhere() {
+        let dir = tempfile::Builder::new().prefix("podspawn-context-").tempdir().unwrap();
+        let (context, secret) = (dir.path().join("context"), dir.path().join("secret"));
+        fs::create_dir_all(context.join("swap")).unwrap();
+        fs::create_dir(&secret).unwrap();
+        fs::write(secret.join("key"), "OUTSIDE").unwrap();
+        fs::write(context.join("swap/key"), "inside").unwrap();
+        fs::write(context.join("Dockerfile"), "FROM scratch\n").unwrap();
+        symlink(&secret, dir.path().join("link")).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let swap = context.join("swap");
+                while !over.load(Ordering::Relaxed) {
+                    let flags = rustix::fs::RenameFlags::EXCHANGE;
+                    rustix::fs::renameat_with(CWD, &swap, CWD, dir.path().join("link"), flags).unwrap();
+                }
+            });
+            for _ in 0..2000 {
+                // It may fail: what was a directory is none any more.
+                if let Ok(read) = BuildContext::read(&context, "Dockerfile") {
+                    assert!(!String::from_utf8_lossy(&read.archive).contains("OUTSIDE"));
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_context_that_has_become_a_link_is_not_followed() {
+        let dir = tempfile::Builder::new().prefix("podspawn-context-").tempdir().unwrap();
+        fs::create_dir(dir.path().join("secret")).unwrap();
+        fs::write(dir.path().join("secret/Dockerfile"), "FROM scratch\n").unwrap();
+        symlink("secret", dir.path().join("context")).unwrap();
+        let error = BuildContext::read(&dir.path().join("context"), "Dockerfile").unwrap_err();
+        assert!(matches!(error, BuildContextError::Read { .. }), "{error}");
+        assert!(BuildContext::read(&dir.path().join("secret"), "Dockerfile").is_ok());
+    }
+
+    #[test]
+    fn neither_depth_nor_patterns_take_for_ever() {
+        let dir = tempfile::Builder::new().prefix("podspawn-context-").tempdir().unwrap();
+        let top = dir.path();
+        fs::write(top.join("Dockerfile"), "FROM scratch\n").unwrap();
+        fs::create_dir_all(top.join("d/".repeat(MAX_DEPTH + 1))).unwrap();
+        let error = BuildContext::read(top, "Dockerfile").unwrap_err().to_string();
+        assert!(error.contains("more than 200 directories one in the other"), "{error}");
+
+        fs::remove_dir_all(top.join("d")).unwrap();
+        let name = "a".repeat(200);
+        (0..200).for_each(|n| fs::write(top.join(format!("{name}{n}")), "").unwrap());
+        fs::write(top.join(".dockerignore"), "*a*a*a*a*a*a*a*a*ab\n".repeat(13_000)).unwrap();
+        let error = BuildContext::read(top, "Dockerfile").unwrap_err().to_string();
+        assert!(error.contains("the patterns of its `.dockerignore`"), "{error}");
+
+        fs::remove_file(top.join(".dockerignore")).unwrap();
+        rustix::fs::mkfifoat(CWD, top.join(".dockerignore"), Mode::from_raw_mode(0o600)).unwrap();
+        let error = BuildContext::read(top, "Dockerfile").unwrap_err().to_string();
+        assert!(error.contains("it is not a regular file"), "{error}");
+    }
+
+    #[test]
+    fn a_dockerfile_that_takes_nothing_stands_alone() {
+        for text in ["FROM x\nRUN useradd a && \\\n  addgroup b\n", "# COPY a\nFROM x\nENV COPY=1\n"] {
+            assert!(stands_alone(text), "{text}");
+        }
+        for text in [
+            "FROM x\nCOPY a b\n",
+            "FROM x\n  add a b\n",
+            "FROM x\nCO\\\nPY a b\n",
+            "FROM x\nRUN --mount=type=bind,target=/x ls\n",
+            "FROM x\nRUN --mo\\\nunt=target=/x ls\n",
+            "FROM x\nONBUILD COPY a b\n",
+        ] {
+            assert!(!stands_alone(text), "{text}");
         }
     }
 }

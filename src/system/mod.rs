@@ -4,9 +4,10 @@
 //! that may hold `unsafe` code. Calls nothing else of podspawn.
 
 pub mod accounts;
-mod build_context;
+pub mod build_context;
 pub mod clock;
 pub mod cpus;
+mod dockerignore;
 pub mod files;
 pub mod guest_program;
 pub mod handover;

@@ -28,7 +28,9 @@ pub(super) fn error(target: &Target, action: &Action, error: podman_api::Error) 
 fn fault(action: &Action, status: u16, message: String) -> EngineError {
     // Podman has 500 for some of what Docker has 409 for.
     let taken = ["already in use", "already exists", "already used"];
-    if matches!(status, 409 | 500) && taken.iter().any(|words| message.contains(words)) {
+    // A port that somebody else listens on is no name.
+    let of_port = message.contains("address already in use");
+    if matches!(status, 409 | 500) && !of_port && taken.iter().any(|words| message.contains(words)) {
         return action.conflict();
     }
     action.status(status, message)
@@ -65,5 +67,19 @@ pub(super) fn network(one: models::Network) -> NetworkInfo {
         labels: one.labels.unwrap_or_default().into_iter().collect(),
         created_at: one.created.map(|time| time.timestamp()),
         subnet: one.subnets.and_then(|subnets| subnets.into_iter().next()?.subnet),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_no_name_that_is_taken() {
+        let action = Action::on("start", "container", "c").unwrap();
+        let told = |message: &str| fault(&action, 500, message.to_owned());
+        assert!(told("the container name \"c\" is already in use by 0f").is_conflict());
+        let port = told("rootlessport listen tcp 127.0.0.1:3000: bind: address already in use");
+        assert!(!port.is_conflict() && port.to_string().contains("127.0.0.1:3000"), "{port}");
     }
 }

@@ -54,7 +54,7 @@ fn of_this_host(target: &Target, socket: &Path, head: &Head) -> Option<Facts> {
         local: true,
         runtimes: Vec::new(),
         data_root: None,
-        gaps,
+        gaps: gaps.into_iter().chain(build_gap(version)).collect(),
     })
 }
 
@@ -70,9 +70,12 @@ async fn report(target: &Target, client: &podman_api::Podman, head: &Head) -> Re
     let rootless = host.security.and_then(|security| security.rootless).unwrap_or_default();
     let controllers = host.cgroup_controllers.unwrap_or_default();
     let controllers: Vec<&str> = controllers.iter().map(String::as_str).collect();
+    let limits = if rootless { limit_gaps(&controllers) } else { Vec::new() };
+    let release = version.version.unwrap_or_default();
+    let gaps = limits.into_iter().chain(build_gap(&release)).collect();
     Ok(Facts {
         kind: EngineKind::Podman,
-        version: version.version.unwrap_or_default(),
+        version: release,
         api_version: version.api_version.or_else(|| head.libpod_version.clone()).unwrap_or_default(),
         endpoint: target.endpoint.to_string(),
         rootless,
@@ -80,8 +83,21 @@ async fn report(target: &Target, client: &podman_api::Podman, head: &Head) -> Re
         local,
         runtimes: host.oci_runtime.and_then(|runtime| runtime.name).into_iter().collect(),
         data_root: info.store.and_then(|store| store.graph_root).filter(|_| local).map(PathBuf::from),
-        gaps: if rootless { limit_gaps(&controllers) } else { Vec::new() },
+        gaps,
     })
+}
+
+/// The first release whose builder keeps `RUN --mount` inside (CVE-2024-1753, CVE-2024-9407, CVE-2024-11218).
+const KEEPS_MOUNTS: [u32; 3] = [5, 3, 2];
+
+/// Whether the builder of a release lets `RUN --mount` out. A release that cannot be told is taken for an old one.
+fn build_gap(version: &str) -> Option<Gap> {
+    let numbers: Vec<u32> = version
+        .split(['.', '-', '+'])
+        .take(KEEPS_MOUNTS.len())
+        .map(|part| part.parse().unwrap_or_default())
+        .collect();
+    (numbers.as_slice() < KEEPS_MOUNTS.as_slice()).then_some(Gap::BuildMounts)
 }
 
 /// The limits whose controllers a rootless engine was not given.
@@ -91,4 +107,19 @@ fn limit_gaps(controllers: &[&str]) -> Vec<Gap> {
         .filter(|(controller, _)| !controllers.contains(controller))
         .map(|(_, gap)| gap)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_builders_let_mounts_out() {
+        for old in ["", "4.3.1", "4.9.5-rhel", "5.3.1", "5.2.9", "x"] {
+            assert_eq!(build_gap(old), Some(Gap::BuildMounts), "{old}");
+        }
+        for new in ["5.3.2", "5.4.0", "5.10.0-dev", "6.0.0-rc1"] {
+            assert_eq!(build_gap(new), None, "{new}");
+        }
+    }
 }

@@ -118,7 +118,9 @@ pub(crate) async fn facts_are_those_of_the_engine(lab: Arc<Lab>) {
     assert!(facts.local && !facts.api_version.is_empty());
     let (kind, gaps): (_, &[Gap]) = match lab.which {
         Which::Docker | Which::Docker26 => (EngineKind::Docker, &[]),
-        Which::Podman => (EngineKind::Podman, &[Gap::CpuLimit, Gap::MemoryLimit, Gap::PidsLimit]),
+        Which::Podman => {
+            (EngineKind::Podman, &[Gap::CpuLimit, Gap::MemoryLimit, Gap::PidsLimit, Gap::BuildMounts])
+        }
         Which::Gvisor => (EngineKind::Gvisor, &[Gap::PidsLimit, Gap::SeccompVisible, Gap::CopyIn]),
     };
     assert_eq!(facts.kind, kind);

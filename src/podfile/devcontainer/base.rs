@@ -129,6 +129,12 @@ impl Reader<'_> {
                 "the Dockerfile must lie inside the context: name a directory above it as `build.context`";
             self.wrong(line, key, reason.into())
         })?;
+        if relative.trim_start().starts_with('[') || relative.ends_with(".in") {
+            // Podman reads the one name as a list in JSON, with escapes that lead anywhere on its host, and sends the file
+            // with the other through its host's preprocessor, which includes any file of that host.
+            let reason = format!("a Dockerfile cannot be called {}: rename it", quoted(relative));
+            return Err(self.wrong(line, key, reason));
+        }
         let target = match &parts.target {
             Some(node) => self.optional_text(node, "build.target")?,
             None => None,

@@ -6,7 +6,11 @@ use super::json::{Json, Node};
 use super::variables::InContainer;
 use crate::config::nearest;
 use crate::names::quoted;
+use crate::podfile::parse::MAX_SCRIPT;
 use crate::podfile::{Hook, HookCommand, Hooks, PodfileError};
+
+/// Most commands that one hook runs at the same time.
+const MAX_AT_ONCE: usize = 50;
 
 /// What `waitFor` may say. Nobody works in a container before the last of the commands that prepare it has ended, so that
 /// there is nothing to choose.
@@ -43,6 +47,17 @@ pub(super) fn inside(command: HookCommand, folder: &str) -> HookCommand {
         HookCommand::Parallel(commands) => HookCommand::Parallel(
             commands.into_iter().map(|(name, command)| (name, inside(command, folder))).collect(),
         ),
+    }
+}
+
+/// Bytes of the longest process that a command starts.
+fn longest(command: &HookCommand) -> usize {
+    match command {
+        HookCommand::Script(text) => text.len(),
+        HookCommand::Argv(argv) => argv.iter().map(|word| word.len() + 1).sum(),
+        HookCommand::Parallel(commands) => {
+            commands.iter().map(|(_, command)| longest(command)).max().unwrap_or(0)
+        }
     }
 }
 
@@ -88,12 +103,24 @@ impl Reader<'_> {
         } else {
             command
         };
+        let longest = longest(&command);
+        if longest > MAX_SCRIPT && !self.variables.too_much {
+            let reason = format!(
+                "it has {longest} bytes, at most {MAX_SCRIPT} are allowed: put it into a script of the repository"
+            );
+            return Err(self.wrong(node.line, key, reason));
+        }
         Ok(Some(Hook { name: key.to_owned(), command }))
     }
 
     fn command(&mut self, key: &str, node: &Node) -> Result<Option<HookCommand>, PodfileError> {
         if let Json::Object(_) = &node.value {
             let entries = self.object(node, key)?;
+            if entries.len() > MAX_AT_ONCE {
+                let reason =
+                    format!("{} commands at the same time, at most {MAX_AT_ONCE} are allowed", entries.len());
+                return Err(self.wrong(node.line, key, reason));
+            }
             let mut commands = Vec::new();
             for (name, node) in entries {
                 let command = self.simple(&format!("{key}.{name}"), node, "a text or a list of texts")?;

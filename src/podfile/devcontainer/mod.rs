@@ -24,6 +24,7 @@ use variables::{InContainer, Variables, id_of, is_name};
 
 use super::PodfileError;
 use super::model::{MountWay, Podfile, PortStrategy, Ports, Resources, is_dynamic};
+use super::parse::{MAX_ENV, MAX_PORTS, MAX_VALUE};
 use crate::config::nearest;
 use crate::names::{UserName, printable, quoted};
 
@@ -191,6 +192,7 @@ impl Reader<'_> {
             }
         }
         self.variables.container_env.clone_from(&env);
+        let first = container.or(remote).map_or(1, |node| node.line);
         if let Some(node) = remote {
             for (name, node) in self.object(node, "remoteEnv")? {
                 match self.env_value("remoteEnv", name, node)? {
@@ -202,6 +204,10 @@ impl Reader<'_> {
                     }
                 }
             }
+        }
+        if env.len() > MAX_ENV {
+            let reason = format!("there are {} variables, at most {MAX_ENV} are allowed", env.len());
+            return Err(self.wrong(first, "containerEnv", reason));
         }
         Ok(env)
     }
@@ -216,6 +222,10 @@ impl Reader<'_> {
         let value = self.variables.expand(&text, InContainer::Variable);
         // What is set when the container is made is taken as it is.
         let value = if is_dynamic(&value) { variables::plain(&value) } else { value };
+        if value.len() > MAX_VALUE && !self.variables.too_much {
+            let reason = format!("it has {} bytes, at most {MAX_VALUE} are allowed", value.len());
+            return Err(self.wrong(line, &key, reason));
+        }
         if value.contains(char::is_control) {
             return Err(self.wrong(line, &key, "control characters are not allowed in a variable".into()));
         }
@@ -247,6 +257,10 @@ impl Reader<'_> {
                 }
             }
             Some(item) => add(self.app_port("appPort", item)?),
+        }
+        if let Some(node) = forward.or(app).filter(|_| ports.len() > MAX_PORTS) {
+            let reason = format!("there are {} ports, at most {MAX_PORTS} are allowed", ports.len());
+            return Err(self.wrong(node.line, "forwardPorts", reason));
         }
         Ok(ports)
     }

@@ -4,6 +4,8 @@ use super::Reader;
 use super::json::{Json, Node};
 use super::variables::InContainer;
 use crate::names::{VolumeName, misleads, quoted};
+use crate::podfile::parse::MAX_VOLUMES;
+use crate::podfile::values::may_hold_project;
 use crate::podfile::{MountWay, PodfileError, VolumeUse};
 
 /// Directories inside that are the kernel's or podspawn's.
@@ -152,6 +154,10 @@ impl Reader<'_> {
                 let reason = format!("something is mounted at {} already", quoted(&target));
                 return Err(self.wrong(item.line, &key, reason));
             }
+            if volumes.len() == MAX_VOLUMES {
+                let reason = format!("there are more than {MAX_VOLUMES} volumes");
+                return Err(self.wrong(item.line, &key, reason));
+            }
             volumes.push(VolumeUse { name, target });
         }
         Ok(volumes)
@@ -226,7 +232,8 @@ impl Reader<'_> {
             self.warn(node.line, key, "the project is not read-only: that is not supported");
         }
         let target = self.variables.expand(mount.target.as_deref().unwrap_or_default(), InContainer::Unknown);
-        let target = inside(&target).map_err(|reason| self.wrong(node.line, key, reason))?;
+        let target = inside(&target).and_then(|path| may_hold_project(&path).map(|()| path));
+        let target = target.map_err(|reason| self.wrong(node.line, key, reason))?;
         self.variables.container_folder.clone_from(&target);
         place.workspace = Some(target);
         Ok(())

@@ -516,7 +516,7 @@ fn a_file_cannot_grow_without_bounds() {
     assert!(
         refusal(&format!("{{\"forwardPorts\": [{many}]}}")).contains("it has 1001 entries, at most 1000")
     );
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(30_000);
     let often = "${containerEnv:A}".repeat(50_000);
     let text = format!("{{\"containerEnv\": {{\"A\": \"{long}\"}}, \"remoteEnv\": {{\"B\": \"{often}\"}}}}");
     let error = convert(&text).unwrap_err().to_string();
@@ -659,4 +659,53 @@ fn check_outcome(text: &str) -> Result<(), TestCaseError> {
         prop_assert!(line.chars().count() < 2500, "{}", line);
     }
     Ok(())
+}
+
+#[test]
+fn what_a_file_asks_for_has_the_limits_of_a_podfile() {
+    let many = |most: usize, one: &dyn Fn(usize) -> String| (0..=most).map(one).collect::<Vec<_>>().join(",");
+    let ports = format!("{{\"forwardPorts\": [{}]}}", many(100, &|n| (n + 1).to_string()));
+    assert_eq!(refusal(&ports), "1: `forwardPorts`: there are 101 ports, at most 100 are allowed");
+    let volumes = many(64, &|n| format!("\"source=v{n},target=/v{n}\""));
+    let told = refusal(&format!("{{\"mounts\": [{volumes}]}}"));
+    assert_eq!(told, "1: `mounts[64]`: there are more than 64 volumes");
+    let env = format!("{{\"containerEnv\": {{{}}}}}", many(200, &|n| format!("\"V{n}\": \"x\"")));
+    assert_eq!(refusal(&env), "1: `containerEnv`: there are 201 variables, at most 200 are allowed");
+    let long = format!("{{\"remoteEnv\": {{\"A\": \"{}\"}}}}", "x".repeat(32 * 1024 + 1));
+    assert_eq!(refusal(&long), "1: `remoteEnv.A`: it has 32769 bytes, at most 32768 are allowed");
+    let at_once = many(50, &|n| format!("\"c{n}\": \"true\""));
+    let told = refusal(&format!("{{\"postCreateCommand\": {{{at_once}}}}}"));
+    assert_eq!(told, "1: `postCreateCommand`: 51 commands at the same time, at most 50 are allowed");
+    for command in ["\"X\"", "[\"echo\", \"X\"]", "{\"a\": \"X\"}"] {
+        let command = command.replace('X', &"x".repeat(60 * 1024));
+        let told = refusal(&format!("{{\"postStartCommand\": {command}}}"));
+        assert!(told.ends_with("put it into a script of the repository"), "{told}");
+    }
+}
+
+#[test]
+fn the_project_lies_not_over_the_system_and_no_dockerfile_is_called_as_a_list() {
+    let mount = |target: &str| {
+        format!("{{\"workspaceMount\": \"source=${{localWorkspaceFolder}},target={target},type=bind\"}}")
+    };
+    assert_eq!(silent(&mount("/usr/src/app")).workspace.as_deref(), Some("/usr/src/app"));
+    for target in ["/etc", "/usr", "/var/run"] {
+        assert!(refusal(&mount(target)).contains("the container's own system"), "{target}");
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let repository = dir.path().canonicalize().unwrap();
+    let name = r#"["\u002e\u002e"#;
+    fs::create_dir_all(repository.join(name)).unwrap();
+    fs::write(repository.join(name).join("x\"]"), "FROM scratch\n").unwrap();
+    let written = format!("{name}/x\"]").replace('\\', "\\\\").replace('"', "\\\"");
+    let text = format!("{{\"build\": {{\"dockerfile\": \"{written}\"}}}}");
+    let error =
+        devcontainer(&text, &repository.join(".devcontainer.json"), &repository).unwrap_err().to_string();
+    assert!(error.contains("a Dockerfile cannot be called"), "{error}");
+    fs::write(repository.join("Dockerfile.in"), "FROM x\n#include \"/etc/passwd\"\n").unwrap();
+    let text = "{\"build\": {\"dockerfile\": \"Dockerfile.in\"}}";
+    let error =
+        devcontainer(text, &repository.join(".devcontainer.json"), &repository).unwrap_err().to_string();
+    assert!(error.contains("a Dockerfile cannot be called \"Dockerfile.in\""), "{error}");
 }

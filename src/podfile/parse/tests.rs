@@ -206,7 +206,7 @@ fn more_than_anybody_needs_is_refused() {
     says(&format!("services:\n{services}"), ":1: `services`: it has 65 items, at most 64 are allowed");
     says(
         &format!("on_create: {}\n", "x".repeat(MAX_SCRIPT + 1)),
-        ":1: `on_create`: it has 102401 bytes, at most 102400 are allowed",
+        ":1: `on_create`: it has 61441 bytes, at most 61440 are allowed",
     );
     says(
         &format!("shell: {}\n", "x".repeat(5000)),

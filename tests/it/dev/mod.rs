@@ -3,4 +3,4 @@
 mod api;
 mod session;
 mod wrong;
-mod yard;
+pub mod yard;

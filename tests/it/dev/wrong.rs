@@ -2,6 +2,8 @@
 
 use super::yard::{directory, podfile};
 use crate::harness::Env;
+use crate::harness::engines::fact;
+use crate::harness::system::random_hex;
 
 #[test]
 fn without_a_podfile_there_is_a_way_to_one() {
@@ -22,6 +24,17 @@ fn a_podfile_that_is_named_is_the_one_that_is_read() {
     assert!(run.stderr.contains("other.yaml"), "{}", run.stderr);
     let run = env.podspawn(["dev", "--podfile", "podfile.yaml"]).at(&app).run().status(1);
     assert!(run.stderr.contains("podfile.yaml:2: unknown key `oops`"), "{}", run.stderr);
+}
+
+#[test]
+fn podspawns_own_files_are_mounted_into_no_container() {
+    let env = Env::without_engine();
+    for place in ["", ".podspawn", ".podspawn/projects/api", ".podspawn/guest"] {
+        let at = directory(&env, place, &podfile(""));
+        let run = env.podspawn(["dev", "--", "true"]).at(&at).run().status(1);
+        assert!(run.stderr.contains("podspawn keeps files of its own there"), "{place}: {}", run.stderr);
+        assert!(run.stderr.contains("\nhint: work in a directory of the project's own"), "{}", run.stderr);
+    }
 }
 
 on_engines! {
@@ -54,6 +67,28 @@ on_engines! {
             let run = env.podspawn(["dev", "--", "true"]).at(&app).run().status(1);
             assert!(run.stderr.starts_with("Error: ") && run.stderr.contains("podfile.yaml:2"), "{text}: {}", run.stderr);
         }
+        assert_eq!(env.objects(), Vec::<String>::new());
+    }
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_dockerfile_reaches_no_file_of_the_host(env: Env) {
+        let secret = format!("secret-{}", random_hex());
+        let file = directory(&env, "private", &[("key", secret.clone())]).join("key");
+        // Another link each time: a layer that is there already would be used.
+        let link = format!("/out-{}", random_hex());
+        let dockerfile = format!(
+            "FROM {base} AS one\nRUN ln -s / {link}\nFROM {base}\n\
+             RUN --mount=type=bind,from=one,source={link},destination=/mnt,rw cat /mnt{file}\n",
+            base = fact("IMAGE_DEBIAN"),
+            file = file.display(),
+        );
+        let config = r#"{"build": {"dockerfile": "Dockerfile"}}"#.to_owned();
+        let files = [(".devcontainer.json", config), ("Dockerfile", dockerfile)];
+        let app = directory(&env, "app", &files);
+        let run = env.podspawn(["dev", "--name", "out", "--", "true"]).at(&app).run().status(1);
+        assert!(!run.stderr.contains(&secret) && run.stderr.contains("--mount"), "{}", run.stderr);
         assert_eq!(env.objects(), Vec::<String>::new());
     }
 }

@@ -110,3 +110,20 @@ on_engines! {
         assert_eq!(checkouts(&env), Vec::<String>::new());
     }
 }
+
+on_engines! {
+    [podman]
+    fn what_root_inside_left_in_a_killed_runs_checkout_goes_too(env: Env) {
+        let remote = Remote::start();
+        register(&env, "api", &remote.url("api"));
+        let mut terminal = env.terminal(["run", "try", "--project", "api"]);
+        terminal.expect(&format!("{}@try", env.user));
+        terminal.send("sudo sh -c 'mkdir deep && touch deep/file && chmod 700 deep' && echo made-$((40 + 2))\n");
+        terminal.expect("made-42");
+        terminal.signal(Signal::KILL);
+        let _ = terminal.wait();
+        let _ = env.podspawn(["cleanup"]).run().ok();
+        assert_eq!(checkouts(&env), Vec::<String>::new());
+        assert_eq!(env.objects(), Vec::<String>::new());
+    }
+}

@@ -4,6 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::remote::{Remote, git};
+use crate::dev::yard::forget_images;
+use crate::harness::engines::fact;
 use crate::harness::{Env, system};
 
 /// A line of shell that would leave a trace.
@@ -121,6 +123,35 @@ on_engines! {
         let _ = env.podspawn(["rm", "dev", "--force"]).run().ok();
         let ran: Vec<_> = std::fs::read_dir(&trap).unwrap().collect();
         assert!(ran.is_empty(), "{ran:?}");
+        assert_eq!(env.objects(), Vec::<String>::new());
+    }
+}
+
+on_engines! {
+    [podman]
+    fn what_only_root_inside_can_read_keeps_nobody_from_a_machine_and_its_removal(env: Env) {
+        let remote = Remote::start();
+        for (name, line) in [("alone", ""), ("takes", "COPY where /where\n")] {
+            let dockerfile = format!("FROM {}\n{line}", fact("IMAGE_SUDO"));
+            let config = r#"{"build": {"dockerfile": "Dockerfile"}}"#;
+            remote.repository(name);
+            let files = [(".devcontainer.json", config), ("Dockerfile", &dockerfile), ("where", "x")];
+            remote.commit(name, "main", &files);
+            let _ = env.podspawn(["add-project", name, "--repo", &remote.url(name)]).run().ok();
+            let _ = env.podspawn(["create", "dev", "--project", name]).run().ok();
+            let hide = "mkdir deep && touch deep/file && chmod 700 deep";
+            let in_it = format!("cd /workspace/{name} && {hide}");
+            let _ = env.podspawn(["exec", "dev", "--", "sudo", "sh", "-c", &in_it]).run().ok();
+            let _ = env.podspawn(["stop", "dev"]).run().ok();
+            let again = env.podspawn(["create", "dev"]).run();
+            assert_eq!(again.status == 0, name == "alone", "{}", again.stderr);
+            if name == "takes" {
+                assert!(again.stderr.contains("`.dockerignore` leaves out"), "{}", again.stderr);
+            }
+            let _ = env.podspawn(["rm", "dev", "--force"]).run().ok();
+            assert!(!env.home().join(".podspawn/workspaces/dev").exists());
+            forget_images(&env, name);
+        }
         assert_eq!(env.objects(), Vec::<String>::new());
     }
 }
