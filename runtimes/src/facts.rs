@@ -37,6 +37,7 @@ impl EngineKind {
             (Self::Gvisor, Gap::CopyIn) => {
                 "a running sandbox does not see files that are put in from outside"
             }
+            (Self::Gvisor, Gap::JoinNetwork) => "the sandbox has a network of its own",
             _ => "a rootless engine has no such cgroup controller here",
         }
     }
@@ -56,6 +57,9 @@ pub enum Gap {
     SeccompVisible,
     /// Copying into a running container is unreliable (gVisor).
     CopyIn,
+    /// A process of this host that enters a container's network does not get anywhere from there (gVisor with a network
+    /// of its own).
+    JoinNetwork,
 }
 
 /// What is known of an engine after it answered once.
