@@ -10,6 +10,7 @@ IMAGE_SERVER=podspawn-test/server:12
 IMAGES=(debian sudo busybox uid1000)
 
 DEBIAN_PACKAGES=bash,ca-certificates,git,less,ncurses-term,procps,tmux,util-linux,bsdutils,bsdextrautils,vim
+SERVER_PACKAGES=bash,systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,openssh-client,docker.io,iptables,iproute2,procps
 declare -A IMAGE_NAME=([debian]=$IMAGE_DEBIAN [sudo]=$IMAGE_SUDO [busybox]=$IMAGE_BUSYBOX [uid1000]=$IMAGE_UID1000 [server]=$IMAGE_SERVER)
 declare -A IMAGE_CMD=([debian]='["bash"]' [sudo]='["bash"]' [busybox]='["sh"]' [uid1000]='["bash"]' [server]='["/sbin/init"]')
 # What an image is made of. A change here is a new recipe, and every engine gets the new image.
@@ -19,7 +20,7 @@ declare -A IMAGE_RECIPE=(
     [busybox]="busybox-static, every applet as a link"
     [uid1000]="bookworm $DEBIAN_PACKAGES; useradd --uid 1000 resident"
     # A whole host: what an administrator has before podspawn comes.
-    [server]="bookworm bash,systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,openssh-client,docker.io,iptables,iproute2,procps,jq"
+    [server]="bookworm $SERVER_PACKAGES; what belongs to the kernel is masked; no first boot"
 )
 
 # A base image of this host's own distribution, for `make run` where no registry is reachable. On Debian 12 it is made of
@@ -64,13 +65,13 @@ build_uid1000() {
 
 # Started in a container it must not touch what belongs to the kernel: devices, modules, kernel parameters, terminals.
 build_server() {
-    mmdebstrap_tar "${IMAGE_RECIPE[server]}" "$1" --customize-hook='chroot "$1" systemctl mask \
+    mmdebstrap_tar "bookworm $SERVER_PACKAGES" "$1" --customize-hook='chroot "$1" systemctl mask \
         systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service \
         systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
         systemd-remount-fs.service systemd-random-seed.service systemd-timesyncd.service systemd-journald-audit.socket \
         systemd-networkd.service systemd-resolved.service dev-hugepages.mount dev-mqueue.mount sys-kernel-config.mount \
         sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount getty.target console-getty.service \
-        apt-daily.timer apt-daily-upgrade.timer' --customize-hook='rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/machine-id"' \
+        systemd-firstboot.service apt-daily.timer apt-daily-upgrade.timer' --customize-hook='rm -f "$1"/etc/ssh/ssh_host_*; : >"$1/etc/machine-id"' \
         --customize-hook='printf "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/ssh-keygen -A\n[Install]\nWantedBy=multi-user.target\n" >"$1/etc/systemd/system/host-keys.service"; chroot "$1" systemctl enable host-keys.service'
 }
 

@@ -64,11 +64,18 @@ impl Dockerd {
         assert!(ended || std::thread::panicking(), "dockerd does not end");
     }
 
-    /// Ends it as a crash does: its containers go on.
+    /// Ends it as a crash does, together with its containerd: its containers go on.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
-        child.kill().expect("kill dockerd");
+        let id = root().join("run/containerd/containerd.pid");
+        let containerd =
+            std::fs::read_to_string(&id).expect("a pid").trim().parse().ok().and_then(Pid::from_raw);
+        for pid in [Pid::from_child(&child), containerd.expect("a pid")] {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         child.wait().expect("wait for dockerd");
+        // Where nobody reaps it, the next one would believe that it runs.
+        let _ = std::fs::remove_file(id);
     }
 
     /// Starts it again after [`Dockerd::end`] or [`Dockerd::kill`].
@@ -79,6 +86,10 @@ impl Dockerd {
 
 impl Drop for Dockerd {
     fn drop(&mut self) {
+        if self.child.is_none() {
+            // What a crashed one left runs on until another one ends it. A second panic would end all tests.
+            self.child = std::panic::catch_unwind(spawn).ok();
+        }
         self.end();
         let _ = std::fs::remove_dir_all(root());
     }

@@ -1,17 +1,15 @@
 //! A service of the rootless Podman that a story may kill: the engine's own containers and images, and a socket of its own.
 
 use std::fs;
-use std::os::fd::AsFd;
 use std::os::unix::fs::chown;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use podspawn::system::watch::DirWatch;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::engines::fact;
+use super::sshd::Lines;
 use super::system::{self, children};
 
 /// Longest that it may take to start.
@@ -55,23 +53,18 @@ impl PodmanService {
     pub fn again(&mut self) {
         let socket = self.dir.join("podman.sock");
         let _ = fs::remove_file(&socket);
-        let directory = fs::File::open(&self.dir).expect("its directory");
-        let watch = DirWatch::new(directory.as_fd()).expect("watch its directory");
         let mut command = Command::new("setpriv");
         command
             .args([&format!("--reuid={}", fact("PODMAN_UID")), &format!("--regid={}", fact("PODMAN_GID"))]);
-        command.args(["--init-groups", "--", "podman", "system", "service", "--time=0"]);
+        command.args(["--init-groups", "--", "podman", "--log-level=info", "system", "service", "--time=0"]);
         command.arg(format!("unix://{}", socket.display()));
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", fact("PODMAN_HOME")).env("USER", fact("PODMAN_USER"));
         command.env("XDG_RUNTIME_DIR", fact("PODMAN_RUNTIME_DIR")).current_dir(fact("PODMAN_HOME"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.child = Some(command.spawn().expect("start podman"));
-        let deadline = Instant::now() + PATIENCE;
-        while UnixStream::connect(&socket).is_err() {
-            assert!(system::readable(&[watch.as_fd()], deadline), "podman does not listen");
-            watch.drain().expect("its directory");
-        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start podman");
+        Lines::of(&mut child).wait("API service listening", PATIENCE);
+        self.child = Some(child);
     }
 }
 

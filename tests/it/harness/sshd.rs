@@ -31,7 +31,10 @@ impl Lines {
         let lines = lines.lock().expect("the lines");
         let (lines, _) =
             more.wait_timeout_while(lines, limit, |lines| find(lines).is_none()).expect("the lines");
-        find(&lines).unwrap_or_else(|| panic!("{part:?} is not among these lines:\n{}", lines.join("\n")))
+        let (found, text) = (find(&lines), lines.join("\n"));
+        // Others look at them after a failure.
+        drop(lines);
+        found.unwrap_or_else(|| panic!("{part:?} is not among these lines:\n{text}"))
     }
 
     /// Waits until this holds for what has come, or for that long; returns what has come.
