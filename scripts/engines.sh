@@ -35,6 +35,7 @@ IMAGE_DEBIAN=$IMAGE_DEBIAN
 IMAGE_SUDO=$IMAGE_SUDO
 IMAGE_BUSYBOX=$IMAGE_BUSYBOX
 IMAGE_UID1000=$IMAGE_UID1000
+IMAGE_SERVER=$IMAGE_SERVER
 IMAGE_PULL=$IMAGE_PULL
 ENV
     mv "$RUN/engines.env.new" "$RUN/engines.env"
@@ -50,6 +51,7 @@ start() {
     registry_start
     podman_start
     load_docker Docker $DOCKER_SOCKET
+    load_docker Docker $DOCKER_SOCKET server
     load_docker 'the newer Docker' $DOCKER26_SOCKET
     load_podman
     push_to_registry

@@ -2,11 +2,11 @@
 //!
 //! Calls `config`, `session`, `system` and the engines.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use podspawn_runtimes::{
-    Builder, Chosen, DiscoveryError, DiscoveryInput, EngineError, EngineKind, Runtime, discover,
+    Builder, Chosen, DiscoveryError, DiscoveryInput, Endpoint, EngineError, EngineKind, Runtime, discover,
 };
 use tokio::sync::OnceCell;
 
@@ -46,6 +46,18 @@ impl LazyEngine {
     /// Chooses an engine without speaking to it.
     pub fn choose(&self) -> Result<Chosen, DiscoveryError> {
         discover(&self.input)
+    }
+
+    /// The engine's socket on this host, if it has one there and is known.
+    pub fn socket(&self) -> Option<PathBuf> {
+        let chosen = match self.connected.get() {
+            Some((chosen, _)) => chosen.clone(),
+            None => self.choose().ok()?,
+        };
+        match chosen.endpoint {
+            Endpoint::Unix(path) => Some(path),
+            Endpoint::Tcp(_) => None,
+        }
     }
 
     /// The choice and the connected engine.

@@ -1,6 +1,7 @@
 //! Asks the broker for a user's network, starting a broker where none answers.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub(crate) struct Granted {
     pub(crate) lease: OwnedFd,
     /// Open as long as the network is used.
     pub(crate) connection: OwnedFd,
+    /// Name servers that answer in that network.
+    pub(crate) resolvers: Vec<IpAddr>,
 }
 
 /// All of it by the deadline.
@@ -43,15 +46,15 @@ pub(crate) fn ask(arguments: &Arguments<'_>, user: &str, deadline: Instant) -> R
     loop {
         let (answer, mut descriptors) = channel.receive(Some(deadline))?;
         match answer {
-            FromBroker::Network => {
+            FromBroker::Network { resolvers } => {
                 let (Some(lease), Some(namespace)) = (descriptors.pop(), descriptors.pop()) else {
                     return Err(WireError::Descriptors.into());
                 };
-                return Ok(Granted { namespace, lease, connection: channel.into_socket() });
+                return Ok(Granted { namespace, lease, connection: channel.into_socket(), resolvers });
             }
             FromBroker::NoNetwork { reason } => return Err(Reason::Refused(reason)),
             FromBroker::Failed { text, .. } => return Err(Reason::Refused(text)),
-            FromBroker::Progress(_) | FromBroker::Notice(_) | FromBroker::Over => {}
+            FromBroker::Progress(_) | FromBroker::Notice(_) | FromBroker::Ending(_) | FromBroker::Over => {}
             FromBroker::Attached { .. } | FromBroker::Answer(_) | FromBroker::Done => {
                 return Err(WireError::Malformed.into());
             }

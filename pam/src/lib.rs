@@ -15,6 +15,7 @@ mod libpam;
 mod member;
 mod network;
 mod reason;
+mod resolver;
 mod starter;
 
 use std::ffi::{CStr, c_char, c_int};
@@ -24,6 +25,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use arguments::Arguments;
+use home::Home;
 use libpam::{Answer, Handle, RawHandle};
 use member::Membership;
 use reason::Reason;
@@ -38,8 +40,13 @@ struct Held {
     _connection: OwnedFd,
 }
 
-/// What is kept for a session that was opened here; none in an empty network.
-type Session = Option<Held>;
+/// What is kept for a session that was opened here.
+struct Session {
+    /// None in an empty network.
+    _held: Option<Held>,
+    /// None of an account whose home is not podspawn's.
+    home: Option<Home>,
+}
 
 fn open(pam: &Handle, arguments: &Arguments<'_>) -> Answer {
     let Some(group) = arguments.group else {
@@ -64,36 +71,53 @@ fn open(pam: &Handle, arguments: &Arguments<'_>) -> Answer {
             return Answer::SessionError;
         }
     };
-    if let Err(error) = home::make(arguments.socket, &account) {
-        // The login works without it, with a warning of sshd's.
-        pam.log(&format!("the account's home cannot be made: {error}"));
-    }
-    let Err(reason) = join(pam, user, arguments) else { return Answer::Success };
+    let home = || {
+        home::make(arguments.socket, &account).unwrap_or_else(|error| {
+            // The login works without it, with a warning of sshd's.
+            pam.log(&format!("the account's home cannot be made: {error}"));
+            None
+        })
+    };
+    let Err(reason) = join(pam, user, arguments, &home) else { return Answer::Success };
     pam.log(&format!("no network for this connection, so that forwarding leads nowhere: {reason}"));
     if let Err(error) = network::leave() {
         pam.log(&format!("no empty network either, so that the session is refused: {error}"));
         return Answer::SessionError;
     }
     // Without the mark, only the rest of the stack is closed at the end although it was not opened.
-    let _ = pam.keep::<Session>(None);
+    let _ = pam.keep(Session { _held: None, home: home() });
     Answer::Success
 }
 
 /// Enters the network of the user's container; after an error the process is where it was.
-fn join(pam: &Handle, user: &CStr, arguments: &Arguments<'_>) -> Result<(), Reason> {
+fn join(
+    pam: &Handle,
+    user: &CStr,
+    arguments: &Arguments<'_>,
+    home: &dyn Fn() -> Option<Home>,
+) -> Result<(), Reason> {
     let deadline = Instant::now() + LIMIT;
     let user = user.to_str().map_err(|_| Reason::UserName)?;
     let granted = broker::ask(arguments, user, deadline)?;
     network::check(&granted.namespace)?;
     let held = Held { _lease: granted.lease, _connection: granted.connection };
     // Kept before the step that cannot be undone.
-    pam.keep::<Session>(Some(held)).map_err(Reason::Keep)?;
-    network::enter(&granted.namespace)
+    pam.keep(Session { _held: Some(held), home: home() }).map_err(Reason::Keep)?;
+    network::enter(&granted.namespace)?;
+    if let Err(error) = resolver::set(&granted.resolvers) {
+        pam.log(&format!("names cannot be resolved as the container resolves them: {error}"));
+    }
+    Ok(())
 }
 
 fn close(pam: &Handle) -> Answer {
+    let empty = |session: &Session| {
+        if let Some(Err(error)) = session.home.as_ref().map(Home::empty) {
+            pam.log(&format!("the account's home cannot be emptied: {error}"));
+        }
+    };
     // The rest of the stack was not opened for those for whom something is kept, so it is not closed either.
-    if pam.release::<Session>() { Answer::Success } else { Answer::Ignore }
+    if pam.release(empty) { Answer::Success } else { Answer::Ignore }
 }
 
 /// Runs an entry point. A panic becomes an error, which sshd answers with no session and no forwarding.

@@ -93,14 +93,16 @@ impl Handle {
         Ok(())
     }
 
-    /// Drops what is kept; false if nothing is.
-    pub(crate) fn release<T>(&self) -> bool {
+    /// Drops what is kept after a last look at it; false if nothing is. `T` is what was given to [`Handle::keep`].
+    pub(crate) fn release<T>(&self, last: impl FnOnce(&T)) -> bool {
         let mut data = ptr::null();
         // SAFETY: the handle is live, and the address is written to a variable of the right type.
         let code = unsafe { pam_get_data(self.0, KEPT.as_ptr(), &mut data) };
         if code != PAM_SUCCESS || data.is_null() {
             return false;
         }
+        // SAFETY: it came from `keep`, which was given a `T`, and nobody else has it during this call.
+        last(unsafe { &*data.cast::<T>() });
         // SAFETY: the handle is live; replacing the value makes libpam end the old one.
         unsafe { pam_set_data(self.0, KEPT.as_ptr(), ptr::null_mut(), Some(drop_kept::<T>)) };
         true

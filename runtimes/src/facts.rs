@@ -38,6 +38,7 @@ impl EngineKind {
                 "a running sandbox does not see files that are put in from outside"
             }
             (_, Gap::BuildMounts) => "before 5.3.2 it follows links out of the build, to files of its host",
+            (Self::Gvisor, Gap::JoinNetwork) => "the sandbox has a network of its own",
             _ => "a rootless engine has no such cgroup controller here",
         }
     }
@@ -59,6 +60,9 @@ pub enum Gap {
     CopyIn,
     /// `RUN --mount` of a Dockerfile is not kept inside the build (Podman before 5.3.2).
     BuildMounts,
+    /// A process of this host that enters a container's network does not get anywhere from there (gVisor with a network
+    /// of its own).
+    JoinNetwork,
 }
 
 /// What is known of an engine after it answered once.

@@ -30,8 +30,8 @@ pub struct Gvisor {
 }
 
 impl Gvisor {
-    /// Fails if that Docker has no `runsc`.
-    pub(crate) fn new(docker: Docker) -> Result<Self> {
+    /// Fails if that Docker has no `runsc`. `joinable`: the network of a sandbox is one of this host's.
+    pub(crate) fn new(docker: Docker, joinable: bool) -> Result<Self> {
         let mut facts = docker.facts().clone();
         if !facts.runtimes.iter().any(|name| name == RUNTIME) {
             return Err(EngineError::Unreachable {
@@ -42,6 +42,7 @@ impl Gvisor {
         }
         facts.kind = EngineKind::Gvisor;
         facts.gaps.extend([Gap::PidsLimit, Gap::SeccompVisible, Gap::CopyIn]);
+        facts.gaps.extend((!joinable).then_some(Gap::JoinNetwork));
         facts.gaps.dedup();
         Ok(Self { docker, facts: Arc::new(facts) })
     }

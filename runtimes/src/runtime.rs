@@ -40,15 +40,15 @@ impl Runtime {
     pub async fn connect(chosen: &Chosen) -> Result<Self> {
         let api = api(chosen)?;
         match (chosen.kind, api.identify().await?) {
-            (EngineKind::Docker, Identity::Docker(facts)) => Ok(Docker::new(api, *facts).into()),
-            (EngineKind::Gvisor, Identity::Docker(facts)) => {
-                Ok(Gvisor::new(Docker::new(api, *facts))?.into())
+            (EngineKind::Docker, Identity::Docker { facts, .. }) => Ok(Docker::new(api, *facts).into()),
+            (EngineKind::Gvisor, Identity::Docker { facts, sandbox_joinable }) => {
+                Ok(Gvisor::new(Docker::new(api, *facts), sandbox_joinable)?.into())
             }
             (EngineKind::Docker | EngineKind::Podman, Identity::Podman(head)) => {
                 let api = self::api(&Chosen { kind: EngineKind::Podman, ..chosen.clone() })?;
                 Ok(Podman::connect(api, head).await?.into())
             }
-            (EngineKind::Podman, Identity::Docker(_)) => Err(mismatch(chosen, "Docker")),
+            (EngineKind::Podman, Identity::Docker { .. }) => Err(mismatch(chosen, "Docker")),
             (EngineKind::Gvisor, Identity::Podman(_)) => Err(mismatch(chosen, "Podman")),
         }
     }

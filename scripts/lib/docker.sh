@@ -84,4 +84,20 @@ docker_start() {
     READY+=("Docker $(docker_answers $DOCKER_SOCKET) on $DOCKER_SOCKET")
 }
 
-docker_stop() { stop_daemon docker 60; }
+# The packet filter rules of the stories' servers, unless this host is a server itself.
+docker_drop_rules() {
+    [ ! -e /etc/podspawn/config.yaml ] || return 0
+    local filter hook
+    for filter in iptables ip6tables; do
+        for hook in INPUT FORWARD; do
+            "$filter" -w -t mangle -S "PODSPAWN-$hook" >/dev/null 2>&1 || continue
+            while "$filter" -w -t mangle -D $hook -i pspg-+ -j "PODSPAWN-$hook" 2>/dev/null; do :; done
+            "$filter" -w -t mangle -F "PODSPAWN-$hook" && "$filter" -w -t mangle -X "PODSPAWN-$hook"
+        done
+    done
+}
+
+docker_stop() {
+    stop_daemon docker 60
+    docker_drop_rules
+}

@@ -6,17 +6,21 @@ IMAGE_DEBIAN=podspawn-test/debian:12
 IMAGE_SUDO=podspawn-test/sudo:12
 IMAGE_BUSYBOX=podspawn-test/busybox:1
 IMAGE_UID1000=podspawn-test/uid1000:12
+IMAGE_SERVER=podspawn-test/server:12
 IMAGES=(debian sudo busybox uid1000)
 
 DEBIAN_PACKAGES=bash,ca-certificates,git,less,ncurses-term,procps,tmux,util-linux,bsdutils,bsdextrautils,vim
-declare -A IMAGE_NAME=([debian]=$IMAGE_DEBIAN [sudo]=$IMAGE_SUDO [busybox]=$IMAGE_BUSYBOX [uid1000]=$IMAGE_UID1000)
-declare -A IMAGE_CMD=([debian]='["bash"]' [sudo]='["bash"]' [busybox]='["sh"]' [uid1000]='["bash"]')
+SERVER_PACKAGES=bash,systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,openssh-client,docker.io,iptables,iproute2,procps
+declare -A IMAGE_NAME=([debian]=$IMAGE_DEBIAN [sudo]=$IMAGE_SUDO [busybox]=$IMAGE_BUSYBOX [uid1000]=$IMAGE_UID1000 [server]=$IMAGE_SERVER)
+declare -A IMAGE_CMD=([debian]='["bash"]' [sudo]='["bash"]' [busybox]='["sh"]' [uid1000]='["bash"]' [server]='["/sbin/init"]')
 # What an image is made of. A change here is a new recipe, and every engine gets the new image.
 declare -A IMAGE_RECIPE=(
     [debian]="bookworm $DEBIAN_PACKAGES"
     [sudo]="bookworm $DEBIAN_PACKAGES,openssh-client,openssh-sftp-server,rsync,sudo"
     [busybox]="busybox-static, every applet as a link"
     [uid1000]="bookworm $DEBIAN_PACKAGES; useradd --uid 1000 resident"
+    # A whole host: what an administrator has before podspawn comes.
+    [server]="bookworm $SERVER_PACKAGES; what belongs to the kernel is masked; no first boot"
 )
 
 # A base image of this host's own distribution, for `make run` where no registry is reachable. On Debian 12 it is made of
@@ -32,14 +36,16 @@ IMAGE_RECIPE[host]="$HOST_CODENAME $DEBIAN_PACKAGES"
 recipe_id() { printf '%s' "${IMAGE_RECIPE[$1]} ${IMAGE_CMD[$1]}" | sha256sum | cut -c1-16; }
 image_tar() { echo "$CACHE/images/$(recipe_id "$1").tar"; }
 
-# mmdebstrap_tar RECIPE TAR: a minimal release with the recipe's packages and no package lists.
+# mmdebstrap_tar RECIPE TAR [OPTION...]: a minimal release with the recipe's packages and no package lists.
 mmdebstrap_tar() {
+    local recipe=$1 tar=$2
+    shift 2
     need mmdebstrap debian-archive-keyring
-    case ${1%% *} in bookworm | trixie) ;; *) [ "$HOST_ID" = debian ] || need ubuntu-keyring ;; esac
-    mmdebstrap --quiet --mode=root --format=tar --variant=minbase --include="${1#* }" \
+    case ${recipe%% *} in bookworm | trixie) ;; *) [ "$HOST_ID" = debian ] || need ubuntu-keyring ;; esac
+    mmdebstrap --quiet --mode=root --format=tar --variant=minbase --include="${recipe#* }" \
         --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' "${1%% *}" "$2"
+        --dpkgopt='path-exclude=/usr/share/locale/*' "$@" "${recipe%% *}" "$tar"
 }
 
 build_debian() { mmdebstrap_tar "${IMAGE_RECIPE[debian]}" "$1"; }
@@ -55,6 +61,18 @@ build_uid1000() {
     chroot "$tree" useradd --create-home --shell /bin/bash --uid 1000 resident
     tar -cf "$1" -C "$tree" --numeric-owner --xattrs --sort=name .
     rm -rf --one-file-system "$tree"
+}
+
+# Started in a container it must not touch what belongs to the kernel: devices, modules, kernel parameters, terminals.
+build_server() {
+    mmdebstrap_tar "bookworm $SERVER_PACKAGES" "$1" --customize-hook='chroot "$1" systemctl mask \
+        systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service \
+        systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
+        systemd-remount-fs.service systemd-random-seed.service systemd-timesyncd.service systemd-journald-audit.socket \
+        systemd-networkd.service systemd-resolved.service dev-hugepages.mount dev-mqueue.mount sys-kernel-config.mount \
+        sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount getty.target console-getty.service \
+        systemd-firstboot.service apt-daily.timer apt-daily-upgrade.timer' --customize-hook='rm -f "$1"/etc/ssh/ssh_host_*; : >"$1/etc/machine-id"' \
+        --customize-hook='printf "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/ssh-keygen -A\n[Install]\nWantedBy=multi-user.target\n" >"$1/etc/systemd/system/host-keys.service"; chroot "$1" systemctl enable host-keys.service'
 }
 
 build_busybox() {
@@ -87,10 +105,11 @@ ensure_tar() {
 
 IMAGE_LABEL=org.podspawn.test.recipe
 
-# load_docker LABEL SOCKET: the images that this engine lacks.
+# load_docker LABEL SOCKET [NAME...]: the images that this engine lacks, of the usual ones or of those named.
 load_docker() {
-    local name have
-    for name in "${IMAGES[@]}"; do
+    local name have names=("${@:3}")
+    [ ${#names[@]} -gt 0 ] || names=("${IMAGES[@]}")
+    for name in "${names[@]}"; do
         have=$("$DOCKER_CLI" -H "unix://$2" image inspect --format "{{index .Config.Labels \"$IMAGE_LABEL\"}}" "${IMAGE_NAME[$name]}" 2>/dev/null || true)
         [ "$have" != "$(recipe_id "$name")" ] || continue
         ensure_tar "$name"

@@ -21,6 +21,7 @@ pub(super) fn run(args: Result<StubArgs, StubError>, host: &Host, ui: Ui) -> Res
         Err(StubError::Attach(error @ AttachError::Interrupted(_))) => {
             Ok(Exit::Session(error.status().unwrap_or(exit::FAILURE)))
         }
+        Err(StubError::Ended { told: true, .. }) => Ok(Exit::Session(exit::FAILURE)),
         Err(error) => Err(error.into()),
     }
 }
@@ -48,9 +49,13 @@ impl From<StubError> for CommandError {
             StubError::NoBroker(_) => Self::new(ErrorKind::Failure, error.to_string())
                 .hint("ask the administrator of this host: `podspawn doctor` says more"),
             StubError::Broker(_) => Self::new(ErrorKind::Failure, error.to_string()).hint("connect again"),
-            StubError::Attach(AttachError::Stopped | AttachError::Lost | AttachError::NotRunning(_)) => {
+            StubError::Attach(AttachError::Lost) => {
+                Self::new(ErrorKind::State, "the connection to your container was lost").hint("connect again")
+            }
+            StubError::Attach(AttachError::Stopped | AttachError::NotRunning(_)) => {
                 Self::new(ErrorKind::State, "the container of this session has ended")
             }
+            StubError::Ended { text, .. } => Self::new(ErrorKind::State, text),
             StubError::Attach(error) => error.into(),
             StubError::Usage | StubError::NotText | StubError::TooLong(_) => {
                 Self::new(ErrorKind::Usage, error.to_string())

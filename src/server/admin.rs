@@ -79,6 +79,8 @@ pub struct Examined {
     pub overdue: usize,
     /// The engine and its version; the reason if it cannot be reached.
     pub engine: Result<String, String>,
+    /// Networks of its containers can be entered from outside, which forwarding needs.
+    pub networks: bool,
     /// Names of containers of this installation that no session owns; none if the engine did not say.
     pub orphans: Option<Vec<String>>,
 }
@@ -153,8 +155,8 @@ pub fn ask_within<T: DeserializeOwned>(
             }
             FromBroker::Done => return Ok(answers),
             FromBroker::Failed { text, hints } => return Err(AskError::Refused { text, hints }),
-            FromBroker::Progress(_) | FromBroker::Notice(_) | FromBroker::Over => {}
-            FromBroker::Attached { .. } | FromBroker::Network | FromBroker::NoNetwork { .. } => {
+            FromBroker::Progress(_) | FromBroker::Notice(_) | FromBroker::Ending(_) | FromBroker::Over => {}
+            FromBroker::Attached { .. } | FromBroker::Network { .. } | FromBroker::NoNetwork { .. } => {
                 return Err(AskError::Answer);
             }
         }

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use super::{route, xauth};
 use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared, attach_relay};
+use crate::system::accounts::{self, Passwd};
 use crate::system::{Host, readiness, terminal};
 
 /// File name of the login shell of container users, a link to this program.
@@ -43,15 +44,16 @@ pub struct StubArgs {
     pub user: Option<String>,
     /// `--project`.
     pub project: Option<String>,
-    /// `--socket`: where the broker listens.
-    pub socket: PathBuf,
+    /// `--socket`: where the broker listens. None: where the account's own installation has it.
+    pub socket: Option<PathBuf>,
     /// A command line that came with the login shell's `-c` and is no forced command.
     pub command: Option<String>,
 }
 
 impl Default for StubArgs {
     fn default() -> Self {
-        Self { user: None, project: None, socket: Path::new(RUN_DIR).join(BROKER_SOCKET), command: None }
+        let socket = Some(Path::new(RUN_DIR).join(BROKER_SOCKET));
+        Self { user: None, project: None, socket, command: None }
     }
 }
 
@@ -70,7 +72,7 @@ pub fn recognise(args: &[OsString]) -> Option<Result<StubArgs, StubError>> {
 fn shell(args: &[OsString]) -> Result<StubArgs, StubError> {
     let mut args = args.iter().map(|arg| arg.to_str());
     match args.next() {
-        None | Some(Some("-l" | "-i" | "--login")) => Ok(StubArgs::default()),
+        None | Some(Some("-l" | "-i" | "--login")) => Ok(StubArgs { socket: None, ..StubArgs::default() }),
         Some(Some("-c")) => {
             let text = args.next().flatten().ok_or(StubError::Usage)?;
             let mut words = text.split_ascii_whitespace();
@@ -78,7 +80,7 @@ fn shell(args: &[OsString]) -> Result<StubArgs, StubError> {
             if program == Some("podspawn") && words.next() == Some("spawn") {
                 return spawn(words.map(Some));
             }
-            Ok(StubArgs { command: Some(text.to_owned()), ..StubArgs::default() })
+            Ok(StubArgs { command: Some(text.to_owned()), socket: None, ..StubArgs::default() })
         }
         Some(_) => Err(StubError::Usage),
     }
@@ -96,7 +98,7 @@ fn spawn<'a>(mut args: impl Iterator<Item = Option<&'a str>>) -> Result<StubArgs
         match flag {
             "--user" => stub.user = Some(value),
             "--project" => stub.project = Some(value),
-            "--socket" if value.starts_with('/') => stub.socket = value.into(),
+            "--socket" if value.starts_with('/') => stub.socket = Some(value.into()),
             _ => return Err(StubError::Usage),
         }
     }
@@ -128,6 +130,14 @@ pub enum StubError {
         text: String,
         /// What to do about it.
         hints: Vec<String>,
+    },
+    /// The session was ended under the process.
+    #[error("{text}")]
+    Ended {
+        /// Why.
+        text: String,
+        /// The person has read it already, between what their program wrote.
+        told: bool,
     },
     /// Between here and the container.
     #[error(transparent)]
@@ -200,7 +210,11 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
         interactive: has_terminal && terminal::is_terminal(stderr),
         original: original.unwrap_or_default().to_owned(),
     };
-    let mut broker = connect(&args.socket)?;
+    let socket = match &args.socket {
+        Some(socket) => socket.clone(),
+        None => socket_of(accounts::user_by_uid(host.uid()).ok().flatten().as_ref()),
+    };
+    let mut broker = connect(&socket)?;
     let message = ToBroker::Spawn { protocol: BROKER_PROTOCOL, spawn: Box::new(spawn) };
     broker.send(&message, prepared.take_passed(), Instant::now() + SEND).map_err(StubError::Broker)?;
     let served = wait(&mut broker, &mut prepared, tell)?;
@@ -210,8 +224,8 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     // Held until this process ends, however it does.
     let _lease = served.lease;
     let broker = Rc::new(RefCell::new(broker));
-    let over = Rc::new(Cell::new(false));
-    let word = || BrokersWord::new(broker.clone(), over.clone(), tell);
+    let end = Rc::new(TheEnd::default());
+    let word = || BrokersWord::new(broker.clone(), end.clone(), tell);
     let outcome = match served.way {
         Way::Direct => prepared.with_aside(Box::new(word())).go_on(HostChannel::new(served.connection)),
         Way::Relay => {
@@ -228,16 +242,29 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     // What it said last may be why the container is gone.
     let mut word = word();
     word.listen(false);
-    match outcome? {
-        Exit::Signal(signal) if OF_A_STOP.contains(&signal) && word.is_the_end(LAST_WORD) => {
-            Err(AttachError::Stopped.into())
+    match outcome {
+        Ok(Exit::Signal(signal)) if OF_A_STOP.contains(&signal) && word.is_the_end(LAST_WORD) => {
+            Err(end.reason().unwrap_or(AttachError::Stopped.into()))
         }
-        exit => Ok(exit),
+        Ok(exit) => Ok(exit),
+        // The container's end may be seen here before the broker's word for it is.
+        Err(error @ (AttachError::Stopped | AttachError::Lost)) => match word.is_the_end(LAST_WORD) {
+            true => Err(end.reason().unwrap_or(AttachError::Stopped.into())),
+            false => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
     }
 }
 
 fn text_of<'a>(host: &'a Host, name: &str) -> Result<Option<&'a str>, StubError> {
     host.var_os(name).map(|value| value.to_str().ok_or(StubError::NotText)).transpose()
+}
+
+/// The socket of the installation that made an account, in whose run-time directory its home lies.
+fn socket_of(account: Option<&Passwd>) -> PathBuf {
+    let made = account.filter(|account| Path::new(&account.shell).file_name() == Some(SHELL_NAME.as_ref()));
+    let homes = made.and_then(|account| Path::new(&account.home).parent());
+    homes.and_then(Path::parent).unwrap_or(Path::new(RUN_DIR)).join(BROKER_SOCKET)
 }
 
 fn connect(socket: &Path) -> Result<ClientChannel, StubError> {
@@ -271,7 +298,8 @@ fn wait(
                     return Ok(Served { way, connection, lease, notices });
                 }
                 FromBroker::Over
-                | FromBroker::Network
+                | FromBroker::Ending(_)
+                | FromBroker::Network { .. }
                 | FromBroker::NoNetwork { .. }
                 | FromBroker::Answer(_)
                 | FromBroker::Done => return Err(StubError::Broker(WireError::Malformed)),
@@ -284,32 +312,46 @@ fn wait(
     }
 }
 
+/// What the broker has said of the session's end.
+#[derive(Default)]
+struct TheEnd {
+    /// The container is gone.
+    over: Cell<bool>,
+    /// Why it goes, and whether the person has read that.
+    why: RefCell<Option<(String, bool)>>,
+}
+
+impl TheEnd {
+    fn reason(&self) -> Option<StubError> {
+        self.why.take().map(|(text, told)| StubError::Ended { text, told })
+    }
+}
+
 /// Passes on what the broker says while a process runs.
 struct BrokersWord<'a> {
     broker: Rc<RefCell<ClientChannel>>,
     /// The same connection, to be watched; none once it has ended.
     watched: Option<OwnedFd>,
-    /// It has said that the container is gone.
-    over: Rc<Cell<bool>>,
+    end: Rc<TheEnd>,
     tell: &'a dyn Tell,
 }
 
 impl<'a> BrokersWord<'a> {
-    fn new(broker: Rc<RefCell<ClientChannel>>, over: Rc<Cell<bool>>, tell: &'a dyn Tell) -> Self {
+    fn new(broker: Rc<RefCell<ClientChannel>>, end: Rc<TheEnd>, tell: &'a dyn Tell) -> Self {
         let watched = broker.borrow().as_fd().try_clone_to_owned().ok();
-        Self { broker, watched, over, tell }
+        Self { broker, watched, end, tell }
     }
 
     /// Listens for at most that long whether the container is gone.
     fn is_the_end(&mut self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
-        while !self.over.get()
+        while !self.end.over.get()
             && let Some(watched) = &self.watched
             && readiness::readable_by(watched.as_fd(), deadline)
         {
             self.listen(false);
         }
-        self.over.get()
+        self.end.over.get()
     }
 }
 
@@ -319,7 +361,7 @@ impl Aside for BrokersWord<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.over.get()
+        self.end.over.get()
     }
 
     fn listen(&mut self, raw: bool) {
@@ -333,7 +375,14 @@ impl Aside for BrokersWord<'_> {
             while let Ok(Some((message, _))) = broker.next() {
                 match message {
                     FromBroker::Notice(text) => self.tell.notice(&text, raw),
-                    FromBroker::Over => self.over.set(true),
+                    // Said at once where a program that fills the screen would hide what comes after it.
+                    FromBroker::Ending(text) => {
+                        if raw {
+                            self.tell.notice(&text, raw);
+                        }
+                        self.end.why.replace(Some((text, raw)));
+                    }
+                    FromBroker::Over => self.end.over.set(true),
                     // Nothing else is said to a stub that is served.
                     _ => {}
                 }
@@ -365,7 +414,7 @@ mod tests {
             assert_eq!(recognised(args).as_ref(), Some(&expected), "{args:?}");
         }
         let elsewhere = recognised(&["podspawn", "spawn", "--socket", "/x/broker.sock"]).unwrap();
-        assert_eq!(elsewhere.socket, Path::new("/x/broker.sock"));
+        assert_eq!(elsewhere.socket.as_deref(), Some(Path::new("/x/broker.sock")));
     }
 
     #[test]
@@ -377,8 +426,25 @@ mod tests {
             (&["podspawn-shell", "-c", "podspawn list"], Some("podspawn list")),
         ] {
             let stub = recognised(args).unwrap();
-            assert_eq!((stub.command.as_deref(), stub.user), (command, None), "{args:?}");
+            assert_eq!((stub.command.as_deref(), stub.user, stub.socket), (command, None, None), "{args:?}");
         }
+    }
+
+    #[test]
+    fn an_accounts_own_installation_is_where_its_home_is() {
+        let account = |home: &str, shell: &str| Passwd {
+            name: "ann".into(),
+            uid: 1000,
+            gid: 1000,
+            home: home.into(),
+            shell: shell.into(),
+        };
+        let usual = Path::new(RUN_DIR).join(BROKER_SOCKET);
+        assert_eq!(socket_of(None), usual);
+        // One that existed before has a home and a shell of its own.
+        assert_eq!(socket_of(Some(&account("/srv/homes/ann", "/bin/bash"))), usual);
+        let made = account("/srv/run/homes/ann", "/srv/lib/podspawn-shell");
+        assert_eq!(socket_of(Some(&made)), Path::new("/srv/run/broker.sock"));
     }
 
     #[test]

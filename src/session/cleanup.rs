@@ -123,10 +123,11 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         Ok(report)
     }
 
-    /// When [`Core::expire`] next has something to do, if nobody comes or goes.
-    pub fn next_deadline(&self) -> Result<Option<Timestamp>, SessionError> {
-        let deadlines = self.store.all()?.into_iter().filter(|record| record.kind == Kind::Session);
-        Ok(deadlines.flat_map(|record| [record.grace_expiry, record.max_lifetime]).flatten().min())
+    /// When [`Core::expire`] next has something to do, if nobody comes or goes; of deadlines `after` a time, if one is given.
+    pub fn next_deadline(&self, after: Option<Timestamp>) -> Result<Option<Timestamp>, SessionError> {
+        let sessions = self.store.all()?.into_iter().filter(|record| record.kind == Kind::Session);
+        let deadlines = sessions.flat_map(|record| [record.grace_expiry, record.max_lifetime]).flatten();
+        Ok(deadlines.filter(|deadline| Some(*deadline) > after).min())
     }
 
     /// Looks at one session again under its user's lock and does what is to be done.

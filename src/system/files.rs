@@ -2,12 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use thiserror::Error;
 
 /// Why a file is not trusted.
@@ -155,6 +155,17 @@ pub fn open_path_in_root(root: impl AsFd, path: &Path, directory: bool) -> io::R
     Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
 }
 
+/// Opens an ordinary file like that for reading. Never waits for whoever holds it.
+pub fn open_file_in_root(root: impl AsFd, path: &Path) -> io::Result<File> {
+    let found = open_path_in_root(root, path, false)?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::RegularFile {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // What was looked at, by whatever name it goes now.
+    let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(again)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +177,26 @@ mod tests {
             let path = std::env::temp_dir().join(format!("podspawn-files-{name}-{}", std::process::id()));
             fs::create_dir(&path).unwrap();
             Self(path)
+        }
+    }
+
+    #[test]
+    fn of_a_tree_that_is_somebody_elses_only_ordinary_files_are_read() {
+        let dir = Temporary::new("tree");
+        fs::create_dir(dir.0.join("etc")).unwrap();
+        fs::write(dir.0.join("etc/file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", dir.0.join("etc/link")).unwrap();
+        std::os::unix::fs::symlink("etc", dir.0.join("linked")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, dir.0.join("etc/pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let root = File::open(&dir.0).unwrap();
+        let read = |path: &str| {
+            let mut text = String::new();
+            open_file_in_root(&root, Path::new(path))?.read_to_string(&mut text).map(|_| text)
+        };
+        assert_eq!(read("etc/file").unwrap(), "text");
+        assert_eq!(read("/etc/file").unwrap(), "text");
+        for path in ["etc/link", "linked/file", "etc/pipe", "etc", "etc/none", "../etc/passwd"] {
+            assert!(read(path).is_err(), "{path}");
         }
     }
 

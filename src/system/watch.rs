@@ -1,8 +1,10 @@
 //! Waiting for a file to appear, without looking again and again.
 
+use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
@@ -25,6 +27,17 @@ impl DirWatch {
 
     /// Forgets what was told so far, so that the descriptor is readable only after the next change.
     pub fn drain(&self) -> io::Result<()> {
+        self.read(|_| {})
+    }
+
+    /// As [`DirWatch::drain`]; whether something of this name was among it.
+    pub fn told_of(&self, name: &OsStr) -> io::Result<bool> {
+        let mut told = false;
+        self.read(|of| told |= of == name.as_bytes())?;
+        Ok(told)
+    }
+
+    fn read(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.fd, &mut buffer);
         loop {
@@ -32,7 +45,7 @@ impl DirWatch {
                 Ok(event) if event.events().contains(ReadFlags::IGNORED) => {
                     return Err(io::Error::new(io::ErrorKind::NotFound, "the directory is gone"));
                 }
-                Ok(_) => {}
+                Ok(event) => each(event.file_name().map_or(b"", |name| name.to_bytes())),
                 Err(rustix::io::Errno::AGAIN) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
@@ -69,6 +82,10 @@ mod tests {
         assert!(readable(&watch));
         watch.drain().unwrap();
         assert!(!readable(&watch));
+        fs::write(dir.join("y"), "").unwrap();
+        assert!(!watch.told_of("x".as_ref()).unwrap());
+        fs::write(dir.join("z"), "").unwrap();
+        assert!(watch.told_of("z".as_ref()).unwrap());
         fs::remove_dir_all(&dir).unwrap();
         assert!(watch.drain().is_err());
     }

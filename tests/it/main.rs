@@ -23,4 +23,5 @@ mod security;
 mod services;
 mod setup;
 mod sshd;
+mod systemd;
 mod tidy;

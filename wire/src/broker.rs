@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -107,7 +108,10 @@ pub enum FromBroker {
     /// The container of their process is gone: nothing more comes from it.
     Over,
     /// Last answer to the PAM module; comes with the network namespace and the lease.
-    Network,
+    Network {
+        /// Addresses of the name servers that the container asks, as far as they are known.
+        resolvers: Vec<IpAddr>,
+    },
     /// Last answer to the PAM module where there is none to be had.
     NoNetwork {
         /// Why, as a fragment.
@@ -124,6 +128,8 @@ pub enum FromBroker {
         /// What to do about it, one line each.
         hints: Vec<String>,
     },
+    /// Why the person's session ends now. [`FromBroker::Over`] follows.
+    Ending(String),
 }
 
 /// A message that says how many descriptors come with it.
@@ -147,10 +153,11 @@ impl Message for ToBroker {
 impl Message for FromBroker {
     fn descriptors(&self) -> usize {
         match self {
-            Self::Attached { .. } | Self::Network => 2,
+            Self::Attached { .. } | Self::Network { .. } => 2,
             Self::Progress(_)
             | Self::Notice(_)
             | Self::Over
+            | Self::Ending(_)
             | Self::NoNetwork { .. }
             | Self::Answer(_)
             | Self::Done

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bollard::ClientVersion;
 use bollard::errors::Error;
-use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
+use bollard::models::{Runtime, SystemInfo, SystemInfoCgroupVersionEnum};
 
 use futures_util::future::{Either, select};
 
 use crate::call::Action;
 use crate::endpoint::{Endpoint, Target};
 use crate::error::{EngineError, Result};
+use crate::gvisor::RUNTIME;
 use crate::raw::{self, Head};
 use crate::types::*;
 
@@ -102,7 +103,9 @@ impl Api {
             return Ok(Identity::Podman(head));
         }
         let info: SystemInfo = serde_json::from_slice(&body).map_err(|error| action.io(error.into()))?;
-        Ok(Identity::Docker(Box::new(self.docker_facts(head, info).await)))
+        let sandbox_joinable =
+            info.runtimes.as_ref().is_none_or(|all| all.get(RUNTIME).is_none_or(uses_hosts_network));
+        Ok(Identity::Docker { facts: Box::new(self.docker_facts(head, info).await), sandbox_joinable })
     }
 
     async fn docker_facts(&self, head: Head, info: SystemInfo) -> Facts {
@@ -136,7 +139,11 @@ impl Api {
 
 /// Who answers a Docker-compatible API.
 pub(crate) enum Identity {
-    Docker(Box<Facts>),
+    Docker {
+        facts: Box<Facts>,
+        /// Sandboxes of gVisor leave the network of their container to this host's kernel.
+        sandbox_joinable: bool,
+    },
     /// Podman, with the head of its answer to a ping.
     Podman(Head),
 }
@@ -152,6 +159,13 @@ fn limit_gaps(info: &SystemInfo) -> Vec<Gap> {
     .filter(|(works, _)| *works == Some(false))
     .map(|(_, gap)| gap)
     .collect()
+}
+
+/// Whether a runtime of gVisor's was told not to bring a network of its own.
+fn uses_hosts_network(runtime: &Runtime) -> bool {
+    let args =
+        runtime.runtime_args.iter().flatten().map(|arg| arg.trim_start_matches('-')).collect::<Vec<_>>();
+    args.contains(&"network=host") || args.windows(2).any(|two| two == ["network", "host"])
 }
 
 fn sorted_names<T>(map: HashMap<String, T>) -> Vec<String> {
@@ -181,4 +195,21 @@ pub(crate) fn label_filter(labels: &Labels) -> HashMap<String, Vec<String>> {
 /// Seconds since the epoch of an engine's time stamp.
 pub(crate) fn epoch_seconds(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_leaves_its_network_to_the_host_only_where_it_is_told_to() {
+        let told = |args: &[&str]| {
+            let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+            uses_hosts_network(&Runtime { runtime_args: Some(args), ..Runtime::default() })
+        };
+        assert!(told(&["--platform=ptrace", "--network=host"]));
+        assert!(told(&["-network", "host"]));
+        assert!(!told(&["--platform=ptrace", "--network=sandbox"]) && !told(&["--network", "none", "host"]));
+        assert!(!told(&[]) && !uses_hosts_network(&Runtime::default()));
+    }
 }

@@ -17,6 +17,7 @@ mod place;
 mod prepare;
 mod record;
 mod remove;
+mod subids;
 mod tools;
 mod useradd;
 mod userdb;
@@ -26,6 +27,9 @@ pub use add::{Added, Addition, add};
 pub use error::AccountError;
 pub use key_files::{Listed, list};
 pub use place::Place;
-pub use prepare::{clear_unfinished, prepare_account, prepare_dir, prepare_group, prepare_key_dir};
+pub use prepare::{
+    clear_unfinished, prepare_account, prepare_dir, prepare_engine_account, prepare_group, prepare_key_dir,
+};
 pub use record::{Record, Way};
 pub use remove::{Removal, RemoveError, Removed, SessionsOfUser, remove};
+pub use subids::has_subordinate_ids;

@@ -19,6 +19,14 @@ pub fn prepare_account(place: &Place, name: &str) -> Result<Passwd, AccountError
     useradd::ensure_auth_account(&locked(place)?, name)
 }
 
+/// Makes the account that owns a rootless engine, unless there is one of that name: with a home for the engine's files and
+/// with ids for its containers.
+pub fn prepare_engine_account(place: &Place, name: &str) -> Result<Passwd, AccountError> {
+    let server = &place.config.server;
+    let (first, last) = (server.first_uid.limit().unwrap_or(0), server.last_uid.limit().unwrap_or(0));
+    useradd::ensure_engine_account(&locked(place)?, name, first..=last)
+}
+
 /// Makes the key directory, and makes it readable by the account that sshd asks for keys as and by nobody else.
 pub fn prepare_key_dir(place: &Place) -> Result<(), AccountError> {
     let name = place.config.server.auth_account.as_str();

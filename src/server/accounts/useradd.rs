@@ -1,11 +1,13 @@
 //! Accounts, and groups, by the system's own programs.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::error::AccountError;
 use super::lock::Lock;
 use super::place::Place;
 use super::record::Record;
+use super::subids;
 use super::tools::run;
 use crate::names::UserName;
 use crate::system::accounts::{self, Passwd};
@@ -59,26 +61,33 @@ pub(super) fn ensure_group(lock: &Lock, name: &str) -> Result<u32, AccountError>
 
 /// The account that sshd asks for keys as, which is made if there is none.
 pub(super) fn ensure_auth_account(lock: &Lock, name: &str) -> Result<Passwd, AccountError> {
+    ensure_account(lock, name, &["--no-create-home", "--home-dir", "/nonexistent"])
+}
+
+/// The account that a rootless engine belongs to, which is made if there is none. `reserved`: uids of container users.
+pub(super) fn ensure_engine_account(
+    lock: &Lock,
+    name: &str,
+    reserved: RangeInclusive<u32>,
+) -> Result<Passwd, AccountError> {
+    if let Some(account) = accounts::user_by_name(name).map_err(AccountError::look_up(name))? {
+        return Ok(account);
+    }
+    let account = ensure_account(lock, name, &["--create-home"])?;
+    subids::give(lock, &account, reserved)?;
+    Ok(account)
+}
+
+/// An account of the system that nobody logs in to, which is made, with these flags, if there is none.
+fn ensure_account(lock: &Lock, name: &str, flags: &[&str]) -> Result<Passwd, AccountError> {
     let look = || accounts::user_by_name(name).map_err(AccountError::look_up(name));
     if let Some(account) = look()? {
         return Ok(account);
     }
     let nologin = ["/usr/sbin/nologin", "/sbin/nologin"].into_iter().find(|path| Path::new(path).exists());
     let shell = nologin.unwrap_or("/bin/false");
-    let made = run(
-        lock,
-        "useradd",
-        [
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--home-dir",
-            "/nonexistent",
-            "--shell",
-            shell,
-            name,
-        ],
-    );
+    let usual = ["--system", "--user-group", "--shell", shell];
+    let made = run(lock, "useradd", usual.iter().chain(flags).chain([&name]));
     match look()? {
         Some(account) => Ok(account),
         None => made.and(Err(AccountError::LookUp {

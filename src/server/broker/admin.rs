@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use podspawn_runtimes::{Engine, Labels};
+use podspawn_runtimes::{Engine, Gap, Labels};
 use serde_json::{Value, json};
 
 use super::Broker;
@@ -105,6 +105,10 @@ impl Broker {
             let kind = self.core.engines.choose().map_or("engine", |chosen| label(chosen.kind));
             format!("{kind} {}", engine.facts().version)
         });
+        let networks = match self.core.engines.engine().await {
+            Ok(engine) => !engine.facts().lacks(Gap::JoinNetwork),
+            Err(_) => true,
+        };
         let orphans = match engine {
             Ok(_) => self.core.orphans().await.ok(),
             Err(_) => None,
@@ -113,6 +117,7 @@ impl Broker {
             sessions: records.len(),
             overdue: records.iter().filter(is_overdue).count(),
             engine: engine.map_err(|error| chain(&error)),
+            networks,
             orphans,
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::sync::oneshot;
 
+use super::again::Again;
 use super::tell::chain;
 use super::{Broker, Duty};
 use crate::config::EngineChoice;
@@ -15,7 +16,7 @@ use crate::state::{HandedLease, SessionRecord, Timestamp};
 /// Minutes before the end of a session's lifetime at which those who sit at it are warned.
 const WARNINGS: [i64; 3] = [15, 5, 1];
 
-/// How long after a deadline that could not be acted on the next try comes.
+/// How long after the store could not be read the next try comes.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// A thread that only waits for a lock needs little.
@@ -112,10 +113,12 @@ fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
 /// Acts on deadlines as they come.
 async fn watch(broker: Arc<Broker>) {
     let mut warned = Warned::new();
-    let mut failed = false;
+    // While something that is over cannot be removed: when that was last tried, and when it is tried again.
+    let mut tried: Option<Timestamp> = None;
+    let mut again: Option<Again> = None;
     loop {
         let now = broker.core.clock.now();
-        let next = match broker.core.next_deadline() {
+        let next = match broker.core.next_deadline(tried) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!("{}", chain(&error));
@@ -124,15 +127,20 @@ async fn watch(broker: Arc<Broker>) {
             }
         };
         let warning = warn(&broker, now, &mut warned);
-        if next.is_some_and(|next| next <= now) && !failed {
-            failed = expire(&broker).await;
+        if next.is_some_and(|next| next <= now) {
+            let pauses = again.take().unwrap_or_else(|| Again::new(&broker));
+            if expire(&broker).await {
+                (tried, again) = (Some(now), Some(pauses));
+            } else {
+                tried = None;
+            }
             continue;
         }
-        let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
-        let mut wait = [next, warning].into_iter().flatten().min().map(until);
-        if failed {
-            wait = Some(RETRY);
+        if tried.is_none() {
+            again = None;
         }
+        let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        let wait = [next, warning].into_iter().flatten().min().map(until);
         tokio::select! {
             () = broker.changed.notified() => {}
             () = async {
@@ -140,7 +148,13 @@ async fn watch(broker: Arc<Broker>) {
                     Some(wait) => tokio::time::sleep(wait).await,
                     None => std::future::pending().await,
                 }
-            } => failed = false,
+            } => {}
+            () = async {
+                match &mut again {
+                    Some(again) => again.pause().await,
+                    None => std::future::pending().await,
+                }
+            } => tried = None,
         }
     }
 }
@@ -148,11 +162,15 @@ async fn watch(broker: Arc<Broker>) {
 /// Removes what is over. True if not everything could be.
 async fn expire(broker: &Arc<Broker>) -> bool {
     let duty = Duty::new(broker);
-    let inner = broker.clone();
+    let (inner, now) = (broker.clone(), broker.core.clock.now());
     let outcome = tokio::task::spawn_blocking(move || inner.handle.block_on(inner.core.expire())).await;
     drop(duty);
     match outcome {
-        Ok(Ok(report)) => !report.failures.is_empty(),
+        // A session that lives in another engine is no failure, and due all the same.
+        Ok(Ok(report)) => {
+            let due = broker.core.next_deadline(None).ok().flatten();
+            !report.failures.is_empty() || due.is_some_and(|due| due <= now)
+        }
         Ok(Err(error)) => {
             tracing::warn!("{}", chain(&error));
             true
@@ -173,7 +191,7 @@ fn warn(broker: &Broker, now: Timestamp, warned: &mut Warned) -> Option<Timestam
         let Ok(Some(record)) = broker.core.store.get(&id) else { continue };
         let Some(end) = record.max_lifetime else { continue };
         if let Some(text) = warning(&id, end, now, warned) {
-            broker.attached.tell(&id, true, &text);
+            broker.attached.tell_people(&id, &text);
         }
         let coming = WARNINGS.into_iter().map(|minutes| before(end, minutes)).filter(|at| *at > now).min();
         next = [next, coming].into_iter().flatten().min();

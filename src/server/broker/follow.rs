@@ -2,19 +2,16 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::io::Interest;
 
+use super::again::Again;
 use super::tell::chain;
 use super::{Broker, Duty};
 use crate::spec::Mode;
 use crate::state::{FirstProcess, SessionRecord};
 use crate::system::process::{PinError, Pinned};
 use crate::system::readiness::watched;
-
-/// How long after a container's end that could not be acted on (its engine is away as well) the next try comes.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// The containers that are followed, by session and first process.
 #[derive(Debug, Default)]
@@ -56,6 +53,8 @@ async fn ended(broker: &Arc<Broker>, record: SessionRecord, first: FirstProcess)
         return;
     }
     let duty = Duty::new(broker);
+    // Made before the first try: an engine that comes back during it is not missed.
+    let mut again = Again::new(broker);
     loop {
         let inner = broker.clone();
         let (id, key, first) = (record.id.clone(), record.key.clone(), first.clone());
@@ -76,7 +75,7 @@ async fn ended(broker: &Arc<Broker>, record: SessionRecord, first: FirstProcess)
             }
             Err(panic) => tracing::error!("the end of a container failed: {panic}"),
         }
-        tokio::time::sleep(RETRY).await;
+        again.pause().await;
     }
     broker.changed.notify_one();
     drop(duty);

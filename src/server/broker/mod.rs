@@ -5,7 +5,9 @@
 //! has to be watched (the end of a connection, a deadline) costs a task.
 
 mod admin;
+mod again;
 mod audit;
+mod complaints;
 mod connections;
 mod deadlines;
 mod follow;
@@ -28,6 +30,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use self::audit::{Audit, Event};
+use self::complaints::Complaints;
 use self::connections::Connections;
 use self::follow::Followed;
 use self::limits::OpenRequests;
@@ -104,6 +107,8 @@ struct Broker {
     /// Keeps containers away from the host; no session is made on Docker while it cannot.
     guard: Guard,
     open: OpenRequests,
+    /// What clients do wrong.
+    complaints: Complaints,
     connections: Connections,
     /// Containers whose end is waited for.
     followed: Followed,
@@ -142,6 +147,7 @@ impl Broker {
             attached,
             guard: Guard::default(),
             open: OpenRequests::default(),
+            complaints: Complaints::default(),
             connections: Connections::default(),
             followed: Followed::default(),
             duties: Duties::default(),
@@ -170,7 +176,7 @@ impl Observer for Watcher {
 
     fn removing(&self, record: &SessionRecord, reason: Reason) {
         if let Some(text) = tell::ending(reason) {
-            self.attached.tell(&record.id, false, text);
+            self.attached.tell_end(&record.id, text);
         }
     }
 

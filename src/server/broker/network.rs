@@ -1,11 +1,15 @@
 //! Serving the PAM module: the network of a user's default session, for the forwarding of their SSH connection.
 
 use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use podspawn_runtimes::{Engine, Gap};
 use podspawn_wire::WireError;
 use podspawn_wire::broker::FromBroker;
 use tokio::sync::mpsc::unbounded_channel;
@@ -16,19 +20,29 @@ use super::tell::Refusal;
 use super::{Broker, Duty};
 use crate::config::Forwarding;
 use crate::names::SessionKey;
-use crate::session::{Caller, Cancel, Session};
-use crate::state::{HandedLease, Holder, SessionRecord};
+use crate::session::{Caller, Cancel, EngineSource, Session};
+use crate::state::{AttachWay, HandedLease, Holder, SessionRecord};
+use crate::system::files::open_file_in_root;
 use crate::system::peer::Peer;
 use crate::system::process::{self, Pinned};
 
 /// The module waits 5 s in all; a login must not wait longer for its forwarding.
 const LIMIT: Duration = Duration::from_millis(4500);
 
+/// Most that is read of a container's list of name servers, in bytes, and most of them that are passed on.
+const RESOLVERS_LIMIT: u64 = 4096;
+const MOST_RESOLVERS: usize = 3;
+
+/// Why nothing is forwarded on an engine like that.
+const OWN_NETWORKS: &str =
+    "port forwarding is off on this host: its containers have networks that nothing else can enter";
+
 /// Processes above one that are looked at: sshd's are the next two or three.
 const ABOVE: usize = 8;
 
 struct Joined {
     namespace: OwnedFd,
+    resolvers: Vec<IpAddr>,
     lease: OwnedFd,
     handed: HandedLease,
     record: SessionRecord,
@@ -42,7 +56,7 @@ pub(super) async fn serve(
     open: OpenRequest,
 ) -> Result<(), WireError> {
     if peer.uid != 0 {
-        tracing::warn!(uid = peer.uid, pid = peer.pid, "somebody who is not root asked for a network");
+        broker.complaints.log(peer.uid, peer.pid, &"somebody who is not root asked for a network");
         return link.send(&Refusal::new("only root may ask this").into_message(), Vec::new()).await;
     }
     let Some(connection) = name_of(peer.pid) else { return Ok(()) };
@@ -65,7 +79,7 @@ pub(super) async fn serve(
             let broker = broker.clone();
             tokio::spawn(async move {
                 if let Ok(Ok(late)) = work.await {
-                    let Joined { namespace, lease, handed, record } = late;
+                    let Joined { namespace, lease, handed, record, .. } = late;
                     drop((namespace, lease));
                     super::sessions::depart(&broker, handed, record).await;
                 }
@@ -74,13 +88,13 @@ pub(super) async fn serve(
         }
     };
     drop(open);
-    let Joined { namespace, lease, handed, record } = match joined {
+    let Joined { namespace, resolvers, lease, handed, record } = match joined {
         Ok(joined) => joined,
         Err(reason) => return link.send(&FromBroker::NoNetwork { reason }, Vec::new()).await,
     };
     broker.arrived(&record, &handed);
     super::follow::follow(broker, &record);
-    if link.send(&FromBroker::Network, vec![namespace, lease]).await.is_ok() {
+    if link.send(&FromBroker::Network { resolvers }, vec![namespace, lease]).await.is_ok() {
         // The module says nothing more: this is the end of the SSH connection.
         let _ = link.receive().await;
     }
@@ -98,6 +112,9 @@ impl Broker {
         })?;
         let key = SessionKey { user: identity.user.clone(), name: None };
         let caller = Caller { holder: Holder::Connection(connection), network_only: true };
+        if self.lacks_networks() {
+            return Err(OWN_NETWORKS.into());
+        }
         let session = match layers.config.server.forwarding {
             Forwarding::Off => return Err("forwarding is switched off on this host".into()),
             Forwarding::Running => self
@@ -113,13 +130,20 @@ impl Broker {
         match network_of(&session.record) {
             Ok(namespace) => {
                 let (record, lease, handed) = session.hand_over();
-                Ok(Joined { namespace, lease, handed, record })
+                let resolvers = resolvers_of(&record);
+                Ok(Joined { namespace, resolvers, lease, handed, record })
             }
             Err(reason) => {
                 self.give_back(session);
                 Err(reason)
             }
         }
+    }
+
+    /// Whether a process that enters a container's network gets nowhere. An engine that does not answer is asked no more.
+    fn lacks_networks(&self) -> bool {
+        let engine = self.handle.block_on(self.core.engines.engine());
+        engine.is_ok_and(|engine| engine.facts().lacks(Gap::JoinNetwork))
     }
 
     /// Why what a person forwards does not end in the session that they are in; none if it does.
@@ -139,6 +163,8 @@ impl Broker {
         let layers = self.installation.load().ok()?;
         Some(if layers.config.server.forwarding == Forwarding::Off {
             "port forwarding is switched off on this host".into()
+        } else if self.lacks_networks() {
+            OWN_NETWORKS.into()
         } else if theirs == Some(host) {
             "port forwarding is off on this connection: this host's PAM module is not in use".into()
         } else if session.record.key.name.is_some() {
@@ -167,6 +193,29 @@ fn network_of(record: &SessionRecord) -> Result<OwnedFd, String> {
     Ok(file.into())
 }
 
+/// The name servers that a container asks, by its own word; none if that cannot be had.
+fn resolvers_of(record: &SessionRecord) -> Vec<IpAddr> {
+    let Some(process) = &record.process else { return Vec::new() };
+    if record.attach == AttachWay::Engine {
+        // A sandbox shows none of its files. Docker answers in every network that was made.
+        return vec![IpAddr::from([127, 0, 0, 11])];
+    }
+    let read = || {
+        let root = File::open(format!("/proc/{}/root", process.pid))?;
+        // The container may have put anything there: a file, or nothing.
+        let file = open_file_in_root(&root, Path::new("etc/resolv.conf"))?;
+        let mut text = String::new();
+        file.take(RESOLVERS_LIMIT).read_to_string(&mut text)?;
+        std::io::Result::Ok(text)
+    };
+    resolvers(&read().unwrap_or_default())
+}
+
+fn resolvers(text: &str) -> Vec<IpAddr> {
+    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok());
+    servers.take(MOST_RESOLVERS).collect()
+}
+
 fn namespace(pid: i32) -> std::io::Result<(u64, u64)> {
     let facts = std::fs::metadata(format!("/proc/{pid}/ns/net"))?;
     Ok((facts.dev(), facts.ino()))
@@ -182,4 +231,17 @@ pub(super) fn name_of(pid: i32) -> Option<String> {
 pub(super) fn names_above(pid: i32) -> Vec<String> {
     let above = std::iter::successors(process::parent(pid), |pid| process::parent(*pid));
     above.take_while(|pid| *pid > 1).take(ABOVE).filter_map(name_of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_containers_list_only_addresses_count() {
+        let text = "# made by an engine\nsearch dns.podman\nnameserver 10.89.0.1\nnameserver x\nnameserver fd00::1\n";
+        assert_eq!(resolvers(text), ["10.89.0.1", "fd00::1"].map(|one| one.parse::<IpAddr>().unwrap()));
+        assert_eq!(resolvers(&"nameserver 10.0.0.1\n".repeat(9)).len(), MOST_RESOLVERS);
+        assert_eq!(resolvers(""), Vec::<IpAddr>::new());
+    }
 }

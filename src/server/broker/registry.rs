@@ -44,13 +44,18 @@ impl Registry {
         self.state().stubs.remove(&number);
     }
 
-    /// Tells all stubs of a session, or only those with a person.
-    pub(super) fn tell(&self, session: &str, only_people: bool, text: &str) {
-        for stub in self.state().stubs.values() {
-            if stub.session == session && (stub.interactive || !only_people) {
-                // One that is leaving no longer listens.
-                let _ = stub.messages.send(FromBroker::Notice(text.to_owned()));
-            }
+    /// Tells those who sit at a session.
+    pub(super) fn tell_people(&self, session: &str, text: &str) {
+        for stub in self.state().stubs.values().filter(|stub| stub.session == session && stub.interactive) {
+            // One that is leaving no longer listens.
+            let _ = stub.messages.send(FromBroker::Notice(text.to_owned()));
+        }
+    }
+
+    /// Tells all stubs of a session why it ends now.
+    pub(super) fn tell_end(&self, session: &str, text: &str) {
+        for stub in self.state().stubs.values().filter(|stub| stub.session == session) {
+            let _ = stub.messages.send(FromBroker::Ending(text.to_owned()));
         }
     }
 

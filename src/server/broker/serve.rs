@@ -72,7 +72,8 @@ pub(super) async fn serve(
 async fn idle(broker: &Arc<Broker>) {
     loop {
         let quiet = |broker: &Broker| {
-            broker.duties.count.load(Ordering::SeqCst) == 0 && matches!(broker.core.next_deadline(), Ok(None))
+            broker.duties.count.load(Ordering::SeqCst) == 0
+                && matches!(broker.core.next_deadline(None), Ok(None))
         };
         if quiet(broker) {
             tokio::time::sleep(IDLE).await;
@@ -95,13 +96,13 @@ fn begin(broker: &Arc<Broker>, socket: OwnedFd) {
         Err(error) => return tracing::warn!("a client without a name: {error}"),
     };
     let Some(open) = OpenRequest::begin(broker, peer.uid) else {
-        return tracing::warn!(uid = peer.uid, pid = peer.pid, "too many open requests, one was dropped");
+        return broker.complaints.log(peer.uid, peer.pid, &"too many open requests, one was dropped");
     };
     let duty = Duty::new(broker);
     let broker = broker.clone();
     tokio::spawn(async move {
         if let Err(error) = request(&broker, peer, socket, open).await {
-            tracing::warn!(uid = peer.uid, pid = peer.pid, "a request came to nothing: {error}");
+            broker.complaints.log(peer.uid, peer.pid, &format_args!("a request came to nothing: {error}"));
         }
         broker.changed.notify_one();
         drop(duty);

@@ -178,7 +178,7 @@ impl Broker {
         cancel: &Cancel,
     ) -> Result<Served, Refusal> {
         let identity = self.identify(peer.uid, spawn.user.as_deref()).inspect_err(|error| {
-            tracing::warn!(uid = peer.uid, pid = peer.pid, "a stub is not served: {error}");
+            self.complaints.log(peer.uid, peer.pid, &format_args!("a stub is not served: {error}"));
         })?;
         let name =
             match &spawn.project {

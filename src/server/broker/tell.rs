@@ -106,6 +106,7 @@ impl From<AttachError> for Refusal {
                 "your container was made by another version of podspawn",
             )
             .hint("disconnect everywhere and let its grace period end, or ask the administrator to stop it"),
+            AttachError::Engine(error) => engine(error),
             AttachError::Refused { .. } => Self::new(error.to_string()),
             AttachError::Crossing(_) => Self::new(error.to_string()),
             _ => Self::new("the container does not answer as it should").hint(

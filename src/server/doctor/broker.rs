@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{SET_UP, Server, some_of};
 use crate::check::Check;
-use crate::config::EngineChoice;
+use crate::config::{EngineChoice, Forwarding};
 use crate::names::quoted;
 use crate::server::admin::{AdminRequest, AskError, Examined, ask_within};
 use crate::server::firewall::{self, Status};
@@ -39,6 +39,15 @@ impl Server {
         tell(self.database(examined.is_some()));
         if let Some(examined) = &examined {
             tell(match &examined.engine {
+                Ok(engine)
+                    if !examined.networks && self.place.config.server.forwarding != Forwarding::Off =>
+                {
+                    Check::warn(
+                        "engine of the broker",
+                        format!("{engine}: nothing is forwarded, its sandboxes have networks of their own"),
+                        "add `--network=host` to runtimeArgs of `runsc` (docs/engines.md), or set server.forwarding: off",
+                    )
+                }
                 Ok(engine) => Check::pass("engine of the broker", engine.as_str()),
                 Err(error) => {
                     Check::fail("engine of the broker", error, "see `engine choice`; start the engine")

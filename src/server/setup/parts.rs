@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use super::Setup;
 use super::error::SetupError;
 use super::steps::Steps;
-use crate::config::Config;
-use crate::server::accounts::{Place, prepare_account, prepare_dir, prepare_group, prepare_key_dir};
+use crate::config::{Config, EngineChoice};
+use crate::server::accounts::{
+    Place, has_subordinate_ids, prepare_account, prepare_dir, prepare_engine_account, prepare_group,
+    prepare_key_dir,
+};
 use crate::server::installation::state_dir;
 use crate::server::pam::{self, PamError, PamLine};
 use crate::state::Store;
@@ -51,19 +54,47 @@ impl Setup {
                 || Ok(prepare_group(place)?),
             )?;
         }
-        let accounts = [Some(&config.server.auth_account), config.server.account.as_ref()];
-        for name in accounts.into_iter().flatten().map(|name| name.as_str()) {
-            if account(name)?.is_none() {
-                let (would, did) =
-                    (format!("create the account `{name}`"), format!("created the account `{name}`"));
-                steps.step(&would, &did, || Ok(prepare_account(place, name).map(drop)?))?;
-            }
+        let name = config.server.auth_account.as_str();
+        if account(name)?.is_none() {
+            let (would, did) =
+                (format!("create the account `{name}`"), format!("created the account `{name}`"));
+            steps.step(&would, &did, || Ok(prepare_account(place, name).map(drop)?))?;
         }
+        self.engine_account(steps)?;
         self.directories(steps)?;
         self.login_shell(steps)?;
         self.emergency_file(steps)?;
         self.state(steps)?;
         self.pam(steps)
+    }
+
+    /// The account that the broker works as, and whose engine it uses.
+    fn engine_account(&self, steps: &mut Steps<'_>) -> Result<(), SetupError> {
+        let (config, place) = (&self.place.config, &self.place);
+        let Some(name) = config.server.account.as_ref().map(|name| name.as_str()) else { return Ok(()) };
+        match account(name)? {
+            None => {
+                let (would, did) = (
+                    format!("create the account `{name}` with subordinate ids"),
+                    format!("created the account `{name}` with subordinate ids"),
+                );
+                steps.step(&would, &did, || Ok(prepare_engine_account(place, name).map(drop)?))?;
+                steps.note(format!(
+                    "no engine of `{name}` runs yet: `loginctl enable-linger {name}`, then \
+                     `systemctl --user --machine {name}@ enable --now podman.socket`"
+                ));
+            }
+            Some(account)
+                if config.engine() == Some(EngineChoice::Podman) && !has_subordinate_ids(&account)? =>
+            {
+                steps.note(format!(
+                    "WARNING: `{name}` has no lines in /etc/subuid and /etc/subgid, without which its Podman makes no \
+                     containers: `usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST {name}`"
+                ));
+            }
+            Some(_) => {}
+        }
+        Ok(())
     }
 
     fn config_file(&self, steps: &mut Steps<'_>) -> Result<(), SetupError> {

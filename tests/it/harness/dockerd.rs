@@ -38,9 +38,10 @@ impl Dockerd {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         std::fs::create_dir_all(root()).expect("mkdir");
-        // Room for its own bridge and three networks.
-        let pools = r#"{"default-address-pools": [{"base": "10.231.0.0/24", "size": 26}]}"#;
-        std::fs::write(root().join("daemon.json"), pools).expect("write");
+        // Room for its own bridge and three networks; and gVisor.
+        let config = r#"{"default-address-pools": [{"base": "10.231.0.0/24", "size": 26}],
+            "runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--platform=ptrace", "--network=host"]}}}"#;
+        std::fs::write(root().join("daemon.json"), config).expect("write");
         let dockerd = Self { child: Some(spawn()), _alone: alone };
         let mut save = EngineName::Docker.cli();
         let mut save =
@@ -63,7 +64,21 @@ impl Dockerd {
         assert!(ended || std::thread::panicking(), "dockerd does not end");
     }
 
-    /// Starts it again after [`Dockerd::end`].
+    /// Ends it as a crash does, together with its containerd: its containers go on.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let id = root().join("run/containerd/containerd.pid");
+        let containerd =
+            std::fs::read_to_string(&id).expect("a pid").trim().parse().ok().and_then(Pid::from_raw);
+        for pid in [Pid::from_child(&child), containerd.expect("a pid")] {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        child.wait().expect("wait for dockerd");
+        // Where nobody reaps it, the next one would believe that it runs.
+        let _ = std::fs::remove_file(id);
+    }
+
+    /// Starts it again after [`Dockerd::end`] or [`Dockerd::kill`].
     pub fn again(&mut self) {
         self.child = Some(spawn());
     }
@@ -71,6 +86,10 @@ impl Dockerd {
 
 impl Drop for Dockerd {
     fn drop(&mut self) {
+        if self.child.is_none() {
+            // What a crashed one left runs on until another one ends it. A second panic would end all tests.
+            self.child = std::panic::catch_unwind(spawn).ok();
+        }
         self.end();
         let _ = std::fs::remove_dir_all(root());
     }

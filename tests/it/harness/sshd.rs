@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::system::{self, children};
 
@@ -31,7 +31,10 @@ impl Lines {
         let lines = lines.lock().expect("the lines");
         let (lines, _) =
             more.wait_timeout_while(lines, limit, |lines| find(lines).is_none()).expect("the lines");
-        find(&lines).unwrap_or_else(|| panic!("{part:?} is not among these lines:\n{}", lines.join("\n")))
+        let (found, text) = (find(&lines), lines.join("\n"));
+        // Others look at them after a failure.
+        drop(lines);
+        found.unwrap_or_else(|| panic!("{part:?} is not among these lines:\n{text}"))
     }
 
     /// Waits until this holds for what has come, or for that long; returns what has come.
@@ -108,6 +111,15 @@ impl Sshd {
         panic!("no free port for sshd");
     }
 
+    /// Lets it read its configuration again; returns once it listens again.
+    pub fn reload(&self) {
+        let times = |log: &str| log.matches("Server listening").count();
+        let before = times(&self.log.text());
+        kill_process(Pid::from_child(&self.child), Signal::HUP).expect("signal sshd");
+        let log = self.log.until(Duration::from_secs(30), |log| times(log) > before);
+        assert!(times(&log) > before, "sshd does not listen again:\n{log}");
+    }
+
     /// The processes of sshd that serve connections, the privileged ones first.
     pub fn serving(&self) -> Vec<i32> {
         let privileged = children(self.child.id() as i32);
@@ -122,7 +134,7 @@ impl Drop for Sshd {
         let mut pids = vec![self.child.id() as i32];
         pids.extend(self.serving());
         for pid in pids {
-            let _ = rustix::process::kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL);
+            let _ = kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL);
         }
         let _ = self.child.wait();
     }

@@ -1,10 +1,10 @@
 //! Where forwarding ends.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 
-use super::lab::{HOST, INSIDE, Lab, Network, PATIENCE, greeting};
+use super::lab::{HOST, INSIDE, Lab, Network, PATIENCE, RESOLVERS, greeting};
 use super::player::{Answer, Player};
 use crate::harness::greeter::Greeter;
 
@@ -103,4 +103,51 @@ fn nothing_of_the_module_is_open_in_the_users_processes() {
         broker.set(Answer::End);
         lab.login(&lab.stranger, "umask; pwd; grep SigIgn: /proc/self/status")
     });
+}
+
+/// Answers every question for an address, at this one, with the loopback's.
+fn name_server(address: &str) {
+    let socket = UdpSocket::bind((address, 53)).expect("bind");
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut packet) {
+            let question = &packet[12..length];
+            let end = question.iter().position(|byte| *byte == 0).expect("the end of the name") + 5;
+            let is_v4 = question[end - 4..end] == [0, 1, 0, 1];
+            let mut answer = packet[..2].to_vec();
+            answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_v4), 0, 0, 0, 0]);
+            answer.extend(&question[..end]);
+            if is_v4 {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+            }
+            socket.send_to(&answer, client).expect("send");
+        }
+    });
+}
+
+#[test]
+fn names_are_resolved_as_the_container_resolves_them_where_the_host_asks_itself() {
+    let lab = Lab::new();
+    let network = Network::with_server(8080);
+    network.inside(|| name_server("127.0.0.11"));
+    let broker = Player::listen(&lab.socket(), Answer::Network(network.file()));
+    let forward = || lab.ssh(&lab.member, &["-W", "database.internal:8080"], &[]).run();
+    let unresolved = forward();
+    assert_eq!((unresolved.status, unresolved.out().as_str()), (255, ""), "{}", unresolved.stderr);
+    let resolver = "127.0.0.11".parse().expect("an address");
+    broker.set(Answer::Resolved(network.file(), vec![resolver]));
+    assert_eq!(forward().ok().out(), INSIDE);
+    // That file is all that is different.
+    assert_eq!(lab.login(&lab.member, "cat /etc/resolv.conf"), "nameserver 127.0.0.11\n");
+    let mounts = |user: &str| {
+        let text = lab.login(user, "cut -d' ' -f5 /proc/self/mountinfo");
+        let mut mounts: Vec<String> = text.lines().map(str::to_owned).collect();
+        mounts.sort();
+        mounts
+    };
+    let mut expected = mounts(&lab.stranger);
+    expected.push("/etc/resolv.conf".into());
+    expected.sort();
+    assert_eq!(mounts(&lab.member), expected);
+    assert_eq!(lab.login(&lab.stranger, "cat /etc/resolv.conf"), RESOLVERS);
 }

@@ -39,6 +39,9 @@ session optional pam_exec.so quiet WITNESS
 session required pam_permit.so
 ";
 
+/// What the host's programs know of name servers.
+pub const RESOLVERS: &str = "nameserver 127.0.0.53\n";
+
 /// What sshd may do.
 #[derive(Clone, Copy)]
 enum Powers {
@@ -257,7 +260,7 @@ fn collect_log(path: &Path) -> Lines {
     log
 }
 
-/// Starts a daemon with a `/dev` of its own, in which `/dev/log` is ours.
+/// Starts a daemon with a `/dev` of its own, in which `/dev/log` is ours, on a host that asks itself for names.
 fn start_sshd(dir: &Path, id: &str, powers: Powers) -> Sshd {
     let program = Sshd::program(dir, &format!("podspawn-{id}"));
     let config = format!(
@@ -267,10 +270,11 @@ fn start_sshd(dir: &Path, id: &str, powers: Powers) -> Sshd {
         dir.display()
     );
     fs::write(dir.join("sshd_config"), config).expect("write");
+    fs::write(dir.join("resolv.conf"), RESOLVERS).expect("write");
     let script = "set -e; cd \"$1\"; mount -t tmpfs none dev\n\
          cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/fd dev\n\
          mkdir dev/pts dev/shm; mount --bind /dev/pts dev/pts; ln -s \"$1/log.sock\" dev/log\n\
-         mount --rbind dev /dev; cd /; exec setpriv $4 \"$2\" -D -e -f \"$1/sshd_config\" -p \"$3\"";
+         mount --bind resolv.conf /etc/resolv.conf; mount --rbind dev /dev; cd /; exec setpriv $4 \"$2\" -D -e -f \"$1/sshd_config\" -p \"$3\"";
     Sshd::start(|port| {
         let mut command = Command::new("unshare");
         command

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::PipeReader;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -47,6 +48,8 @@ pub struct Player {
 pub enum Answer {
     /// This as the network.
     Network(fs::File),
+    /// The same, with addresses of name servers.
+    Resolved(fs::File, Vec<IpAddr>),
     /// A message without descriptors.
     Says(FromBroker),
     /// These bytes.
@@ -92,12 +95,8 @@ fn serve(mut channel: ServerChannel, answer: &Answer) -> Option<Connection> {
     let (request, _) = channel.receive(Some(later())).expect("a request");
     let ToBroker::Network { protocol: BROKER_PROTOCOL, user } = request else { panic!("{request:?}") };
     match answer {
-        Answer::Network(file) => {
-            let (lease, held) = std::io::pipe().expect("a pipe");
-            let given = vec![file.try_clone().expect("dup").into(), held.into()];
-            channel.send(&FromBroker::Network, given, later()).expect("send");
-            return Some(Connection { user, lease, channel });
-        }
+        Answer::Network(file) => return Some(grant(channel, user, file, Vec::new())),
+        Answer::Resolved(file, resolvers) => return Some(grant(channel, user, file, resolvers.clone())),
         Answer::Says(message) => channel.send(message, Vec::new(), later()).expect("send"),
         Answer::Bytes(bytes) => {
             let mut stream = std::os::unix::net::UnixStream::from(channel.into_socket());
@@ -111,4 +110,11 @@ fn serve(mut channel: ServerChannel, answer: &Answer) -> Option<Connection> {
         }
     }
     None
+}
+
+fn grant(mut channel: ServerChannel, user: String, file: &fs::File, resolvers: Vec<IpAddr>) -> Connection {
+    let (lease, held) = std::io::pipe().expect("a pipe");
+    let given = vec![file.try_clone().expect("dup").into(), held.into()];
+    channel.send(&FromBroker::Network { resolvers }, given, later()).expect("send");
+    Connection { user, lease, channel }
 }

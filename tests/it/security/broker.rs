@@ -133,12 +133,11 @@ on_engines! {
             over.store(true, Ordering::SeqCst);
             during
         });
-        let counts = |log: &str| (log.matches("too many open").count(), log.matches("did not answer in time").count());
-        // The last lines are still on their way when the last connection has ended.
-        let whole = |(refused, silent): (usize, usize)| silent >= 64 && silent % 64 == 0 && (refused + silent) % 200 == 0;
-        let (refused, silent) = counts(&server.broker_log().until(PATIENCE, |log| whole(counts(log))));
-        eprintln!("ssh true: {before:?} before, {during:?} meanwhile; {refused} refused, {silent} timed out");
-        assert!(whole((refused, silent)), "{refused} {silent}");
+        let log = server.broker_log().text();
+        let lines = log.matches("too many open").count() + log.matches("came to nothing").count();
+        eprintln!("ssh true: {before:?} before, {during:?} meanwhile; {lines} lines in the log");
+        // Twenty a minute, however many they are.
+        assert!(log.contains("is only counted") && lines <= 60, "{lines}");
         assert!(during < before * 4, "{before:?} {during:?}");
     }
 
@@ -160,6 +159,7 @@ on_engines! {
         // More than one user may have open.
         let many: Vec<UnixStream> = (0..70).map(|_| connect(&server, &ann)).collect();
         server.broker_log().wait("too many open requests", PATIENCE);
+        assert!(server.broker_log().text().matches("too many open requests").count() <= 20);
         assert_eq!(server.sh(&ben, "echo served"), "served");
         let dropped: Vec<Duration> = many.into_iter().map(|stream| until_closed(stream).1).collect();
         assert_eq!(dropped.iter().filter(|took| **took > Duration::from_secs(12)).count(), 0, "{dropped:?}");

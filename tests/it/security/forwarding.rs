@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
+use crate::harness::engines::fact;
 use crate::harness::greeter::Greeter;
 use crate::harness::system::run;
 use crate::harness::{EngineName, Server};
@@ -129,5 +130,70 @@ on_engines! {
         };
         assert!(!rejected(&olaf));
         assert!(rejected(&ann));
+    }
+
+    [podman]
+    fn with_the_documented_rule_a_rootless_container_does_not_reach_this_host(server: Server) {
+        let ann = server.user("ann");
+        let host = Greeter::listen_at("0.0.0.0", 0, HOST);
+        let places: Vec<String> =
+            host_addresses().into_iter().map(|address| format!("{address}:{}", host.port)).collect();
+        server.sh(&ann, "true");
+        assert!(brought(&server, &ann, &places).contains(HOST), "the rule is not needed");
+        let rule = Documented::in_force(&server, host.port);
+        assert_eq!(brought(&server, &ann, &places), "");
+        let tries = places.iter().map(|place| {
+            format!("timeout 4 bash -c 'cat </dev/tcp/{}' 2>/dev/null & ", place.replace(':', "/"))
+        });
+        let tries = format!("{}wait", tries.collect::<String>());
+        assert_eq!(server.sh(&ann, &tries), "");
+        drop(rule);
+        assert!(server.sh(&ann, &tries).contains(HOST.trim_end()));
+    }
+}
+
+/// The rule that docs/firewall.md has for rootless engines, for one port of this host alone: others use this engine too.
+struct Documented {
+    chain: String,
+    jump: Vec<String>,
+}
+
+impl Documented {
+    fn in_force(server: &Server, port: u16) -> Self {
+        let chain = format!("PI-{}", server.gid());
+        let account = fact("PODMAN_USER");
+        let text = include_str!("../../../docs/firewall.md");
+        let lines = text.lines().filter_map(|line| line.strip_prefix("iptables ")).map(str::trim_start);
+        let lines = lines.filter(|line| line.contains("PODSPAWN-ROOTLESS"));
+        let mut rule = Self { chain: chain.clone(), jump: Vec::new() };
+        let mut count = 0;
+        for line in lines {
+            let line = line.replace("PODSPAWN-ROOTLESS", &chain).replace("containers", account);
+            let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            if words[0] == "-I" {
+                words.extend(["-p".into(), "tcp".into(), "--dport".into(), port.to_string()]);
+                // The same without its place.
+                rule.jump = words.clone();
+                rule.jump.remove(2);
+            }
+            run(Command::new("iptables").arg("-w").args(&words));
+            count += 1;
+        }
+        assert!(count > 5 && !rule.jump.is_empty(), "the document has other rules now");
+        rule
+    }
+}
+
+impl Drop for Documented {
+    fn drop(&mut self) {
+        let iptables = |args: &[&str]| {
+            let _ = Command::new("iptables").arg("-w").args(args).output();
+        };
+        if !self.jump.is_empty() {
+            let jump: Vec<&str> = self.jump[1..].iter().map(String::as_str).collect();
+            iptables(&[&["-D"], &jump[..]].concat());
+        }
+        iptables(&["-F", &self.chain]);
+        iptables(&["-X", &self.chain]);
     }
 }

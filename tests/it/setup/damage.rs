@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::lab::Lab;
+use super::lab::{Lab, run};
 
 #[test]
 fn a_broken_configuration_is_refused_before_anything_is_changed() {
@@ -94,4 +96,58 @@ fn whoever_kills_it_at_any_moment_leaves_a_valid_configuration() {
         .collect();
     left.sort();
     assert_eq!(left, ["sshd_config", "sshd_config.podspawn.bak"]);
+}
+
+/// A file system with room for so many small files, over a directory. Unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn over(path: PathBuf, files: u32) -> Self {
+        let disk = Self(path);
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &disk.options(files), "podspawn-it"])
+            .arg(&disk.0));
+        disk
+    }
+
+    fn options(&self, files: u32) -> String {
+        format!("mode=0755,size={}k", 4 * files)
+    }
+
+    fn grow(&self) {
+        let options = format!("remount,{}", self.options(64));
+        run(Command::new("mount").args(["-o", &options]).arg(&self.0));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_what_was_there_and_no_part_of_anything_new() {
+    let lab = Lab::new("UsePAM yes\nMatch User daemon\n    X11Forwarding no\n");
+    let (original, pam) = (lab.read("ssh/sshd_config"), lab.read("pam"));
+    let mut failed = 0;
+    // Besides the file itself: its copy, our own file, the new one in its place.
+    for room in 0..=4 {
+        let disk = SmallDisk::over(lab.path("ssh"), 1 + room);
+        fs::write(lab.sshd_config(), &original).expect("write");
+        let run = lab.setup(&[]).run();
+        assert!(lab.is_valid(), "{room}: {}", lab.read("ssh/sshd_config"));
+        if run.status != 0 {
+            failed += 1;
+            assert_eq!(run.status, 1, "{room}");
+            assert!(run.stderr.contains("No space left on device"), "{room}: {}", run.stderr);
+            assert_eq!(lab.read("ssh/sshd_config"), original, "{room}");
+        }
+        disk.grow();
+        let _ = lab.setup(&[]).run().ok();
+        assert!(lab.read("ssh/podspawn.conf").contains(&lab.group), "{room}");
+        let _ = lab.setup(&["--remove"]).run().ok();
+        assert_eq!((lab.read("ssh/sshd_config"), lab.read("pam")), (original.clone(), pam.clone()), "{room}");
+    }
+    assert!((1..=4).contains(&failed), "{failed}");
 }

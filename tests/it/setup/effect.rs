@@ -230,3 +230,36 @@ fn owners_and_modes_that_were_changed_are_put_right() {
     let again = lab.setup(&[]).run().ok();
     assert_eq!(said(&again)[0], "already configured, skipping");
 }
+
+#[test]
+fn an_account_for_a_rootless_engine_is_made_with_what_the_engine_needs() {
+    let lab = Lab::new("UsePAM yes\n");
+    lab.write_config(&format!("  account: {}\n", lab.engine));
+    let made = format!("created the account `{}` with subordinate ids", lab.engine);
+    let dry = lab.setup(&["--dry-run"]).run().ok();
+    assert!(dry.stderr.contains(&format!("would create the account `{}` with subordinate ids", lab.engine)));
+    let run = lab.setup(&[]).run().ok();
+    assert!(said(&run).contains(&made.as_str()), "{}", run.stderr);
+    let entry = lab.program("getent", &["passwd", &lab.engine]).run().ok().out();
+    let fields: Vec<&str> = entry.trim_end().split(':').collect();
+    assert!(std::path::Path::new(fields[5]).is_dir() && fields[6].ends_with("nologin"), "{entry}");
+    let mut given = Vec::new();
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let text = std::fs::read_to_string(file).expect("read");
+        let ranges = text.lines().filter_map(|line| {
+            let (owner, range) = line.split_once(':')?;
+            let (first, count) = range.split_once(':')?;
+            Some((owner, first.parse::<u64>().ok()?, count.parse::<u64>().ok()?))
+        });
+        let (own, others): (Vec<_>, Vec<_>) = ranges.partition(|(owner, ..)| *owner == lab.engine);
+        let [(_, first, count)] = own[..] else { panic!("{own:?} in {file}") };
+        assert_eq!(count, 65_536, "{file}");
+        let apart = |(_, other, size): &(&str, u64, u64)| first >= other + size || *other >= first + count;
+        assert!(others.iter().all(apart), "{own:?} {others:?}");
+        given.push(first);
+    }
+    assert_eq!(given[0], given[1]);
+    // What is there stays as it is, and is not told again.
+    let again = lab.setup(&[]).run().ok();
+    assert_eq!(said(&again), ["already configured, skipping", "server-setup complete"]);
+}

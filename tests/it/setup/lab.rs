@@ -21,6 +21,8 @@ pub struct Lab {
     pub auth: String,
     /// An account of the group, once the group exists.
     pub member: String,
+    /// For an account that owns an engine; not there before a story makes it.
+    pub engine: String,
     env: Env,
     dir: TempDir,
 }
@@ -39,6 +41,7 @@ impl Lab {
             group: format!("sg{id}"),
             auth: format!("sa{id}"),
             member: format!("sm{id}"),
+            engine: format!("se{id}"),
             env: Env::without_engine(),
             dir,
         };
@@ -158,14 +161,17 @@ impl Drop for Lab {
                 let _ = Command::new("userdel").arg(user).output();
             }
         }
+        if is_known("passwd", &self.engine) {
+            let _ = Command::new("userdel").args(["--remove", &self.engine]).output();
+        }
         if is_known("group", &self.group) {
             let _ = Command::new("groupdel").arg(&self.group).output();
         }
         if !std::thread::panicking() {
-            for (database, name) in [("passwd", &self.member), ("passwd", &self.auth), ("group", &self.group)]
-            {
-                assert!(!is_known(database, name), "{name} is left behind");
+            for name in [&self.member, &self.auth, &self.engine] {
+                assert!(!is_known("passwd", name), "{name} is left behind");
             }
+            assert!(!is_known("group", &self.group), "{} is left behind", self.group);
         }
     }
 }

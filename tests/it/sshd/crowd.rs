@@ -1,26 +1,36 @@
 //! Many users at the same moment.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::harness::server::{Server, Wishes};
 use crate::harness::{EngineName, soak};
 
 /// Longest until everybody has been served.
 const SERVED: Duration = Duration::from_secs(300);
 
+/// Time within which all of them come.
+const MOMENT: Duration = Duration::from_secs(1);
+
 on_engines! {
     [docker, podman, gvisor]
-    fn everybody_who_comes_at_the_same_moment_gets_a_container_of_their_own(server: Server) {
-        let count = match (soak(), server.engine) {
+    fn everybody_who_comes_at_the_same_moment_gets_a_container_of_their_own(engine: EngineName) {
+        let count = match (soak(), engine) {
             (false, _) => 6,
             // A kernel for each of them.
             (true, EngineName::Gvisor) => 20,
             // Each has a network: more than a Docker has addresses for as it comes (docs/engines.md).
             (true, _) => 50,
         };
+        // sshd as it comes turns away whoever comes while others log in.
+        let server = Server::with(engine, &Wishes { startups: "2:100:3", ..Wishes::default() });
+        server.set_up_with(&["--max-startups", "100:30:200"]);
+        server.reload_sshd();
         let users: Vec<String> = (0..count).map(|n| server.user(&format!("n{n}"))).collect();
+        let began = Instant::now();
         let started: Vec<_> =
             users.iter().map(|user| server.ssh(user, &[], &["id -un; cat /etc/hostname"]).start()).collect();
+        assert!(began.elapsed() < MOMENT, "{:?}", began.elapsed());
         let mut places = BTreeSet::new();
         for (user, running) in users.iter().zip(started) {
             let out = running.wait(SERVED).ok().out();

@@ -10,11 +10,16 @@ on_engines! {
     [docker, podman, gvisor]
     fn an_administrator_ends_a_session_under_a_connection_which_is_told(server: Server) {
         let ann = server.user("ann");
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
         let running = server.running(&ann, &[], "exec sleep 1000");
         let _ = server.podspawn(&["stop", &ann]).run().ok();
+        let (status, screen) = terminal.wait();
+        assert_ne!(status, 0);
+        assert_eq!(screen.matches("ended").count(), 1, "{screen}");
         let run = running.wait(SOON);
         assert_ne!(run.status, 0);
-        assert!(run.stderr.contains("the administrator has ended this session"), "{}", run.stderr);
+        assert_eq!(run.stderr, "Error: the administrator has ended this session\n");
         assert_eq!(run.out(), "");
         server.gone(&ann, 1, SOON);
         assert!(server.list().is_empty());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::harness::engines::fact;
 use crate::harness::greeter::Greeter;
 use crate::harness::server::{LATE, Server, Wishes};
 
@@ -34,6 +35,33 @@ on_engines! {
              curl -sS --proxy socks5://localhost$PWD/socks.sock http://127.0.0.1:8080/"
         ));
         assert_eq!(run.run().ok().out(), "inside\n".repeat(4));
+    }
+
+    [docker, podman, gvisor]
+    fn what_else_is_in_the_containers_network_is_reached_by_address_and_by_name(engine: EngineName) {
+        // As on hosts with a resolver of their own: it is not there for whoever is in another network.
+        let server = Server::with(engine, &Wishes { resolver: Some("127.0.0.53"), ..Wishes::default() });
+        let ann = server.user("ann");
+        server.sh(&ann, "true");
+        let label = format!("podspawn-user={ann}");
+        let network = engine.labelled("network", &label).remove(0);
+        let companion = "use IO::Socket::INET; my $s = IO::Socket::INET->new(Listen => 5, LocalPort => 5432) or die; \
+                         while (my $c = $s->accept) { print $c \"companion\\n\"; close $c }";
+        let args = ["run", "--detach", "--network", &network, "--network-alias", "database", "--label", &label];
+        let companion = engine.run(&[&args[..], &[fact("IMAGE_SUDO"), "perl", "-e", companion]].concat());
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = engine.run(&["inspect", "--format", format, &companion]);
+        server.sh(&ann, "until bash -c '</dev/tcp/database/5432'; do sleep 0.1; done 2>/dev/null");
+        for place in [address.as_str(), "database"] {
+            let through = server.ssh(&ann, &["-W", &format!("{place}:5432")], &[]).run().ok();
+            assert_eq!(through.out(), "companion\n", "{place}");
+        }
+        let run = server.script(&format!(
+            "$SSH -f -N -M -S control -D $PWD/socks.sock -o ExitOnForwardFailure=yes {ann}@127.0.0.1
+             trap '$SSH -S control -O exit {ann}@127.0.0.1' EXIT
+             curl -sS --http0.9 --proxy socks5h://localhost$PWD/socks.sock http://database:5432/"
+        ));
+        assert_eq!(run.run().ok().out(), "companion\n");
     }
 
     [docker, podman]

@@ -74,4 +74,24 @@ on_engines! {
         let run = server.ssh(&ann, &[], &[&format!("tail --pid={pid} -f /dev/null")]).run().ok();
         assert!(run.took < Duration::from_secs(20), "{:?}", run.took);
     }
+
+    [docker]
+    fn the_home_on_this_host_is_empty_again_after_the_last_connection(server: Server) {
+        let ann = server.user("ann");
+        let home = server.run_home(&ann);
+        let long = server.running(&ann, &[], "exec sleep 1000");
+        // As programs of a login could have left it.
+        std::fs::create_dir_all(home.join("a/b")).expect("mkdir");
+        std::fs::write(home.join("a/b/file"), "left").expect("write");
+        std::os::unix::fs::symlink(server.path("etc"), home.join("link")).expect("link");
+        server.sh(&ann, "true");
+        // Those that tell when the process runs, and this one.
+        server.audited(&ann, "disconnect", 3, SOON);
+        assert!(home.join("a/b/file").exists());
+        long.signal(Signal::KILL);
+        server.audited(&ann, "disconnect", 4, SOON);
+        assert_eq!(std::fs::read_dir(&home).expect("a home").count(), 0);
+        assert!(server.config_file().exists());
+        assert_eq!(server.sh(&ann, "echo again"), "again");
+    }
 }

@@ -6,6 +6,7 @@ mod display;
 mod doctor;
 mod editors;
 mod ending;
+mod engines;
 mod files;
 mod forwarding;
 mod identities;

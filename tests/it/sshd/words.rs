@@ -17,9 +17,10 @@ on_engines! {
         terminal.expect("*** podspawn: this session has reached its maximum lifetime and ends now ***");
         let (status, screen) = terminal.wait();
         assert_ne!(status, 0, "{screen}");
+        assert!(!screen.contains("has ended"), "{screen}");
         let run = program.wait(SOON);
         assert_ne!(run.status, 0);
-        assert!(!run.stderr.contains("minute"), "{}", run.stderr);
+        assert_eq!(run.stderr, "Error: this session has reached its maximum lifetime and ends now\n");
         server.gone(&ann, 1, SOON);
         // A program hears nothing of it, the next person does, once.
         let run = server.ssh(&ann, &[], &["true"]).run().ok();

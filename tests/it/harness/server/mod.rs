@@ -8,7 +8,7 @@ mod watching;
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,14 @@ pub struct Wishes {
     pub memory: &'static str,
     /// `security.pids_limit`.
     pub processes: u32,
+    /// Containers are sandboxes of gVisor, on [`EngineName::Private`].
+    pub sandboxes: bool,
+    /// Directory of the engine's socket, if it is not the usual one.
+    pub engine_dir: Option<PathBuf>,
+    /// Address of the name server that this host's programs ask, if it is not the usual one.
+    pub resolver: Option<&'static str>,
+    /// `MaxStartups` of sshd's own configuration.
+    pub startups: &'static str,
     /// Where sshd listens besides the loopback.
     pub address: Option<String>,
     /// `ClientAliveInterval` and `ClientAliveCountMax`.
@@ -60,6 +68,10 @@ impl Default for Wishes {
             forwarding: "on-demand",
             memory: "2g",
             processes: 256,
+            sandboxes: false,
+            engine_dir: None,
+            resolver: None,
+            startups: "100",
             address: None,
             // As `server-setup` writes them.
             alive: (30, 4),
@@ -79,6 +91,7 @@ pub struct Server {
     /// sshd's PAM service file.
     pub service: PathBuf,
     sshd: Option<Sshd>,
+    engine_dir: Option<PathBuf>,
     broker: RefCell<Option<Child>>,
     broker_log: RefCell<Lines>,
     users: RefCell<Vec<String>>,
@@ -123,6 +136,7 @@ impl Server {
             root,
             service,
             sshd: None,
+            engine_dir: wishes.engine_dir.clone(),
             broker: RefCell::new(None),
             broker_log: RefCell::default(),
             users: RefCell::default(),
@@ -166,7 +180,17 @@ impl Server {
 
     /// Starts a broker in the foreground; returns once it listens.
     pub fn start_broker(&self) {
-        let mut command = Command::new(self.program());
+        let mut command = match &self.engine_dir {
+            None => Command::new(self.program()),
+            // Its account finds it where it always is.
+            Some(dir) => {
+                let usual = Path::new(self.engine.socket()).parent().expect("a directory");
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", "mount --bind \"$0\" \"$1\" && shift && exec \"$@\""]);
+                command.args([dir.as_os_str(), usual.as_os_str(), self.program().as_os_str()]);
+                command
+            }
+        };
         command.args(["--config".as_ref(), self.config_file().as_os_str(), "broker".as_ref()]);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         if self.engine == EngineName::Private {

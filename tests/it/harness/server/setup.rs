@@ -16,6 +16,7 @@ impl Server {
         let Self { id, root, .. } = self;
         let root = root.display();
         let (runtime, account) = match self.engine {
+            EngineName::Private if wishes.sandboxes => ("gvisor", "null"),
             EngineName::Docker | EngineName::Docker26 | EngineName::Private => ("docker", "null"),
             EngineName::Gvisor => ("gvisor", "null"),
             EngineName::Podman => ("podman", fact("PODMAN_USER")),
@@ -83,11 +84,12 @@ impl Server {
         let rest = format!(
             "Include {root}/ssh/podspawn.conf\n\
              ListenAddress 127.0.0.1\n{further}HostKey {root}/ssh/host_key\nPidFile none\nUsePAM yes\nUseDNS no\n\
-             LogLevel VERBOSE\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
+             LogLevel VERBOSE\nMaxStartups {startups}\nSubsystem sftp internal-sftp\n\
              PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitUserEnvironment yes\n\
              AuthorizedKeysFile .ssh/authorized_keys {root}/ordinary/%u\nTrustedUserCAKeys {root}/ssh/ca.pub\n\
              AllowStreamLocalForwarding yes\nPermitTunnel yes\nX11Forwarding yes\nAcceptEnv *\n",
             further = further.unwrap_or_default(),
+            startups = wishes.startups,
         );
         // What others have put there for everybody: of no effect for container users.
         let foreign = format!(
@@ -110,19 +112,40 @@ impl Server {
     /// `server-setup` on these files. The sshd that runs already keeps what it has.
     #[track_caller]
     pub fn set_up(&self) {
+        self.set_up_with(&[]);
+    }
+
+    /// The same with further flags.
+    #[track_caller]
+    pub fn set_up_with(&self, flags: &[&str]) {
         let (config, service) = (self.sshd_config(), self.service.clone());
         let args = ["server-setup", "--sshd-config"].map(std::ffi::OsStr::new);
         let args =
             args.into_iter().chain([config.as_os_str(), "--pam-service".as_ref(), service.as_os_str()]);
-        let args: Vec<&str> = args.map(|arg| arg.to_str().expect("text")).collect();
+        let args: Vec<&str> =
+            args.map(|arg| arg.to_str().expect("text")).chain(flags.iter().copied()).collect();
         let _ = self.podspawn(&args).run().ok();
+    }
+
+    /// Lets the running sshd read its configuration again; returns once it listens again.
+    pub fn reload_sshd(&self) {
+        self.sshd.as_ref().expect("sshd runs").reload();
     }
 
     pub(super) fn with_sshd(mut self, wishes: &Wishes) -> Self {
         let config = self.write_sshd_config(wishes);
         let program = Sshd::program(&self.path("ssh"), &format!("podspawn-{}", self.id));
+        let resolvers = self.path("ssh/resolv.conf");
+        if let Some(resolver) = wishes.resolver {
+            fs::write(&resolvers, format!("nameserver {resolver}\n")).expect("write");
+        }
         let sshd = Sshd::start(|port| {
             let mut command = Command::new(&program);
+            if wishes.resolver.is_some() {
+                let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+                command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", script]).args([&resolvers, &program]);
+            }
             command.args(["-D", "-e", "-p", &port.to_string(), "-f"]).arg(&config);
             command
         });

@@ -1,0 +1,159 @@
+//! A whole host in a container that may do nearly everything: systemd as its first process, a Docker and an sshd of its own.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::harness::command::Invocation;
+use crate::harness::engines::fact;
+use crate::harness::{EngineName, Env, system};
+
+/// Longest that a boot may take, and anything else.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What runs before systemd: its control groups are its own to write.
+const FIRST: &str = "for dir in /sys /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,bind,rw $dir; done; exec /sbin/init";
+
+/// What sets the machine up before podspawn comes: an ordinary user, and a key for everybody.
+const BEFORE: &str = r#"
+useradd --create-home --shell /bin/bash olaf
+ssh-keygen -q -t ed25519 -N '' -f /root/key
+install -d -m 0700 -o olaf -g olaf /home/olaf/.ssh
+install -m 0600 -o olaf -g olaf /root/key.pub /home/olaf/.ssh/authorized_keys
+cat >/root/.ssh-config <<'CONFIG'
+Host *
+  IdentityFile /root/key
+  IdentitiesOnly yes
+  BatchMode yes
+  StrictHostKeyChecking no
+  UserKnownHostsFile /dev/null
+  LogLevel ERROR
+CONFIG
+"#;
+
+/// See the module. Everything goes when it is dropped.
+pub struct Machine {
+    id: String,
+    env: Env,
+}
+
+impl Machine {
+    /// Boots one with this program and the smallest image in its Docker.
+    pub fn boot() -> Self {
+        let machine =
+            Self { id: format!("podspawn-it-{}", &system::random_hex()[..12]), env: Env::without_engine() };
+        EngineName::Docker.run(&[
+            "run",
+            "--detach",
+            // As `--privileged`, but for what this host itself may not give.
+            "--cap-add=ALL",
+            "--cap-drop=SYS_RESOURCE",
+            "--security-opt=seccomp=unconfined",
+            "--security-opt=apparmor=unconfined",
+            "--security-opt=systempaths=unconfined",
+            "--device-cgroup-rule=a *:* rwm",
+            "--cgroupns=private",
+            "--name",
+            &machine.id,
+            "--hostname=machine",
+            "--env=container=docker",
+            "--stop-signal=SIGRTMIN+3",
+            "--tmpfs=/run:exec",
+            "--tmpfs=/run/lock",
+            "--tmpfs=/tmp:exec",
+            "--volume=/var/lib/docker",
+            fact("IMAGE_SERVER"),
+            "sh",
+            "-c",
+            FIRST,
+        ]);
+        machine.booted();
+        EngineName::Docker.run(&[
+            "cp",
+            system::podspawn().to_str().expect("text"),
+            &machine.inside("/usr/local/bin/podspawn"),
+        ]);
+        machine.sh(BEFORE);
+        machine.load(fact("IMAGE_BUSYBOX"));
+        machine
+    }
+
+    fn inside(&self, path: &str) -> String {
+        format!("{}:{path}", self.id)
+    }
+
+    /// Waits until every unit that a boot starts has been started.
+    fn booted(&self) {
+        // Its bus may not be there yet when the first program runs inside.
+        let wait = "until systemctl is-system-running --wait; do \
+                    [ \"$(systemctl is-system-running)\" != degraded ] || { systemctl --failed; exit 1; }; sleep 0.2; done";
+        let _ = self.run(wait).run().ok();
+    }
+
+    /// Ends it as `reboot` does, and starts it again.
+    pub fn reboot(&self) {
+        EngineName::Docker.run(&["restart", "--time=120", &self.id]);
+        self.booted();
+    }
+
+    /// A shell script of root's inside.
+    pub fn run(&self, script: &str) -> Invocation {
+        self.with("bash", &["-euo", "pipefail", "-c", script])
+    }
+
+    fn with(&self, program: &str, args: &[&str]) -> Invocation {
+        let socket = format!("unix://{}", EngineName::Docker.socket());
+        let before = ["-H", &socket, "exec", "-i", &self.id, program];
+        let args = before.iter().chain(args).map(|arg| (*arg).to_owned());
+        self.env.program(fact("DOCKER_CLI"), args.collect::<Vec<_>>()).limit(PATIENCE)
+    }
+
+    /// The same, which must succeed; its output.
+    #[track_caller]
+    pub fn sh(&self, script: &str) -> String {
+        self.run(script).run().ok().out().trim_end().to_owned()
+    }
+
+    /// `ssh` as a user of the machine, from the machine itself.
+    pub fn ssh(&self, user: &str, command: &str) -> Invocation {
+        self.with("ssh", &["-F", "/root/.ssh-config", &format!("{user}@127.0.0.1"), command])
+    }
+
+    fn load(&self, image: &str) {
+        let mut save = EngineName::Docker
+            .cli()
+            .args(["save", image])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("docker save");
+        let mut load: Command = EngineName::Docker.cli();
+        load.args(["exec", "-i", &self.id, "docker", "load"]).stdin(save.stdout.take().expect("a pipe"));
+        let output = load.output().expect("docker load");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(save.wait().expect("wait for docker save").success());
+    }
+}
+
+impl Drop for Machine {
+    #[expect(clippy::print_stderr, reason = "shown with the failure")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let journal = EngineName::Docker
+                .cli()
+                .args([
+                    "exec",
+                    &self.id,
+                    "journalctl",
+                    "--no-pager",
+                    "--lines=300",
+                    "--unit=podspawn-*",
+                    "--unit=ssh",
+                    "--unit=docker",
+                ])
+                .output();
+            if let Ok(journal) = journal {
+                eprintln!("{}", String::from_utf8_lossy(&journal.stdout));
+            }
+        }
+        let _ = EngineName::Docker.cli().args(["rm", "--force", "--volumes", &self.id]).output();
+    }
+}
