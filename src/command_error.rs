@@ -16,8 +16,8 @@ use crate::server::github::GithubError;
 use crate::server::key_sources::SourceError;
 use crate::server::pam::PamError;
 use crate::server::setup::SetupError;
-use crate::session::SessionError;
 use crate::session::attach::AttachError;
+use crate::session::{BuildPart, SessionError};
 use crate::spec::ResolveError;
 use crate::state::{LockError, StoreError};
 
@@ -242,8 +242,9 @@ impl From<SessionError> for CommandError {
                 told(ErrorKind::State).hint("move it out of the directory, or use `mount: bind`")
             }
             SessionError::Impossible(_) | SessionError::ImageMissing { .. } => told(ErrorKind::Engine),
-            SessionError::Build { .. } => told(ErrorKind::Engine)
-                .hint("the Podfile says what is installed: `packages`, `extra_commands`"),
+            SessionError::Build { ref part, .. } => {
+                Self::failed_to(ErrorKind::Engine, &error).hint(build_hint(part))
+            }
             SessionError::NotRemoved { .. } => {
                 Self::failed_to(ErrorKind::Engine, &error).hint("`podspawn cleanup` tries again")
             }
@@ -253,6 +254,24 @@ impl From<SessionError> for CommandError {
             SessionError::StoppedInSetup { .. } => told(ErrorKind::State),
             SessionError::Cancelled => told(ErrorKind::Failure),
         }
+    }
+}
+
+/// What to do about a part of a build.
+fn build_hint(part: &BuildPart) -> String {
+    match part {
+        BuildPart::Runtime(entry) => {
+            let name = entry.split('@').next().unwrap_or_default();
+            format!(
+                "`packages.sources.{name}` of the configuration says where it comes from: see docs/images.md"
+            )
+        }
+        BuildPart::Packages(_) | BuildPart::Tools => {
+            "correct `packages` in the Podfile; the distribution's come from where the base image says".into()
+        }
+        BuildPart::Command(_) => "correct it in `extra_commands` of the Podfile".into(),
+        BuildPart::Dockerfile { .. } => "correct it in the repository; devcontainer.json names it".into(),
+        BuildPart::Whole(_) => "the Podfile says what is installed: `packages`, `extra_commands`".into(),
     }
 }
 

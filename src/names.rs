@@ -6,6 +6,7 @@
 mod git;
 mod github;
 mod image_ref;
+mod plain;
 mod ports;
 mod target;
 mod volume;
@@ -19,6 +20,7 @@ use thiserror::Error;
 pub use git::{BranchName, GitUrl};
 pub use github::GithubLogin;
 pub use image_ref::ImageRef;
+pub(crate) use plain::plain;
 pub use ports::PortList;
 pub use target::Target;
 pub use volume::VolumeName;

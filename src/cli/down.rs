@@ -9,7 +9,7 @@ use crate::names::MachineName;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  podspawn down --clean")]
 pub struct DownArgs {
-    /// Remove the named volumes of the Podfile as well; what is in them is gone [default: off].
+    /// Remove the volumes of the session and its services as well; what is in them is gone [default: off].
     #[arg(long)]
     pub clean: bool,
     /// Name of the session [default: made of the directory's name and path].

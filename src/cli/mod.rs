@@ -96,7 +96,7 @@ pub struct Cli {
 /// Flags of every command, as typed.
 #[derive(Debug, Args)]
 pub struct GlobalArgs {
-    /// Server configuration file [default: /etc/podspawn/config.yaml].
+    /// Configuration file [default: ~/.podspawn/config.yaml; /etc/podspawn/config.yaml on a server].
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Append the log to this file [default: standard error].
@@ -121,7 +121,7 @@ pub enum RuntimeArg {
 /// Flags of every command, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GlobalRequest {
-    /// Server configuration file, if one was named.
+    /// Configuration file, if one was named.
     pub config: Option<PathBuf>,
     /// Log file, if one was named.
     pub log_file: Option<PathBuf>,

@@ -21,6 +21,9 @@ use crate::system::Host;
 use crate::system::ports::is_free;
 use crate::ui::{Steps, Ui, age};
 
+/// What makes a Podfile.
+pub(super) const INIT: &str = "podspawn init";
+
 /// Most packages that the banner lists.
 const PACKAGES_SHOWN: usize = 5;
 
@@ -35,7 +38,6 @@ pub(super) fn run(
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let directory = directory(host)?;
     let loaded = podfile_here(&context, &directory, podfile.as_deref())?;
-    loaded.warnings.iter().for_each(|warning| ui.warn(warning));
     let own_name = name.is_some();
     let name = name.unwrap_or_else(|| session_name(loaded.podfile.name.as_deref(), &directory));
     let key = SessionKey::machine(context.owner().clone(), name.clone());
@@ -45,20 +47,22 @@ pub(super) fn run(
     }
     let wish = DevWish { key: key.clone(), directory: &directory, ephemeral, own_dotfiles: dotfiles };
     let (mut spec, notes) = context.settings.dev_spec(&loaded, &wish, context.sees_ids())?;
-    notes.iter().for_each(|note| ui.warn(note));
+    // Once for each session: who comes back has read them.
+    let tell_warnings = || loaded.warnings.iter().chain(&notes).for_each(|warning| ui.warn(warning));
     if fresh {
         let mut steps = Shown(Steps::new(ui, &format!("Stopping {name}")));
         let _ = context
             .destroy(&key, Reason::Stop, LIMIT, &mut steps)
             .map_err(|error| explain(&context, error))?;
     }
-    let joined = match context.join(&key, &mut Shown(Steps::plain(ui))) {
+    let joined = match context.join(&key, &mut Shown(Steps::late(ui))) {
         Ok(machine) if machine.session.record.kind == Kind::Session => {
             let since = context.core.clock.now().duration_since(machine.session.record.created_at);
             ui.note(&format!("Re-attaching to {name} (started {} ago)", age(since.unsigned_abs())));
             if machine.session.record.image != spec.image.as_str() {
                 ui.warn("the Podfile has changed since this session was made");
                 ui.hint("`--fresh` makes it anew");
+                tell_warnings();
             }
             if !further.is_empty() {
                 tell_ports(&context, &machine, &loaded, &further, ui);
@@ -76,6 +80,7 @@ pub(super) fn run(
     let machine = match joined {
         Some(machine) => machine,
         None => {
+            tell_warnings();
             spec.environment.ports = ports::bind(&loaded.podfile.ports, &further, is_free)?;
             banner(&loaded, &spec, &name, &directory).iter().for_each(|line| ui.note(line));
             let flag = if own_name { format!(" --name {name}") } else { String::new() };
@@ -123,7 +128,11 @@ pub(super) fn podfile_here(
     };
     found.ok_or_else(|| {
         let text = format!("there is no Podfile in `{}`", directory.display());
-        CommandError::new(ErrorKind::State, text).hint("podspawn init")
+        let error = CommandError::new(ErrorKind::State, text);
+        match context.settings.podfile_above(directory) {
+            Some(above) => error.hint(format!("`{}` has one: `cd` there", above.display())).hint(INIT),
+            None => error.hint(INIT),
+        }
     })
 }
 

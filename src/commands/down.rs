@@ -1,6 +1,6 @@
 //! `down`
 
-use super::dev::{directory, podfile_here};
+use super::dev::{INIT, directory, podfile_here};
 use super::report::Shown;
 use super::stop::LIMIT;
 use super::{Logs, explain, open};
@@ -25,13 +25,15 @@ pub(super) fn run(
     let DownRequest { clean, name } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let directory = directory(host)?;
-    // The Podfile tells the name and the volumes: with a name and without volumes it is not needed.
-    let loaded = match (&name, clean) {
-        (Some(_), false) => None,
-        _ => Some(podfile_here(&context, &directory, None)?),
+    let made_here = || context.sessions_of(&directory);
+    let name = match name {
+        Some(name) => name,
+        // The Podfile tells the name, and nothing else.
+        None => match podfile_here(&context, &directory, None) {
+            Ok(loaded) => session_name(loaded.podfile.name.as_deref(), &directory),
+            Err(error) => return Err(without_podfile(error, &made_here()?)),
+        },
     };
-    let called = loaded.as_ref().and_then(|loaded| loaded.podfile.name.as_deref());
-    let name = name.unwrap_or_else(|| session_name(called, &directory));
     let key = SessionKey::machine(context.owner().clone(), name.clone());
     let found = context.core.store.find(&key).map_err(crate::local::LocalError::from)?;
     if found.is_some_and(|record| record.kind != Kind::Session) {
@@ -44,16 +46,34 @@ pub(super) fn run(
     drop(shown);
     if destroyed.is_some() {
         ui.note(&format!("Stopped {name}"));
-    } else if !clean {
-        let text = format!("no session {name} is running");
-        return Err(CommandError::new(ErrorKind::State, text).hint("podspawn dev"));
     }
-    if let (true, Some(loaded)) = (clean, &loaded) {
-        for volume in
-            context.remove_volumes(&key, &loaded.podfile).map_err(|error| explain(&context, error))?
-        {
-            ui.note(&format!("Removed volume {volume}"));
+    let nothing = format!("no session {name} is running");
+    if clean {
+        let volumes = context.remove_volumes(&key).map_err(|error| explain(&context, error))?;
+        volumes.iter().for_each(|volume| ui.note(&format!("Removed volume {volume}")));
+        if destroyed.is_none() && volumes.is_empty() {
+            ui.note(&format!("{nothing}, and it has no volumes"));
         }
+    } else if destroyed.is_none() {
+        let error = CommandError::new(ErrorKind::State, nothing);
+        return Err(by_name(error, &made_here()?));
     }
     Ok(Exit::Success)
+}
+
+/// The session is known by its name alone where there is no Podfile to make that of.
+fn without_podfile(mut error: CommandError, made_here: &[String]) -> CommandError {
+    // To write a Podfile in order to remove something is no way.
+    error.hints.retain(|hint| hint != INIT);
+    by_name(error, made_here)
+}
+
+/// How a session is removed that the directory's Podfile does not lead to.
+fn by_name(error: CommandError, made_here: &[String]) -> CommandError {
+    match made_here {
+        [] => {
+            error.hint("`podspawn list` shows what there is; `podspawn down --name <name>` needs no Podfile")
+        }
+        names => names.iter().fold(error, |error, name| error.hint(format!("podspawn down --name {name}"))),
+    }
 }

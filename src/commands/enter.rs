@@ -10,7 +10,7 @@ use crate::local::{Context, EnterError, Machine, Streams};
 use crate::session::attach::AttachError;
 use crate::spec::{Kind, Setup};
 use crate::state::SetupState;
-use crate::ui::{Stdio, Steps, Ui};
+use crate::ui::{Stdio, Steps, Ui, log};
 
 /// How the program is connected to this process's streams.
 #[derive(Debug, Clone, Copy)]
@@ -83,10 +83,15 @@ pub(super) fn prepared_for<'a>(
     person: bool,
     ui: Ui,
 ) -> Result<Machine<'a>, CommandError> {
+    if !person {
+        // Nobody is told what fails inside as it happens: the log's line has to be somewhere.
+        log::warnings_of("podspawn::session::setup");
+    }
     let outcome = {
-        let steps = match context.needs_setup(&machine, setup) && person {
-            true => Steps::new(ui, &format!("Setting up {}", machine.session.record.key.project())),
-            false => Steps::plain(ui),
+        let steps = match (person, context.needs_setup(&machine, setup)) {
+            (true, true) => Steps::new(ui, &format!("Setting up {}", machine.session.record.key.project())),
+            (true, false) => Steps::late(ui),
+            (false, _) => Steps::plain(ui),
         };
         context.prepare(&mut machine, setup, person, &mut Shown(steps))
     };

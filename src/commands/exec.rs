@@ -4,7 +4,7 @@ use podspawn_wire::Program;
 
 use super::enter::{How, enter, note_setup, prepared, setup_of};
 use super::report::Shown;
-use super::{Logs, explain, open};
+use super::{Logs, explain_stopped, open};
 use crate::cli::ExecRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
@@ -28,7 +28,7 @@ pub(super) fn run(
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let key = target.key(context.owner());
     let joined = context.join(&key, &mut Shown(Steps::plain(ui)));
-    let machine = joined.map_err(|error| explain(&context, error))?;
+    let machine = joined.map_err(|error| explain_stopped(&context, &key, error))?;
     let how = How { terminal: Some(tty), input: interactive };
     let setup = setup_of(&context, &machine)?;
     let machine = prepared(&context, machine, &setup, how, ui)?;

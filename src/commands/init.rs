@@ -139,10 +139,14 @@ fn answered(draft: &Draft, registry: &Registry, name: &str, ui: Ui) -> Result<St
             .unwrap_or_default(),
         ports: answer(&question("Expose ports?", &draft.ports().join(", ")), ui, draft::read_ports)?,
     };
-    draft.with(&answers).map_err(|reason| {
+    let written = draft.with(&answers).map_err(|reason| {
         CommandError::new(ErrorKind::State, format!("the template `{name}` cannot be used: {reason}"))
             .hint("`--yes` takes it as it is")
-    })
+    })?;
+    for (hook, package) in &written.left_out {
+        ui.note(&format!("Left out {hook}: it needs {package}, which is not among the packages"));
+    }
+    Ok(written.text)
 }
 
 /// Asks until the answer makes sense; none keeps what is there.

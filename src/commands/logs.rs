@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use podspawn_runtimes::{ExecOutput, LogOptions};
 
-use super::{Logs, explain, open};
+use super::{Logs, explain, explain_stopped, open};
 use crate::cli::LogsRequest;
 use crate::command_error::CommandError;
 use crate::config::Reach;
@@ -26,8 +26,8 @@ pub(super) fn run(
     let found = context.core.store.find(&key).map_err(SessionError::from);
     let record = found
         .map_err(MachineError::from)
-        .and_then(|record| record.ok_or_else(|| MachineError::Unknown(key)))
-        .map_err(|error| explain(&context, error))?;
+        .and_then(|record| record.ok_or_else(|| MachineError::Unknown(key.clone())))
+        .map_err(|error| explain_stopped(&context, &key, error))?;
     let options = LogOptions { follow, tail };
     let shown = context.block_on(async {
         let mut log = context.core.logs(&record, service.as_ref(), options).await?;

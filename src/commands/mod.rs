@@ -49,6 +49,7 @@ use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
 use crate::local::{Context, MachineError, Overrides, ProjectError, Settings};
+use crate::names::SessionKey;
 use crate::server::stub;
 use crate::session::SessionError;
 use crate::system::Host;
@@ -183,6 +184,19 @@ fn explain_project(context: &Context, error: ProjectError) -> CommandError {
         ProjectError::Machine(error) => explain(context, error),
         error => error.into(),
     }
+}
+
+/// As [`explain`], for a machine that has to run: one of a project that is stopped exists all the same.
+fn explain_stopped(context: &Context, key: &SessionKey, error: MachineError) -> CommandError {
+    // Of a workspace that cannot be looked for, nothing more is known.
+    if let (MachineError::Unknown(_), Ok(Some(workspace))) = (&error, context.workspace(key)) {
+        let name = key.project();
+        let text = format!("the machine `{name}` of the project `{}` is stopped", workspace.project);
+        return CommandError::new(ErrorKind::State, text).hint(format!(
+            "`podspawn create {name}` starts it, `podspawn shell {name}` opens a shell in it too"
+        ));
+    }
+    explain(context, error)
 }
 
 /// A failure with what only the context knows: why there is no engine, what was tried, how to get one.

@@ -8,8 +8,8 @@ use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
 use crate::local::{Overrides, session_name};
-use crate::system::Host;
-use crate::ui::{Steps, Ui};
+use crate::system::{Host, terminal};
+use crate::ui::{Stdio, Steps, Ui};
 
 /// Builds the image of this directory's Podfile without making a container.
 pub(super) fn run(
@@ -30,11 +30,21 @@ pub(super) fn run(
         let mut steps = Shown(Steps::new(ui, &title));
         context.ensure_image(&image, &recipe, tag.as_ref(), &mut steps)
     };
-    built.map_err(|error| {
+    let built = built.map_err(|error| {
         ui.failed(&title);
         explain(&context, error)
     })?;
-    ui.done(&title);
-    ui.note(&format!("Built {}", tag.as_ref().unwrap_or(&image)));
+    let name = tag.as_ref().unwrap_or(&image);
+    if built {
+        ui.done(&title);
+        ui.note(&format!("Built {name}"));
+    } else {
+        ui.done(&format!("{image} is there already"));
+        tag.iter().for_each(|tag| ui.note(&format!("Tagged {tag}")));
+    }
+    // Scripts take the name from there; a person has just read it.
+    if !terminal::is_terminal(Stdio::own().stdout()) {
+        ui.report(&format!("{name}\n"))?;
+    }
     Ok(Exit::Success)
 }

@@ -35,6 +35,7 @@ impl Report for Shown {
                 steps.line("Building environment from podfile.yaml (first time, this takes a minute)...");
             }
             Step::BuildStep { text } => steps.watch(&format!("{text}...")),
+            Step::BuildPart { text } => steps.watch(&format!("{text}...")),
             Step::BuildOutput { step, progress: Progress::Line(line) } => {
                 steps.watch(&format!("{step}: {}", line.trim()));
             }
@@ -48,12 +49,15 @@ impl Report for Shown {
             Step::BuildStepFailed { text, output } => {
                 steps.parts_done();
                 steps.line(&format!("  {text}... failed"));
-                output.lines().for_each(|line| steps.line(&format!("    {line}")));
+                output.iter().for_each(|line| steps.line(&format!("    {line}")));
             }
             Step::Built { image } => steps.watch(&format!("Built {image}")),
             Step::Creating { container, image } => steps.watch(&format!("Creating {container} ({image})")),
             Step::StartingService { name, image } => {
                 steps.watch(&format!("Starting companion service: {name} ({image})..."));
+            }
+            Step::AwaitingServices { names } => {
+                steps.watch(&format!("Waiting until services are ready: {}...", names.join(", ")));
             }
             Step::ServiceReady { name, image } => {
                 steps.now(&format!("Starting companion service: {name} ({image})... done"));
@@ -66,6 +70,7 @@ impl Report for Shown {
                 steps.now("Waiting for another connection that sets this machine up");
             }
             Step::Setup(News::Begun(text)) => steps.now(&format!("  {text}...")),
+            Step::Setup(News::Runs(text)) => steps.watch(&format!("{text}...")),
             Step::Setup(News::Said(line)) => steps.line(line),
             Step::Setup(News::Done(text)) => steps.line(&format!("  {text}... done")),
             Step::Setup(News::Failed(text)) => steps.warn(text),

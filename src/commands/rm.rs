@@ -42,10 +42,10 @@ pub(super) fn run(
         .map_err(|error| explain(&context, error))?;
     // Its volumes outlive `stop`: they may be all that is left of it.
     let volumes = match removed {
-        Some(_) => context.remove_all_volumes(&key).map_err(|error| explain(&context, error))?,
-        None => context.remove_all_volumes(&key).unwrap_or_default(),
+        Some(_) => context.remove_volumes(&key).map_err(|error| explain(&context, error))?,
+        None => context.remove_volumes(&key).unwrap_or_default(),
     };
-    if removed.is_none() && volumes == 0 {
+    if removed.is_none() && volumes.is_empty() {
         return Err(explain(&context, MachineError::Unknown(key)));
     }
     ui.done(&format!("Removed machine {name}"));

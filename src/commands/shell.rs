@@ -25,7 +25,7 @@ pub(super) fn run(
     let ShellRequest { target } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let key = target.key(context.owner());
-    let machine = match context.join(&key, &mut Shown(Steps::plain(ui))) {
+    let machine = match context.join(&key, &mut Shown(Steps::late(ui))) {
         Ok(machine) if is_helper(&context, &machine, &key)? => {
             let _ = machine.leave().map_err(|error| explain(&context, error))?;
             let text = format!("another podspawn command is at work on the checkout of `{}`", key.project());

@@ -21,9 +21,14 @@ pub fn session_name(called: Option<&str>, directory: &Path) -> MachineName {
         text if text.starts_with(|c: char| c.is_ascii_digit()) => format!("d{text}"),
         text => text.to_owned(),
     };
-    let hash = Sha256::digest(directory.as_os_str().as_encoded_bytes());
-    let name = format!("{prefix}-{:02x}{:02x}", hash[0], hash[1]);
+    let name = format!("{prefix}{}", ending(directory));
     name.parse().unwrap_or_else(|error| unreachable!("the prefix has only what names may have: {error}"))
+}
+
+/// How the name of every session of a directory ends that was not given one.
+pub(super) fn ending(directory: &Path) -> String {
+    let hash = Sha256::digest(directory.as_os_str().as_encoded_bytes());
+    format!("-{:02x}{:02x}", hash[0], hash[1])
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use podspawn_runtimes::{Engine, EngineKind};
 use thiserror::Error;
 
-use super::context::{Context, Settings};
+use super::context::{Context, LocalError, Settings};
+use super::dev_name;
 use super::interrupts::Interrupts;
 use super::machine::MachineError;
 use crate::config::Mode;
-use crate::names::{ImageRef, SessionKey, VolumeName};
-use crate::podfile::{self, Https, Loaded, MountWay, Places, Podfile, PodfileError};
+use crate::names::{ImageRef, SessionKey};
+use crate::podfile::{self, Https, Loaded, MountWay, Places, PodfileError};
 use crate::session::{EngineSource, Report, SessionError};
 use crate::spec::{
     self, CopySpec, HostMount, Kind, MountRequest, Owner, ProjectRequest, Recipe, Request, ResolveError,
@@ -81,6 +82,14 @@ impl Settings {
     /// The Podfile of a directory, if it has one.
     pub fn podfile_of(&self, directory: &Path) -> Result<Option<Loaded>, PodfileError> {
         podfile::locate(directory)?.map(|path| self.load_podfile(&path)).transpose()
+    }
+
+    /// The nearest directory above that has a Podfile. The home is none of them: what lies there is the user's own.
+    pub fn podfile_above(&self, directory: &Path) -> Option<PathBuf> {
+        let home = self.host.home();
+        let above = directory.ancestors().skip(1).take_while(|above| Some(*above) != home);
+        // One that cannot be looked at is no help.
+        above.map(Path::to_owned).find(|above| matches!(podfile::locate(above), Ok(Some(_))))
     }
 
     /// A Podfile with everything that it extends.
@@ -199,24 +208,35 @@ impl Settings {
 }
 
 impl Context {
-    /// Makes the image of a Podfile where the engine does not have it, and gives it a further name if one is wanted.
+    /// Makes the image of a Podfile where the engine does not have it, and gives it a further name if one is wanted. True if
+    /// it was not there before.
     pub fn ensure_image(
         &self,
         image: &ImageRef,
         recipe: &Recipe,
         further: Option<&ImageRef>,
         report: &mut dyn Report,
-    ) -> Result<(), MachineError> {
+    ) -> Result<bool, MachineError> {
         let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
         let made = self.block_on(interrupts.guard(async |cancel| {
-            self.core.ensure_image(image, Some(recipe), report, &cancel).await?;
+            let built = self.core.ensure_image(image, Some(recipe), report, &cancel).await?;
             if let Some(further) = further {
                 let engine = self.core.engines.engine().await?;
                 engine.tag_image(image.as_str(), further.as_str()).await?;
             }
-            Ok::<_, SessionError>(())
+            Ok::<_, SessionError>(built)
         }))?;
         Ok(made?)
+    }
+
+    /// Names of the `dev` sessions of a directory that were not given one, as far as names tell: the Podfile may have had
+    /// another `name` then.
+    pub fn sessions_of(&self, directory: &Path) -> Result<Vec<String>, LocalError> {
+        let ending = dev_name::ending(directory);
+        let all = self.core.store.of_user(self.owner())?;
+        let of_directory = all.iter().filter(|record| record.kind == Kind::Session);
+        let names = of_directory.map(|record| record.key.project());
+        Ok(names.filter(|name| name.ends_with(&ending)).map(str::to_owned).collect())
     }
 
     /// Whether containers of the engine see the ids of this host's files.
@@ -224,32 +244,19 @@ impl Context {
         self.engine_kind() != Some(EngineKind::Podman) || self.settings.host.uid() == 0
     }
 
-    /// Removes every volume of a machine that is gone, and says how many there were.
-    pub fn remove_all_volumes(&self, key: &SessionKey) -> Result<usize, MachineError> {
+    /// Removes every volume of a machine or session that is gone, whatever its Podfile says by now, and gives their names as
+    /// Podfiles write them.
+    pub fn remove_volumes(&self, key: &SessionKey) -> Result<Vec<String>, MachineError> {
         let removed = self.block_on(async {
             let names = self.core.volumes_of(key).await?;
             match names.is_empty() {
-                true => Ok(0),
-                false => self.core.remove_volumes(&key.user, &names).await.map(|removed| removed.len()),
+                true => Ok(names),
+                false => self.core.remove_volumes(&key.user, &names).await,
             }
-        })?;
-        Ok(removed?)
-    }
-
-    /// Removes the volumes that a session's Podfile names, and gives their names as the Podfile writes them.
-    pub fn remove_volumes(&self, key: &SessionKey, podfile: &Podfile) -> Result<Vec<String>, MachineError> {
-        let of_services = podfile.services.iter().flat_map(|service| &service.volumes);
-        let mut volumes: Vec<&VolumeName> =
-            podfile.volumes.iter().chain(of_services).map(|volume| &volume.name).collect();
-        volumes.sort_unstable();
-        volumes.dedup();
-        if volumes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Vec<String> = volumes.iter().map(|volume| key.volume_name(volume)).collect();
-        let removed = self.block_on(self.core.remove_volumes(&key.user, &names))??;
-        let was_there = |volume: &&&VolumeName| removed.contains(&key.volume_name(volume));
-        Ok(volumes.iter().filter(was_there).map(ToString::to_string).collect())
+        })??;
+        let prefix = format!("{}.", key.container_name());
+        let written = |name: String| name.strip_prefix(&prefix).map(str::to_owned).unwrap_or(name);
+        Ok(removed.into_iter().map(written).collect())
     }
 }
 

@@ -190,7 +190,7 @@ impl Context {
         let _lock = self.machine_lock(&workspace.name, report)?;
         let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
         let _ = self.destroy(&key, Reason::Remove, limit, report)?;
-        let _ = self.remove_all_volumes(&key)?;
+        let _ = self.remove_volumes(&key)?;
         self.remove_checkout(workspace, report)?;
         self.core.store.delete_workspace(&workspace.id)?;
         Ok(())

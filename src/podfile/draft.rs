@@ -57,6 +57,15 @@ pub enum BaseAnswer {
     Extends(String),
 }
 
+/// A Podfile with the answers in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its text.
+    pub text: String,
+    /// Hooks of the template that are not in it, each with the package that it needs and that was not chosen.
+    pub left_out: Vec<(&'static str, String)>,
+}
+
 /// The text of a template and its values.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -99,8 +108,24 @@ impl Draft {
         })
     }
 
+    /// The hooks that use a package of the template that is not among the answered ones, with that package.
+    fn without_ground(&self, packages: &[String]) -> Vec<(&'static str, String)> {
+        let bare = |package: &str| package.split('@').next().unwrap_or_default().to_owned();
+        let kept: Vec<String> = packages.iter().map(|package| bare(package)).collect();
+        let dropped: Vec<String> =
+            self.packages().iter().map(|package| bare(package)).filter(|name| !kept.contains(name)).collect();
+        let hooks = ["on_create", "on_start"].into_iter();
+        hooks
+            .filter_map(|key| {
+                let script = self.values.get(key).and_then(Value::as_str)?;
+                let needed = dropped.iter().find(|package| uses(script, package))?;
+                Some((key, needed.clone()))
+            })
+            .collect()
+    }
+
     /// The text with the answers in it.
-    pub fn with(&self, answers: &Answers) -> Result<String, String> {
+    pub fn with(&self, answers: &Answers) -> Result<Written, String> {
         let Answers { base, packages, services, ports } = answers;
         let mut blocks = Blocks::of(&self.text);
         let mut changed = Vec::new();
@@ -118,6 +143,11 @@ impl Draft {
             lines.extend(packages.iter().map(|package| format!("  - {}", scalar(package))));
             blocks.set("packages", if packages.is_empty() { Vec::new() } else { lines });
             changed.push("packages");
+        }
+        let left_out = packages.as_ref().map_or_else(Vec::new, |packages| self.without_ground(packages));
+        for (key, _) in &left_out {
+            blocks.set(key, Vec::new());
+            changed.push(key);
         }
         let new: Vec<&Companion> =
             services.iter().filter(|service| !self.has_service(service.name)).collect();
@@ -140,7 +170,7 @@ impl Draft {
         }
         let text = blocks.text();
         self.verify(&text, answers, &changed)?;
-        Ok(text)
+        Ok(Written { text, left_out })
     }
 
     /// A template may be written in a way that lines cannot be exchanged in: then nothing is better than something else.
@@ -184,6 +214,18 @@ fn shown_items(list: Option<&Value>) -> Vec<String> {
             item.as_str().map(str::to_owned).or_else(number)
         })
         .collect()
+}
+
+/// Whether a script uses what a package brings: its name or one of its programs is a word in it.
+fn uses(script: &str, package: &str) -> bool {
+    let programs: &[&str] = match package {
+        "nodejs" => &["node", "npm", "npx"],
+        "python" => &["python3", "pip", "pip3", "uv"],
+        "rust" => &["rustc", "cargo", "rustup"],
+        _ => &[],
+    };
+    let between = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '/'));
+    script.split(between).any(|word| word == package || programs.contains(&word))
 }
 
 /// What an answer to the question for the base means; `is_base` says whether a base of this name is known.
@@ -397,7 +439,8 @@ mod tests {
     fn without_answers_the_template_stays_as_it_is() {
         for name in ["go", "node", "python", "rust", "fullstack", "minimal"] {
             let draft = draft(name);
-            assert_eq!(draft.with(&Answers::default()).as_deref(), Ok(draft.text()));
+            let written = Written { text: draft.text().to_owned(), left_out: Vec::new() };
+            assert_eq!(draft.with(&Answers::default()), Ok(written));
         }
     }
 
@@ -410,7 +453,7 @@ mod tests {
             ports: Some(read_ports("80,443").unwrap()),
         };
         assert_eq!(
-            draft("minimal").with(&answers).unwrap(),
+            draft("minimal").with(&answers).unwrap().text,
             "# yaml-language-server: $schema=https://podspawn.dev/schema/podfile.json\n\
              # The least that is of use.\nbase: debian:12\n\npackages:\n  - git\n  - curl\n  - nodejs@22\n\n\
              services:\n  - name: redis\n    image: redis:7\n    ports: [6379]\n  - name: postgres\n    image: postgres:16\n    \
@@ -418,10 +461,10 @@ mod tests {
              resources:\n  cpus: 1\n  memory: 2g\n\n# For each connection.\non_start: git --version\n"
         );
         for name in ["go", "node", "python", "rust", "fullstack"] {
-            let text = draft(name).with(&answers).unwrap();
+            let text = draft(name).with(&answers).unwrap().text;
             assert!(text.contains("\nbase: debian:12\n") && !text.contains("extends"), "{text}");
             assert_eq!(text.matches("name: redis").count(), 1, "{text}");
-            assert!(text.contains("# Once for each container: "), "{text}");
+            assert!(text.contains("\nresources:\n  cpus: "), "{text}");
         }
     }
 
@@ -433,10 +476,38 @@ mod tests {
             ports: Some(read_ports(" NONE ").unwrap()),
             ..Answers::default()
         };
-        let text = draft("fullstack").with(&answers).unwrap();
+        let text = draft("fullstack").with(&answers).unwrap().text;
         assert!(text.contains("\nextends: data-science\n"), "{text}");
         assert!(!text.contains("packages") && !text.contains("expose"), "{text}");
         assert!(!text.contains("\n\n\n"), "{text}");
+    }
+
+    #[test]
+    fn hooks_go_with_the_package_that_they_need() {
+        for (name, packages, left_out) in [
+            ("go", "none", &[("on_create", "go"), ("on_start", "go")][..]),
+            ("go", "go@1.24", &[]),
+            ("go", "make", &[("on_create", "go"), ("on_start", "go")]),
+            ("fullstack", "nodejs", &[("on_create", "go"), ("on_start", "go")]),
+            ("fullstack", "go", &[("on_start", "nodejs")]),
+            ("python", "none", &[("on_create", "python"), ("on_start", "python")]),
+            ("python", "python@3.12", &[]),
+            ("node", "none", &[("on_create", "nodejs"), ("on_start", "nodejs")]),
+            ("rust", "git", &[("on_create", "rust"), ("on_start", "rust")]),
+            ("minimal", "none", &[("on_start", "git")]),
+            ("minimal", "git", &[]),
+        ] {
+            let answers = Answers { packages: Some(read_packages(packages).unwrap()), ..Answers::default() };
+            let written = draft(name).with(&answers).unwrap();
+            let wanted: Vec<_> =
+                left_out.iter().map(|(key, package)| (*key, (*package).to_owned())).collect();
+            assert_eq!(written.left_out, wanted, "{name} {packages}");
+            for key in ["on_create", "on_start"] {
+                let there = draft(name).text().contains(key) && !wanted.iter().any(|(gone, _)| *gone == key);
+                assert_eq!(written.text.contains(key), there, "{}", written.text);
+            }
+            assert!(written.text.ends_with('\n') && !written.text.contains("\n\n\n"), "{}", written.text);
+        }
     }
 
     #[test]

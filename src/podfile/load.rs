@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::devcontainer::devcontainer;
+use super::devcontainer::{Converted, convert};
 use super::error::PodfileError;
 use super::extends::{Places, Root, resolve};
 use super::fetch::Fetch;
@@ -72,7 +72,7 @@ fn load_from(
     fetch: &dyn Fetch,
 ) -> Result<Loaded, PodfileError> {
     if path.extension().is_some_and(|extension| extension == "json") {
-        let (podfile, warnings) = devcontainer(text, path, root.path())?;
+        let Converted { podfile, warnings, origins } = convert(text, path, root.path())?;
         // Where the repository lies on this host is no part of what it says.
         let mut said = podfile.clone();
         if let Base::Build(build) = &mut said.base
@@ -81,7 +81,7 @@ fn load_from(
             build.context = inside.to_owned();
         }
         let canonical = serialised(&said);
-        return Ok(Loaded { podfile, path: path.to_owned(), origins: BTreeMap::new(), canonical, warnings });
+        return Ok(Loaded { podfile, path: path.to_owned(), origins, canonical, warnings });
     }
     let top = parse(path, text)?;
     let extends = top.extends.is_some();

@@ -172,6 +172,8 @@ pub struct Hook {
     pub name: String,
     /// What is run.
     pub command: HookCommand,
+    /// Absolute path of the directory inside that it runs in; none for the home.
+    pub dir: Option<String>,
 }
 
 /// What a hook runs.

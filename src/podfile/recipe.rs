@@ -16,7 +16,7 @@ use crate::spec::Recipe;
 use crate::system::{BuildContext, build_context};
 
 /// Goes into the name of every image: higher whenever the same Podfile gets another Dockerfile.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Digits of the hash in a name.
 const DIGITS: usize = 12;
 /// Longest command, in bytes as the Dockerfile has them: builders read lines of at most 64 KiB.
@@ -110,7 +110,8 @@ fn dockerfile(
     from: &ImageRef,
     sources: &PackageSources,
 ) -> Result<(String, Vec<String>), String> {
-    let (mut runtimes, mut plain) = (Vec::new(), BTreeSet::from([("sudo".to_owned(), None)]));
+    let mut runtimes: Vec<(Runtime, Option<String>)> = Vec::new();
+    let mut plain = BTreeSet::from([("sudo".to_owned(), None)]);
     for entry in &podfile.packages {
         match packages::parse(entry)? {
             Package::Runtime(runtime, version) => {
@@ -118,14 +119,10 @@ fn dockerfile(
                     && let Some((_, other)) =
                         runtimes.iter().find(|(known, other)| *known == runtime && *other != version)
                 {
-                    let shown = |version: &Option<String>| match version {
-                        Some(version) => format!("{}@{version}", runtime.name()),
-                        None => runtime.name().to_owned(),
-                    };
                     return Err(format!(
                         "`{}` and `{}` cannot both be installed: list one of them",
-                        shown(other),
-                        shown(&version)
+                        as_written(runtime.name(), other.as_deref()),
+                        as_written(runtime.name(), version.as_deref())
                     ));
                 }
                 if !runtimes.contains(&(runtime, version.clone())) {
@@ -145,15 +142,22 @@ fn dockerfile(
     file += "USER root\n";
     if !runtimes.is_empty() {
         let kinds: Vec<Runtime> = runtimes.iter().map(|(runtime, _)| *runtime).collect();
-        file += &run(&[packages::prerequisites(&kinds)])?;
+        file += &run("tools", &packages::prerequisites(&kinds))?;
         for (runtime, version) in &runtimes {
-            file += &run(&[packages::runtime(*runtime, version.as_deref(), sources)])?;
+            let part = format!("runtime {}", as_written(runtime.name(), version.as_deref()));
+            file += &run(&part, &packages::runtime(*runtime, version.as_deref(), sources))?;
         }
         if kinds.contains(&Runtime::Rust) {
             file += &format!("ENV RUSTUP_HOME=\"{}\"\n", packages::RUSTUP_HOME);
         }
     }
-    file += &run(&[packages::batch(&plain.into_iter().collect::<Vec<_>>())])?;
+    let plain: Vec<(String, Option<String>)> = plain.into_iter().collect();
+    // In the words of the Podfile: `sudo` is there without being asked for.
+    let added =
+        |name: &str| name == "sudo" && plain.len() > 1 && !podfile.packages.iter().any(|it| it == name);
+    let named = plain.iter().filter(|(name, _)| !added(name));
+    let named: Vec<String> = named.map(|(name, version)| as_written(name, version.as_deref())).collect();
+    file += &run(&format!("packages {}", named.join(" ")), &packages::batch(&plain))?;
     file += &env(podfile)?;
     if !podfile.ports.expose.is_empty() {
         let ports: Vec<String> = podfile.ports.expose.iter().map(u16::to_string).collect();
@@ -177,9 +181,18 @@ fn dockerfile(
     Ok((file, shown))
 }
 
-/// One step that podspawn itself wrote.
-fn run(script: &[String; 1]) -> Result<String, String> {
-    exec(&["/bin/sh", "-euc", &script[0]], &script[0])
+/// One step that podspawn itself wrote, which says first which part it is.
+fn run(part: &str, script: &str) -> Result<String, String> {
+    let begin = packages::word(&format!("{}{part}", Recipe::PART_MARK));
+    exec(&["/bin/sh", "-euc", &format!("echo {begin}\n{script}")], script)
+}
+
+/// As Podfiles write it.
+fn as_written(name: &str, version: Option<&str>) -> String {
+    match version {
+        Some(version) => format!("{name}@{version}"),
+        None => name.to_owned(),
+    }
 }
 
 /// One `RUN` on one line: JSON has an escape for every character that a Dockerfile gives a meaning to.

@@ -327,7 +327,10 @@ impl Checking {
                 .wrong(format!("with what it extends it has {length} bytes, at most {most} are allowed")));
         }
         let command = HookCommand::Script(text);
-        Ok((!command.is_empty()).then(|| Hook { name: name.to_owned(), command }).into_iter().collect())
+        Ok((!command.is_empty())
+            .then(|| Hook { name: name.to_owned(), command, dir: None })
+            .into_iter()
+            .collect())
     }
 }
 

@@ -104,15 +104,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             }
             Err(error) => note(Err(error)),
         }
-        if of(ObjectKind::Volume).next().is_some() {
-            match engine.volumes(&self.own(record)).await {
-                Ok(volumes) => {
-                    for volume in volumes {
-                        note(engine.remove_volume(&volume.name).await);
-                    }
-                }
-                Err(error) => note(Err(error)),
-            }
+        let volumes: Vec<&str> = of(ObjectKind::Volume).map(|object| object.name.as_str()).collect();
+        if !volumes.is_empty() {
+            let outcomes = Box::pin(self.discard_volumes(record, engine, &volumes)).await;
+            outcomes.into_iter().for_each(&mut note);
         }
         for directory in of(ObjectKind::Directory) {
             match std::fs::remove_dir_all(&directory.name) {

@@ -104,14 +104,14 @@ pub enum SessionError {
         source: io::Error,
     },
     /// The image could not be built.
-    #[error("build the image `{image}`: {step} failed{}", last_line(output))]
+    #[error("build the image `{image}`: {part} failed: {cause}")]
     Build {
         /// Its name.
         image: String,
-        /// The step that failed, as it was reported.
-        step: String,
-        /// Last lines of output, neutralised.
-        output: String,
+        /// What of it failed.
+        part: BuildPart,
+        /// What was written last, neutralised. What was written before has been reported.
+        cause: String,
     },
     /// The image would have to be pulled first, and nobody waits for that.
     #[error("the image `{image}` is not here yet")]
@@ -147,16 +147,42 @@ pub enum SessionError {
     Cancelled,
 }
 
-/// The last line that what ran has written, not the builder about it. The other lines have been reported.
-fn last_line(output: &str) -> String {
-    let of_builder = |line: &&str| BUILDERS_WORDS.iter().any(|words| line.trim_start().starts_with(words));
-    let said = output.lines().rev().find(|line| !line.trim().is_empty() && !of_builder(line));
-    said.or_else(|| output.lines().last()).map_or_else(String::new, |line| format!(": {}", line.trim()))
+/// What of an image's build runs, in the words of the Podfile. Texts are neutralised.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BuildPart {
+    /// All of it, as it was reported: nothing has said yet which part has begun.
+    #[error("{}", uncapitalised(.0))]
+    Whole(String),
+    /// What runtimes are fetched and unpacked with.
+    #[error("installing what runtimes are fetched with")]
+    Tools,
+    /// A language's own release, as `packages` names it.
+    #[error("installing {0}")]
+    Runtime(String),
+    /// Packages of the distribution.
+    #[error("installing {0}")]
+    Packages(String),
+    /// One of `extra_commands`.
+    #[error("running `{0}`")]
+    Command(String),
+    /// The repository's own Dockerfile.
+    #[error("building `{file}`{}", in_brackets(instruction.as_deref()))]
+    Dockerfile {
+        /// It, from the build's context.
+        file: String,
+        /// The instruction, once one has begun.
+        instruction: Option<String>,
+    },
 }
 
-/// How lines begin with which builders tell that a command has failed.
-const BUILDERS_WORDS: [&str; 5] =
-    ["The command '", "process \"", "building at STEP", "Removing intermediate", "executor failed"];
+fn uncapitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+fn in_brackets(text: Option<&str>) -> String {
+    text.map_or_else(String::new, |text| format!(" (`{text}`)"))
+}
 
 /// What is the matter with a service. Its log is text from outside, made harmless when it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

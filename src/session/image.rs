@@ -3,10 +3,11 @@
 //! No user's lock is held meanwhile. Two processes that want the same image to be built share one build: the second waits
 //! for the lock of that image and then finds it.
 
-use podspawn_runtimes::{BuildSpec, Engine, EngineError, Gap, Labels, Progress, Runtime};
+use podspawn_runtimes::{BuildSpec, Engine, EngineError, Gap, Labels, Runtime};
 
+use super::build_watch::Watch;
 use super::core::{Core, EngineSource, label};
-use super::error::SessionError;
+use super::error::{BuildPart, SessionError};
 use super::report::{Cancel, Report, Step};
 use crate::names::{ImageRef, printable};
 use crate::spec::{BuildBase, Recipe};
@@ -15,10 +16,6 @@ use crate::system::BuildContext;
 
 /// Name of the Dockerfile in its context.
 const DOCKERFILE: &str = "Dockerfile";
-/// How many last lines of a failed build are shown.
-const TAIL: usize = 15;
-/// Longest line of those, in characters: builders repeat the whole command in theirs.
-const MAX_LINE: usize = 300;
 
 impl<S: EngineSource, G> Core<S, G> {
     /// Sees to it that the engine has an image: builds it from its recipe, or pulls it if it has none. Makes no container
@@ -93,16 +90,18 @@ impl<S: EngineSource, G> Core<S, G> {
         if let (Some(base), Some(name)) = (&recipe.base_build, &recipe.base_tag)
             && engine.image(name.as_str()).await?.is_none()
         {
-            let text = format!("Building base image from {}", printable(&base.dockerfile));
             let (spec, dockerfile) = self.base_spec(base, name).await?;
+            let file = printable(&base.dockerfile);
             if engine.facts().lacks(Gap::BuildMounts) && mounts(&dockerfile) {
-                let (file, version) = (printable(&base.dockerfile), printable(&engine.facts().version));
+                let version = printable(&engine.facts().version);
                 return Err(SessionError::Impossible(format!(
                     "`{file}` uses `RUN --mount`, which Podman {version} does not keep away from the files of its host: \
                      write it without, or use Podman 5.3.2 or Docker"
                 )));
             }
-            self.run_build(engine, spec, text, report).await?;
+            let text = format!("Building base image from {file}");
+            let part = BuildPart::Dockerfile { file, instruction: None };
+            self.run_build(engine, spec, text, part, report).await?;
         }
         let text = match recipe.packages.as_slice() {
             [] => "Preparing the image".to_owned(),
@@ -110,7 +109,8 @@ impl<S: EngineSource, G> Core<S, G> {
         };
         let context = archive(&recipe.dockerfile).map_err(SessionError::Impossible)?;
         let spec = self.build_spec(image, DOCKERFILE.into(), context);
-        self.run_build(engine, spec, text, report).await?;
+        let part = BuildPart::Whole(text.clone());
+        self.run_build(engine, spec, text, part, report).await?;
         report.step(Step::Built { image: image.as_str() });
         Ok(true)
     }
@@ -150,48 +150,24 @@ impl<S: EngineSource, G> Core<S, G> {
         engine: &Runtime,
         spec: BuildSpec,
         text: String,
+        part: BuildPart,
         report: &mut dyn Report,
     ) -> Result<(), SessionError> {
         report.step(Step::BuildStep { text: &text });
-        let mut watch = Watch { report, text };
+        let mut watch = Watch::new(report, text, part);
         let outcome = engine.build(&spec, &mut |progress| watch.take(progress)).await;
-        let Watch { report, text } = watch;
         match outcome {
             Ok(_) => {
-                report.step(Step::BuildStepDone { text: &text });
+                watch.report.step(Step::BuildStepDone { text: &watch.text });
                 Ok(())
             }
             Err(EngineError::Build { image, answer }) => {
-                let output = tail(&answer);
+                let (output, cause) = watch.failure(&answer);
+                let Watch { report, text, part, .. } = watch;
                 report.step(Step::BuildStepFailed { text: &text, output: &output });
-                Err(SessionError::Build { image, step: text, output })
+                Err(SessionError::Build { image, part, cause })
             }
             Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// Tells the steps of a build apart by the lines with which they begin.
-struct Watch<'a> {
-    report: &'a mut dyn Report,
-    /// The step that is under way.
-    text: String,
-}
-
-impl Watch<'_> {
-    fn take(&mut self, progress: Progress) {
-        let begun = match &progress {
-            Progress::Line(line) => line.trim().strip_prefix(Recipe::STEP_MARK),
-            Progress::Layer { .. } => None,
-        };
-        match begun {
-            Some(command) => {
-                self.report.step(Step::BuildStepDone { text: &self.text });
-                // What a command prints may look like a step's begin too: it is shown, and nothing more.
-                self.text = format!("Running {}", shortened(&printable(command)));
-                self.report.step(Step::BuildStep { text: &self.text });
-            }
-            None => self.report.step(Step::BuildOutput { step: &self.text, progress }),
         }
     }
 }
@@ -204,46 +180,6 @@ fn mounts(dockerfile: &[u8]) -> bool {
     let plain: String =
         lines.flat_map(str::chars).filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`')).collect();
     plain.contains("--mount")
-}
-
-/// The last lines of a build's output, without the marks of steps.
-fn tail(answer: &str) -> String {
-    let answer = uncoloured(answer);
-    let lines = answer.lines().map(str::trim_end);
-    let lines: Vec<&str> =
-        lines.filter(|line| !line.is_empty() && !line.trim().starts_with(Recipe::STEP_MARK)).collect();
-    let last = &lines[lines.len().saturating_sub(TAIL)..];
-    last.iter().map(|line| shortened(&printable(line))).collect::<Vec<_>>().join("\n")
-}
-
-/// A line without the colours in which Docker wraps what was written to standard error.
-fn uncoloured(line: &str) -> String {
-    let mut out = String::new();
-    let mut rest = line;
-    while let Some((before, after)) = rest.split_once("\u{1b}[") {
-        out.push_str(before);
-        match after.split_once('m') {
-            Some((codes, after)) if codes.chars().all(|c| c.is_ascii_digit() || c == ';') => rest = after,
-            _ => {
-                out.push_str("\u{1b}[");
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// A long line without its middle: its end says how a command ended.
-fn shortened(line: &str) -> String {
-    let length = line.chars().count();
-    if length <= MAX_LINE {
-        return line.to_owned();
-    }
-    let half = MAX_LINE / 2;
-    let begin: String = line.chars().take(half).collect();
-    let end: String = line.chars().skip(length - half).collect();
-    format!("{begin} … {end}")
 }
 
 /// A context that contains the Dockerfile and nothing else.
@@ -276,20 +212,5 @@ mod tests {
         for text in ["FROM x\nRUN mount; ls -l\n", "# RUN --mount=x\nFROM x\n", "RUN cp --no-clobber a b"] {
             assert!(!mounts(text.as_bytes()), "{text}");
         }
-    }
-
-    #[test]
-    fn a_failed_build_shows_its_last_lines_and_how_it_ended() {
-        let long = format!("The command '{}' returned a non-zero code: 100", "x".repeat(2000));
-        let answer = format!(
-            "old\n{}\npodspawn-step: make\n\n\u{1b}[91mlast\u{1b}[0m\u{1b}[2J\n{long}",
-            "line\n".repeat(14)
-        );
-        let tail = tail(&answer);
-        let lines: Vec<&str> = tail.lines().collect();
-        assert_eq!((lines.len(), lines[0]), (TAIL, "line"));
-        assert!(!tail.contains("podspawn-step") && !tail.contains('\u{1b}'), "{tail}");
-        assert!(lines[14].starts_with("The command") && lines[14].ends_with("code: 100"), "{tail}");
-        assert!(lines[14].chars().count() < MAX_LINE + 10);
     }
 }

@@ -12,6 +12,7 @@
 mod account_files;
 mod acquire;
 pub mod attach;
+mod build_watch;
 mod cleanup;
 mod container_spec;
 mod copy;
@@ -39,7 +40,7 @@ pub use container_spec::GUARDED_BRIDGE_PREFIX;
 pub use core::{Core, Dirs, EngineSource, Observer, Session};
 pub use decide::Reason;
 pub use destroy::Destroyed;
-pub use error::{ServiceProblem, SessionError};
+pub use error::{BuildPart, ServiceProblem, SessionError};
 pub use guest_port::*;
 pub use list::{Filter, Listed, SessionView};
 pub use release::Released;

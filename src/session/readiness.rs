@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use podspawn_runtimes::{ContainerState, Engine, ExecOutput, ExecSpec, Health, Runtime};
 use podspawn_wire::GUEST_PROGRAM;
@@ -40,11 +41,18 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         cancel: &Cancel,
     ) -> Result<(), SessionError> {
         // On the heap: whoever makes a session may have a small stack.
+        let companions = join_all(ids.iter().map(|id| Box::pin(look(engine, id)))).await;
+        let companions = companions.into_iter().collect::<Result<Vec<Companion>, _>>()?;
+        let mut names: Vec<String> =
+            companions.iter().filter(|one| one.is_waited_for()).map(|one| one.name.clone()).collect();
         let mut waiting = FuturesUnordered::new();
-        for id in ids {
-            waiting.push(Box::pin(ready(engine, &record.container_id, id)));
+        for companion in companions {
+            waiting.push(Box::pin(ready(engine, &record.container_id, companion)));
         }
         loop {
+            if !names.is_empty() {
+                report.step(Step::AwaitingServices { names: &names });
+            }
             let next = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Err(SessionError::Cancelled),
@@ -58,6 +66,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 }
                 Some(ready) => {
                     let companion = ready?;
+                    names.retain(|name| *name != companion.name);
                     report.step(Step::ServiceReady { name: &companion.name, image: &companion.image });
                 }
             }
@@ -65,8 +74,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     }
 }
 
-/// Waits for one service, in whose network `session` is.
-async fn ready(engine: &Runtime, session: &str, id: &str) -> Result<Companion, SessionError> {
+/// What one service is now; one that has ended will not be ready.
+async fn look(engine: &Runtime, id: &str) -> Result<Companion, SessionError> {
     let Some(info) = engine.container(id).await? else {
         let gone = ServiceProblem::Gone;
         return Err(SessionError::Service { name: id.into(), image: String::new(), problem: gone });
@@ -75,6 +84,11 @@ async fn ready(engine: &Runtime, session: &str, id: &str) -> Result<Companion, S
     if info.state != ContainerState::Running {
         return Err(ended(engine, &companion, info.exit_code).await);
     }
+    Ok(companion)
+}
+
+/// Waits for one service, in whose network `session` is.
+async fn ready(engine: &Runtime, session: &str, companion: Companion) -> Result<Companion, SessionError> {
     let is_ready = async {
         if companion.checked {
             healthy(engine, &companion).await
@@ -85,14 +99,14 @@ async fn ready(engine: &Runtime, session: &str, id: &str) -> Result<Companion, S
         }
     };
     // What only has to run does.
-    if !companion.checked && companion.ports.is_empty() {
+    if !companion.is_waited_for() {
         is_ready.await?;
         return Ok(companion);
     }
     // Its end is looked for first: what came to an end cannot be asked.
     let outcome = tokio::select! {
         biased;
-        code = engine.wait_container(id) => Err(Some(code?.0)),
+        code = engine.wait_container(&companion.id) => Err(Some(code?.0)),
         outcome = is_ready => Ok(outcome),
     };
     match outcome {

@@ -45,6 +45,11 @@ pub enum Step<'a> {
         /// What people call it.
         text: &'a str,
     },
+    /// A part of a step has begun, such as `Installing nodejs@22`, for whoever watches.
+    BuildPart {
+        /// What people call it.
+        text: &'a str,
+    },
     /// Output of a build, untrusted.
     BuildOutput {
         /// The step that is under way.
@@ -61,8 +66,8 @@ pub enum Step<'a> {
     BuildStepFailed {
         /// What people call it.
         text: &'a str,
-        /// Last lines of its output, neutralised.
-        output: &'a str,
+        /// What it wrote before the line that says why, neutralised.
+        output: &'a [String],
     },
     /// The image is built.
     Built {
@@ -75,6 +80,11 @@ pub enum Step<'a> {
         name: &'a str,
         /// Its image.
         image: &'a str,
+    },
+    /// Companion services have been started and are waited for.
+    AwaitingServices {
+        /// Those that are not ready yet.
+        names: &'a [String],
     },
     /// It is ready to be used.
     ServiceReady {

@@ -43,6 +43,11 @@ impl Companion {
         }
     }
 
+    /// Whether there is more to its being ready than that it runs.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.checked || !self.ports.is_empty()
+    }
+
     pub(super) fn fails(&self, problem: ServiceProblem) -> SessionError {
         SessionError::Service { name: self.name.clone(), image: self.image.clone(), problem }
     }

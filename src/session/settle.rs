@@ -186,7 +186,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         record.shell = ready.shell;
         record.status = Status::Running;
         record.grace_expiry = None;
-        self.store.update(&record)?;
+        self.store.update_as_made(&record)?;
         Ok(record)
     }
 }

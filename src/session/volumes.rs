@@ -43,10 +43,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             labels.insert(label::SESSION.into(), record.id.clone());
         }
         for name in wanted.into_iter().filter(|name| !there.contains_key(*name)) {
-            if record.kind == Kind::Throwaway {
-                let object = Object { kind: ObjectKind::Volume, name: name.into(), id: None };
-                self.store.add_object(&record.id, &object)?;
-            }
+            // Before it exists. It stays in the list until the session runs: what does not come to that leaves none behind.
+            let object = Object { kind: ObjectKind::Volume, name: name.into(), id: None };
+            self.store.add_object(&record.id, &object)?;
             engine.create_volume(name, &labels).await?;
         }
         Ok(())
@@ -96,6 +95,32 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             }
             None => Ok(removed),
         }
+    }
+
+    /// Removes the volumes that a session has in its list: of a throwaway machine all, of any other those that were made
+    /// for it and that it never came to use.
+    pub(super) async fn discard_volumes(
+        &self,
+        record: &SessionRecord,
+        engine: &Runtime,
+        names: &[&str],
+    ) -> Vec<podspawn_runtimes::Result<()>> {
+        let labels = match record.kind {
+            Kind::Throwaway => self.own(record),
+            Kind::Machine | Kind::Session => self.volume_labels(&record.key),
+        };
+        let there = match engine.volumes(&labels).await {
+            Ok(there) => there,
+            Err(error) => return vec![Err(error)],
+        };
+        let mut outcomes = Vec::new();
+        for volume in there {
+            let listed = !volume.labels.contains_key(label::SESSION) && names.contains(&volume.name.as_str());
+            if record.kind == Kind::Throwaway || listed {
+                outcomes.push(engine.remove_volume(&volume.name).await);
+            }
+        }
+        outcomes
     }
 
     fn volume_labels(&self, key: &SessionKey) -> Labels {

@@ -139,6 +139,8 @@ pub struct Recipe {
 impl Recipe {
     /// What a line of a build's output begins with that says which command has begun.
     pub const STEP_MARK: &str = "podspawn-step: ";
+    /// The same for a part of the packages: behind it stand `tools`, `runtime <entry>` or `packages <entries>`.
+    pub const PART_MARK: &str = "podspawn-part: ";
 }
 
 /// Files that are copied in once, when the container is made.

@@ -39,6 +39,16 @@ pub(super) fn remove(
         .execute(params![session, Word(kind), name])
 }
 
+pub(super) fn remove_all(
+    connection: &Connection,
+    session: &str,
+    kind: ObjectKind,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("DELETE FROM objects WHERE session = ?1 AND kind = ?2")?
+        .execute(params![session, Word(kind)])
+}
+
 pub(super) fn of(connection: &Connection, session: &str) -> rusqlite::Result<Vec<Object>> {
     connection
         .prepare_cached("SELECT kind, name, object_id FROM objects WHERE session = ?1 ORDER BY position")?

@@ -18,7 +18,7 @@ use super::rows::{COLUMNS, INSERT, Time, UPDATE, Word, read, with_parameters};
 use super::workspaces::{self, Workspace};
 use super::{migrations, objects};
 use crate::names::{MachineName, SessionKey, UserName};
-use crate::spec::Limits;
+use crate::spec::{Kind, Limits};
 
 /// How long one process waits for another one's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,6 +155,27 @@ impl Store {
     /// Writes what may change in a session's life, except how far its setup has come. False if its row is gone.
     pub fn update(&self, record: &SessionRecord) -> Result<bool, StoreError> {
         self.run(|connection| with_parameters(connection, UPDATE, record)).map(|rows| rows > 0)
+    }
+
+    /// As [`Store::update`], of a session that has come to run: volumes that were made for it outlive it from now on, except
+    /// those of a throwaway machine.
+    pub fn update_as_made(&self, record: &SessionRecord) -> Result<bool, StoreError> {
+        let mut connection = self.connection();
+        let fail = Fail { path: &self.path };
+        // In one transaction: a session that counts as running must not have volumes in its list that go with it.
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| fail.sql(error))?;
+        let updated = with_parameters(&transaction, UPDATE, record)
+            .and_then(|rows| match record.kind {
+                Kind::Throwaway => Ok(rows),
+                Kind::Machine | Kind::Session => {
+                    objects::remove_all(&transaction, &record.id, ObjectKind::Volume).map(|_| rows)
+                }
+            })
+            .and_then(|rows| transaction.commit().map(|()| rows))
+            .map_err(|error| fail.sql(error))?;
+        Ok(updated > 0)
     }
 
     /// Writes how far the setup of a session has come. False if its row is gone.

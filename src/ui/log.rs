@@ -32,8 +32,17 @@ impl Target {
 
 /// Sends log lines to `target`, for the rest of this process. Later calls change nothing.
 pub fn start(target: Target) {
-    let builder =
-        tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_ansi(false).event_format(Lines);
+    start_with(target, LevelFilter::INFO, Lines::default());
+}
+
+/// Sends warnings of one part of podspawn (`podspawn::session::setup`) to standard error, unless the log goes somewhere
+/// already.
+pub fn warnings_of(part: &'static str) {
+    start_with(Target::Stderr, LevelFilter::WARN, Lines { only: Some(part) });
+}
+
+fn start_with(target: Target, level: LevelFilter, lines: Lines) {
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).event_format(lines);
     // Only a second call in the same process fails, and then the first one stands.
     let _ = match target {
         Target::Stderr => tracing::subscriber::set_global_default(builder.with_writer(io::stderr).finish()),
@@ -43,7 +52,11 @@ pub fn start(target: Target) {
     };
 }
 
-struct Lines;
+#[derive(Debug, Clone, Copy, Default)]
+struct Lines {
+    /// Where events must come from.
+    only: Option<&'static str>,
+}
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -53,6 +66,9 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         // The libraries below have much to say about themselves; only podspawn's own words are the log.
         if !event.metadata().target().starts_with("podspawn") && *event.metadata().level() > Level::WARN {
+            return Ok(());
+        }
+        if self.only.is_some_and(|only| !event.metadata().target().starts_with(only)) {
             return Ok(());
         }
         let mut parts = Parts::default();
@@ -117,7 +133,7 @@ mod tests {
         let writer = memory.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
-            .event_format(Lines)
+            .event_format(Lines::default())
             .with_writer(move || writer.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, || {

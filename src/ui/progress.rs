@@ -6,15 +6,25 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Ui, clean};
+use crate::system::terminal::window_size;
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Columns that the moving line leaves free: the key that ends the work is shown behind it, as `^C`.
+const FREE: usize = 4;
+
+/// Where a terminal does not tell its width.
+const USUAL_WIDTH: usize = 80;
 
 /// Shows the steps of one piece of work. What is drawn on a terminal disappears with it.
 pub struct Steps {
     ui: Ui,
     lines: MultiProgress,
     spinner: Option<ProgressBar>,
+    /// Drawn as soon as there is something to tell.
+    late: bool,
+    width: usize,
     parts: HashMap<String, Part>,
 }
 
@@ -26,29 +36,51 @@ struct Part {
 impl Steps {
     /// Work that people call `title`, such as `Creating dev (debian:12)`.
     pub fn new(ui: Ui, title: &str) -> Self {
+        let mut steps = Self::late(ui);
+        steps.draw(title);
+        steps
+    }
+
+    /// Work that is over in a moment unless something has to be waited for: on a terminal, nothing is drawn until there is
+    /// something to tell.
+    pub fn late(ui: Ui) -> Self {
         let lines = MultiProgress::with_draw_target(if ui.animate {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
         });
-        let spinner = ui.animate.then(|| {
-            let spinner = lines.add(ProgressBar::new_spinner().with_message(clean(title)));
-            spinner.enable_steady_tick(TICK);
-            spinner
-        });
-        Self { ui, lines, spinner, parts: HashMap::new() }
+        Self { ui, lines, spinner: None, late: ui.animate, width: 0, parts: HashMap::new() }
     }
 
-    /// Work that is over in a moment unless something has to be waited for: nothing is drawn, only said.
+    /// The same where nothing may be drawn: it is said.
     pub fn plain(ui: Ui) -> Self {
-        Self::new(Ui { animate: false, ..ui }, "")
+        Self::late(Ui { animate: false, ..ui })
+    }
+
+    /// Puts a text into the moving line; false if there is none.
+    fn draw(&mut self, text: &str) -> bool {
+        if !self.late {
+            return false;
+        }
+        let width = width();
+        let lines = &self.lines;
+        let begins = self.spinner.is_none();
+        let spinner = self.spinner.get_or_insert_with(|| lines.add(ProgressBar::new_spinner()));
+        // A line that is wrapped cannot be drawn over.
+        if std::mem::replace(&mut self.width, width) != width {
+            spinner.set_style(spinner_style(width));
+        }
+        spinner.set_message(clean(text));
+        if begins {
+            spinner.enable_steady_tick(TICK);
+        }
+        true
     }
 
     /// What happens now, said in any case.
-    pub fn now(&self, text: &str) {
-        match &self.spinner {
-            Some(spinner) => spinner.set_message(clean(text)),
-            None => self.ui.note(text),
+    pub fn now(&mut self, text: &str) {
+        if !self.draw(text) {
+            self.ui.note(text);
         }
     }
 
@@ -63,15 +95,13 @@ impl Steps {
     }
 
     /// What happens now, where it matters only to somebody who watches.
-    pub fn watch(&self, text: &str) {
-        if let Some(spinner) = &self.spinner {
-            spinner.set_message(clean(text));
-        }
+    pub fn watch(&mut self, text: &str) {
+        let _ = self.draw(text);
     }
 
     /// How far the transfer of a part is, in bytes where that is known.
     pub fn part(&mut self, id: String, status: String, current: Option<u64>, total: Option<u64>) {
-        let animate = self.spinner.is_some();
+        let animate = self.late;
         let shown = clean(&id);
         let part = self.parts.entry(id).or_insert_with(|| Part {
             bar: animate.then(|| {
@@ -114,9 +144,22 @@ impl Drop for Steps {
     }
 }
 
+/// Columns of the terminal.
+fn width() -> usize {
+    let size = window_size(std::io::stderr());
+    size.map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns))
+}
+
+/// One line at most, whatever is told.
+fn spinner_style(width: usize) -> ProgressStyle {
+    let room = width.saturating_sub(FREE + "x ".len()).max(1);
+    ProgressStyle::with_template(&format!("{{spinner}} {{msg:{room}!}}"))
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
 fn bar_style() -> ProgressStyle {
     // The template is a constant: a mistake in it shows in every pull, not only in some.
-    ProgressStyle::with_template("  {prefix:12} {msg:18} [{bar:30}] {bytes:>10}/{total_bytes:10}")
+    ProgressStyle::with_template("  {prefix:12!} {msg:18!} [{wide_bar}] {bytes:>10}/{total_bytes:10}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
 }

@@ -55,7 +55,7 @@ impl Api {
             Ok(stream) => stream,
             // A Dockerfile that is none, for instance.
             Err(EngineError::Engine { status: Some(_), message, .. }) => {
-                return Err(shown.failed(spec, message));
+                return Err(shown.failed(spec, message, progress));
             }
             Err(error) => return Err(error),
         };
@@ -73,7 +73,7 @@ impl Api {
             for line in buffer.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
                 let line: Line = serde_json::from_slice(line).map_err(|error| action.io(error.into()))?;
                 if let Some(message) = line.error {
-                    return Err(shown.failed(spec, message));
+                    return Err(shown.failed(spec, message, progress));
                 }
                 if let (Some("moby.buildkit.trace"), Some(serde_json::Value::String(text))) =
                     (line.id.as_deref(), line.aux)
@@ -84,7 +84,8 @@ impl Api {
             buffer = rest;
         }
         let built = self.image(&spec.tag).await?;
-        built.ok_or_else(|| shown.failed(spec, "the engine does not have it after the build".into()))
+        let missing = "the engine does not have it after the build";
+        built.ok_or_else(|| shown.failed(spec, missing.into(), progress))
     }
 }
 
@@ -131,10 +132,10 @@ struct Shown {
 }
 
 impl Shown {
-    fn failed(&mut self, spec: &BuildSpec, message: String) -> EngineError {
+    fn failed(&mut self, spec: &BuildSpec, message: String, progress: ProgressSink<'_>) -> EngineError {
         let open: Vec<Vec<u8>> = self.open.drain().map(|(_, line)| line).collect();
         for line in open {
-            self.note(&line, &mut |_| ());
+            self.note(&line, progress);
         }
         let lines: Vec<String> = self.tail.drain(..).chain([one_line(&message)]).collect();
         EngineError::Build { image: spec.tag.clone(), answer: lines.join("\n") }

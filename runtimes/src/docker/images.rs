@@ -17,6 +17,8 @@ use crate::types::*;
 const PULL_SILENCE: Duration = Duration::from_secs(60);
 /// How many last lines of a failed build's output its error shows.
 pub(super) const BUILD_TAIL: usize = 20;
+/// Longest piece of a build's output that is kept together, in bytes.
+const LONGEST_LINE: usize = 64 * 1024;
 
 impl Api {
     pub(crate) async fn image(&self, reference: &str) -> Result<Option<ImageInfo>> {
@@ -67,32 +69,25 @@ impl Api {
         };
         let context = bollard::body_full(spec.context_tar.clone());
         let mut steps = std::pin::pin!(self.client.build_image(options, None, Some(context)));
-        let mut tail = VecDeque::new();
-        let failed = |tail: VecDeque<String>, message: String| EngineError::Build {
-            image: spec.tag.clone(),
-            answer: tail.into_iter().chain([one_line(&message)]).collect::<Vec<_>>().join("\n"),
-        };
+        let mut output = Output::default();
         while let Some(step) = steps.next().await {
             match step {
                 Ok(BuildInfo { stream: Some(text), .. }) => {
-                    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-                        if tail.len() == BUILD_TAIL {
-                            tail.pop_front();
-                        }
-                        tail.push_back(line.to_owned());
-                        progress(Progress::Line(line.to_owned()));
-                    }
+                    output.push(&text, progress);
                 }
                 Ok(BuildInfo { id, status, progress_detail, .. }) => {
                     report(CreateImageInfo { id, status, progress_detail, error_detail: None }, progress);
                 }
-                Err(Error::DockerResponseServerError { message, .. }) => return Err(failed(tail, message)),
-                Err(Error::DockerStreamError { error }) => return Err(failed(tail, error)),
+                Err(
+                    Error::DockerResponseServerError { message: error, .. }
+                    | Error::DockerStreamError { error },
+                ) => return Err(output.failed(spec, &error, progress)),
                 Err(error) => return Err(self.error(&action, error)),
             }
         }
         let built = self.image(&spec.tag).await?;
-        built.ok_or_else(|| failed(tail, "the engine does not have it after the build".into()))
+        let missing = "the engine does not have it after the build";
+        built.ok_or_else(|| output.failed(spec, missing, progress))
     }
 
     pub(crate) async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {
@@ -111,6 +106,45 @@ impl Api {
             Ok(_) | Err(EngineError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What the classic builder wrote. It sends pieces as they come: a line may come in several.
+#[derive(Default)]
+struct Output {
+    /// A line whose end has not come.
+    open: String,
+    tail: VecDeque<String>,
+}
+
+impl Output {
+    fn push(&mut self, text: &str, progress: ProgressSink<'_>) {
+        for piece in text.split_inclusive('\n') {
+            self.open.push_str(piece);
+            if piece.ends_with('\n') || self.open.len() > LONGEST_LINE {
+                self.line(progress);
+            }
+        }
+    }
+
+    /// What is there is a line.
+    fn line(&mut self, progress: ProgressSink<'_>) {
+        let line = std::mem::take(&mut self.open);
+        let line = line.trim_end_matches(['\n', '\r']);
+        if line.trim().is_empty() {
+            return;
+        }
+        if self.tail.len() == BUILD_TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.to_owned());
+        progress(Progress::Line(line.to_owned()));
+    }
+
+    fn failed(mut self, spec: &BuildSpec, message: &str, progress: ProgressSink<'_>) -> EngineError {
+        self.line(progress);
+        let lines: Vec<String> = self.tail.into_iter().chain([one_line(message)]).collect();
+        EngineError::Build { image: spec.tag.clone(), answer: lines.join("\n") }
     }
 }
 
@@ -140,7 +174,21 @@ fn report(step: CreateImageInfo, progress: ProgressSink<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::with_tag;
+    use super::{Output, with_tag};
+    use crate::types::Progress;
+
+    #[test]
+    fn a_line_that_comes_in_pieces_is_one_line() {
+        let mut output = Output::default();
+        let mut lines = Vec::new();
+        for piece in ["Step 1/2 : FROM x\n", "fet", "ch", "ing\r", "\ndone\n\nlast"] {
+            output.push(piece, &mut |step| lines.push(step));
+        }
+        output.line(&mut |step| lines.push(step));
+        let wanted = ["Step 1/2 : FROM x", "fetching", "done", "last"];
+        assert_eq!(lines, wanted.map(|line| Progress::Line(line.into())));
+        assert_eq!(Vec::from(output.tail), wanted);
+    }
 
     #[test]
     fn only_a_bare_name_gets_the_tag_latest() {

@@ -1,5 +1,5 @@
 //! The lifecycle commands: a text is for a shell, a list is an argument vector, an object runs all of its values at once. They
-//! run where the project lies; hooks begin in the home, and so each of them goes there first.
+//! run where the project lies.
 
 use super::Reader;
 use super::json::{Json, Node};
@@ -31,23 +31,6 @@ pub(super) struct Commands {
     pub(super) wait_for: Option<Node>,
     /// There is a directory of the project that they run in.
     pub(super) folder: bool,
-}
-
-/// The same command, in this directory.
-pub(super) fn inside(command: HookCommand, folder: &str) -> HookCommand {
-    match command {
-        HookCommand::Script(text) => {
-            let quoted = folder.replace('\'', r"'\''");
-            HookCommand::Script(format!("cd '{quoted}' || exit\n{text}"))
-        }
-        HookCommand::Argv(argv) => {
-            let go = ["sh", "-c", "cd \"$0\" && exec \"$@\"", folder];
-            HookCommand::Argv(go.into_iter().map(str::to_owned).chain(argv).collect())
-        }
-        HookCommand::Parallel(commands) => HookCommand::Parallel(
-            commands.into_iter().map(|(name, command)| (name, inside(command, folder))).collect(),
-        ),
-    }
 }
 
 /// Bytes of the longest process that a command starts.
@@ -97,12 +80,6 @@ impl Reader<'_> {
         let Some(command) = self.command(key, &node)?.filter(|command| !command.is_empty()) else {
             return Ok(None);
         };
-        let command = if folder {
-            self.variables.asked_for_folder = true;
-            inside(command, &self.variables.container_folder)
-        } else {
-            command
-        };
         let longest = longest(&command);
         if longest > MAX_SCRIPT && !self.variables.too_much {
             let reason = format!(
@@ -110,7 +87,9 @@ impl Reader<'_> {
             );
             return Err(self.wrong(node.line, key, reason));
         }
-        Ok(Some(Hook { name: key.to_owned(), command }))
+        self.variables.asked_for_folder |= folder;
+        let dir = folder.then(|| self.variables.container_folder.clone());
+        Ok(Some(Hook { name: key.to_owned(), command, dir }))
     }
 
     fn command(&mut self, key: &str, node: &Node) -> Result<Option<HookCommand>, PodfileError> {

@@ -9,6 +9,7 @@ mod hooks;
 mod json;
 mod keys;
 mod mounts;
+mod origins;
 mod variables;
 
 #[cfg(test)]
@@ -25,7 +26,7 @@ use variables::{InContainer, Variables, id_of, is_name};
 use super::PodfileError;
 use super::model::{MountWay, Podfile, PortStrategy, Ports, Resources, is_dynamic};
 use super::parse::{MAX_ENV, MAX_PORTS, MAX_VALUE};
-use crate::config::nearest;
+use crate::config::{Origin, nearest};
 use crate::names::{UserName, printable, quoted};
 
 /// Most entries of one list or object.
@@ -40,6 +41,20 @@ pub fn devcontainer(
     path: &Path,
     repository: &Path,
 ) -> Result<(Podfile, Vec<String>), PodfileError> {
+    convert(text, path, repository).map(|converted| (converted.podfile, converted.warnings))
+}
+
+/// What a devcontainer.json comes to.
+pub(super) struct Converted {
+    pub(super) podfile: Podfile,
+    /// In the order of the file.
+    pub(super) warnings: Vec<String>,
+    /// Where each value stands, by the Podfile's keys.
+    pub(super) origins: BTreeMap<String, Origin>,
+}
+
+/// As [`devcontainer`], with the places of values.
+pub(super) fn convert(text: &str, path: &Path, repository: &Path) -> Result<Converted, PodfileError> {
     let file = printable(&path.display().to_string());
     let root = json::parse(text).map_err(|malformed| {
         let place = malformed.line.map_or(file.clone(), |line| format!("{file}:{line}"));
@@ -51,7 +66,9 @@ pub fn devcontainer(
     };
     let mut reader =
         Reader { file, path, repository, variables: of_directory(repository), warnings: Vec::new() };
-    let podfile = reader.podfile(entries.into_iter().collect())?;
+    let entries: BTreeMap<String, Node> = entries.into_iter().collect();
+    let origins = origins::of(path, &entries);
+    let podfile = reader.podfile(entries)?;
     reader.warnings.sort_by_key(|(line, _)| *line);
     let more = reader.warnings.len().saturating_sub(MAX_WARNINGS);
     let mut warnings: Vec<String> =
@@ -59,7 +76,7 @@ pub fn devcontainer(
     if more > 0 {
         warnings.push(format!("{}: {more} more of the kind", reader.file));
     }
-    Ok((podfile, warnings))
+    Ok(Converted { podfile, warnings, origins })
 }
 
 fn of_directory(repository: &Path) -> Variables {

@@ -44,11 +44,11 @@ fn refusal(text: &str) -> String {
 }
 
 fn script(name: &str, text: &str) -> Hook {
-    Hook { name: name.into(), command: in_project(HookCommand::Script(text.into())) }
+    in_project(name, HookCommand::Script(text.into()))
 }
 
-fn in_project(command: HookCommand) -> HookCommand {
-    hooks::inside(command, "/workspace/api")
+fn in_project(name: &str, command: HookCommand) -> Hook {
+    Hook { name: name.into(), command, dir: Some("/workspace/api".into()) }
 }
 
 fn image(text: &str) -> Base {
@@ -116,10 +116,7 @@ fn node() {
     );
     assert_eq!(podfile.hooks.create, [script("postCreateCommand", "npm install")]);
     let argv = ["npm", "run", "dev"].map(String::from).to_vec();
-    assert_eq!(
-        podfile.hooks.boot,
-        [Hook { name: "postStartCommand".into(), command: in_project(HookCommand::Argv(argv)) }]
-    );
+    assert_eq!(podfile.hooks.boot, [in_project("postStartCommand", HookCommand::Argv(argv))]);
     assert_eq!(podfile.hooks.start, []);
     assert_eq!(podfile.user.unwrap().as_str(), "node");
 }
@@ -213,13 +210,14 @@ fn rust_with_all_lifecycle_commands() {
     assert_eq!(names, ["onCreateCommand", "updateContentCommand", "postCreateCommand"]);
     assert_eq!(podfile.hooks.create[0], script("onCreateCommand", "echo ${HOME} $HOME ${HOME}"));
     let argv = |words: &[&str]| HookCommand::Argv(words.iter().map(|word| (*word).to_owned()).collect());
-    assert_eq!(podfile.hooks.create[1].command, in_project(argv(&["cargo", "build"])));
+    assert_eq!(podfile.hooks.create[1].command, argv(&["cargo", "build"]));
+    assert_eq!(podfile.hooks.create[1].dir.as_deref(), Some("/workspace/api"));
     assert_eq!(
         podfile.hooks.create[2].command,
-        in_project(HookCommand::Parallel(vec![
+        HookCommand::Parallel(vec![
             ("deps".into(), HookCommand::Script("cargo fetch".into())),
             ("tools".into(), argv(&["rustup", "component", "add", "clippy"])),
-        ]))
+        ])
     );
     assert_eq!(podfile.hooks.boot, []);
     assert_eq!(podfile.hooks.start, [script("postAttachCommand", "rustc --version")]);
@@ -227,22 +225,27 @@ fn rust_with_all_lifecycle_commands() {
 
 #[test]
 fn commands_run_where_the_project_lies() {
-    let command = |text: &str| silent(text).hooks.create.remove(0).command;
-    assert_eq!(
-        command(r#"{"workspaceFolder": "/workspaces/a'b", "postCreateCommand": "make"}"#),
-        HookCommand::Script("cd '/workspaces/a'\\''b' || exit\nmake".into())
-    );
-    assert_eq!(
-        command(r#"{"workspaceMount": "", "postCreateCommand": "make"}"#),
-        HookCommand::Script("make".into())
-    );
-    let HookCommand::Argv(argv) =
-        command(r#"{"workspaceMount": "", "workspaceFolder": "/tmp", "postCreateCommand": ["pwd", "-P"]}"#)
-    else {
-        panic!("an argument vector")
-    };
-    let output = std::process::Command::new(&argv[0]).args(&argv[1..]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "/tmp\n");
+    let dir = |text: &str| silent(text).hooks.create.remove(0).dir;
+    let named = dir(r#"{"workspaceFolder": "/workspaces/a'b", "postCreateCommand": "make"}"#);
+    assert_eq!(named.as_deref(), Some("/workspaces/a'b"));
+    assert_eq!(dir(r#"{"workspaceMount": "", "postCreateCommand": "make"}"#), None);
+    let alone =
+        dir(r#"{"workspaceMount": "", "workspaceFolder": "/tmp", "postCreateCommand": ["pwd", "-P"]}"#);
+    assert_eq!(alone.as_deref(), Some("/tmp"));
+}
+
+#[test]
+fn each_value_has_the_line_that_decides_it() {
+    let text = "{\n\"image\": \"debian:12\",\n\"containerEnv\": {\n\"A\": \"1\",\n\"B\": \"2\"},\n\
+                \"remoteEnv\": {\n\"B\": \"3\"},\n\"forwardPorts\": [80],\n\"postCreateCommand\": \"make\",\n\
+                \"remoteUser\": null\n}";
+    let origins = super::convert(text, Path::new(FILE), Path::new("/p/api")).unwrap().origins;
+    for (key, line) in
+        [("base", 2), ("env.A", 4), ("env.B", 7), ("ports", 8), ("postCreateCommand", 9), ("hooks", 9)]
+    {
+        assert_eq!(origins[key].to_string(), format!("{FILE}:{line}"), "{key}");
+    }
+    assert!(!origins.contains_key("user") && !origins.contains_key("name"));
 }
 
 /// A repository on disk, with a Dockerfile beside the file and one at the top, and something outside.

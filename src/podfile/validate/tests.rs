@@ -38,7 +38,7 @@ fn a_whole_podfile_becomes_what_it_says() {
     );
     assert_eq!(
         podfile.hooks.create,
-        [Hook { name: "on_create".into(), command: HookCommand::Script("make".into()) }]
+        [Hook { name: "on_create".into(), command: HookCommand::Script("make".into()), dir: None }]
     );
     assert_eq!(podfile.hooks.start, []);
     assert_eq!(

@@ -8,7 +8,7 @@ use podspawn_wire::broker::FromBroker;
 use super::identity::StrangerError;
 use crate::config::ConfigError;
 use crate::session::attach::AttachError;
-use crate::session::{News, Reason, Report, SessionError, Step};
+use crate::session::{BuildPart, News, Reason, Report, SessionError, Step};
 use crate::spec::ResolveError;
 use crate::state::{LimitReached, StoreError};
 
@@ -58,9 +58,19 @@ impl From<SessionError> for Refusal {
             SessionError::DiskNearlyFull { .. } => {
                 Self::new("this host has no room for another container: its disk is nearly full").hint(ASK)
             }
-            SessionError::Build { step, .. } => {
-                Self::new(format!("your environment could not be built: {step} failed"))
-                    .hint("the project's Podfile says what is installed: `packages`, `extra_commands`")
+            SessionError::Build { part, cause, .. } => {
+                let told = Self::new(format!("your environment could not be built: {part} failed: {cause}"));
+                match part {
+                    BuildPart::Runtime(_) => told.hint(format!(
+                        "{ASK}: `packages.sources` of its configuration says where runtimes come from"
+                    )),
+                    BuildPart::Dockerfile { .. } => told.hint("correct it in the project's repository"),
+                    BuildPart::Whole(_)
+                    | BuildPart::Tools
+                    | BuildPart::Packages(_)
+                    | BuildPart::Command(_) => told
+                        .hint("the project's Podfile says what is installed: `packages`, `extra_commands`"),
+                }
             }
             SessionError::ImageMissing { .. }
             | SessionError::Impossible(_)
@@ -210,7 +220,7 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             Step::BuildStepDone { text } => format!("  {text}... done"),
             Step::BuildStepFailed { text, output } => {
                 (self.tell)(format!("  {text}... failed"));
-                output.lines().for_each(|line| (self.tell)(format!("    {line}")));
+                output.iter().for_each(|line| (self.tell)(format!("    {line}")));
                 return;
             }
             Step::StartingService { name, image } => {
@@ -236,8 +246,11 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             Step::Watch(_)
             | Step::PullProgress(_)
             | Step::BuildOutput { .. }
+            | Step::BuildPart { .. }
             | Step::Built { .. }
             | Step::Provisioning
+            | Step::AwaitingServices { .. }
+            | Step::Setup(News::Runs(_))
             | Step::Removing { .. } => return,
         };
         (self.tell)(line);

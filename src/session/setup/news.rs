@@ -11,6 +11,8 @@ pub enum News<'a> {
     Waiting,
     /// Something runs, such as `Running on_create: npm install`.
     Begun(&'a str),
+    /// Something runs that is told only while it does, such as `Running on_start: make`.
+    Runs(&'a str),
     /// A line that it wrote.
     Said(&'a str),
     /// It is done.

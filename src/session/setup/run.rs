@@ -73,6 +73,8 @@ struct Manner<'a> {
     prefix: &'a str,
     /// A blank line stands before the first, if anything was told before.
     apart: bool,
+    /// Where the process begins; none for the home.
+    dir: Option<&'a str>,
 }
 
 /// Runs things in one session's container for one audience.
@@ -132,7 +134,10 @@ impl<'a, 'b, S: EngineSource, G: Runs> Runner<'a, 'b, S, G> {
 
     /// Runs a hook of a connection: what it says is for the person who comes, and nothing stands around it.
     pub(super) async fn greeting(&self, hook: &Hook) -> Result<(), SessionError> {
-        let manner = Manner { prefix: "", apart: true };
+        let title = format!("Running {}: {}", printable(&hook.name), plan::summary(&hook.command));
+        // Not `tell`: a blank line stands only behind what stays to be seen.
+        self.audience.borrow_mut().tell(News::Runs(&title));
+        let manner = Manner { prefix: "", apart: true, dir: None };
         self.processes(hook, None, manner, "it runs again with the next connection").await.map(drop)
     }
 
@@ -150,7 +155,9 @@ impl<'a, 'b, S: EngineSource, G: Runs> Runner<'a, 'b, S, G> {
             let prefix =
                 if alone { manner.prefix.into() } else { format!("{}[{}] ", manner.prefix, process.name) };
             let mut tail = Tail::default();
-            let end = self.run(process.argv, &mut tail, Manner { prefix: &prefix, ..manner }).await?;
+            let end = self
+                .run(process.argv, &mut tail, Manner { prefix: &prefix, dir: hook.dir.as_deref(), ..manner })
+                .await?;
             let subject = if alone { name.clone() } else { format!("{name} [{}]", process.name) };
             Ok((subject, end, tail))
         });
@@ -249,7 +256,7 @@ impl<'a, 'b, S: EngineSource, G: Runs> Runner<'a, 'b, S, G> {
         let start = Start {
             program: Program::Argv(argv),
             run_as: RunAs::User,
-            cwd: None,
+            cwd: manner.dir.map(str::to_owned),
             // Whoever clones inside is asked nothing: nobody could answer.
             env: vec![("GIT_TERMINAL_PROMPT".into(), "0".into())],
             streams: Streams::Pipes,
@@ -335,7 +342,7 @@ impl<'a, 'b, S: EngineSource, G: Runs> Runner<'a, 'b, S, G> {
     }
 }
 
-const INDENT_ONLY: Manner<'_> = Manner { prefix: INDENT, apart: false };
+const INDENT_ONLY: Manner<'_> = Manner { prefix: INDENT, apart: false, dir: None };
 
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::names::misleads;
+use crate::names::plain;
 
 /// Longest line, in bytes; a longer one is cut into several.
 const LONGEST: usize = 4096;
@@ -71,51 +71,10 @@ fn line(bytes: &[u8]) -> String {
     plain(text.rsplit('\r').next().unwrap_or_default())
 }
 
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        if c == '\u{1b}'
-            && let Some(length) = sequence(rest)
-        {
-            rest = &rest[length..];
-            continue;
-        }
-        match c {
-            '\t' => plain.push_str("    "),
-            '\u{2028}' | '\u{2029}' => plain.push(' '),
-            c if misleads(c) => plain.extend(c.escape_unicode()),
-            c => plain.push(c),
-        }
-        rest = &rest[c.len_utf8()..];
-    }
-    plain
-}
-
-/// Length of the control sequence that the text begins with: `ESC [ … letter`, `ESC ] … BEL`, `ESC ( B`.
-fn sequence(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    match bytes.get(1)? {
-        b'[' => {
-            let end = bytes[2..].iter().position(|byte| !matches!(byte, 0x20..=0x3f))?;
-            matches!(bytes[2 + end], 0x40..=0x7e).then_some(end + 3)
-        }
-        b']' => {
-            let end = bytes[2..].iter().position(|byte| matches!(byte, 0x07 | 0x1b))?;
-            match (bytes[2 + end], bytes.get(3 + end)) {
-                (0x07, _) => Some(end + 3),
-                (_, Some(b'\\')) => Some(end + 4),
-                _ => None,
-            }
-        }
-        b'(' | b')' => matches!(bytes.get(2)?, b'0' | b'A' | b'B').then_some(3),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::misleads;
     use proptest::prelude::*;
 
     fn all(pieces: &[&[u8]]) -> Vec<String> {
@@ -130,16 +89,6 @@ mod tests {
         assert_eq!(all(&[b"on", b"e\ntw", b"o\r\n\nthree"]), ["one", "two", "", "three"]);
         assert_eq!(all(&[b"10%\r50%\r100%\n"]), ["100%"]);
         assert_eq!(all(&[&[b'x'; LONGEST + 1]]), ["x".repeat(LONGEST), "x".into()]);
-    }
-
-    #[test]
-    fn sequences_are_left_out_and_what_is_none_is_shown() {
-        assert_eq!(plain("\u{1b}[1;31mred\u{1b}[0m"), "red");
-        assert_eq!(plain("a\u{1b}]0;title\u{7}b\u{1b}]0;t\u{1b}\\c\u{1b}(Bd"), "abcd");
-        assert_eq!(plain("\u{1b}[31"), "\\u{1b}[31");
-        assert_eq!(plain("\u{1b}]52;c;x"), "\\u{1b}]52;c;x");
-        assert_eq!(plain("\u{9b}2J\u{202e}\u{7}"), "\\u{9b}2J\\u{202e}\\u{7}");
-        assert_eq!(plain("a\tgröße"), "a    größe");
     }
 
     proptest! {

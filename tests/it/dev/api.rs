@@ -51,7 +51,10 @@ on_engines! {
         assert_eq!(run.stderr, "Removed volume pgdata\n");
         assert_eq!(env.objects(), Vec::<String>::new());
         let run = env.podspawn(["down"]).at(&api).run().status(1);
-        assert_eq!(run.stderr, format!("Error: no session {name} is running\nhint: podspawn dev\n"));
+        let hint = "`podspawn list` shows what there is; `podspawn down --name <name>` needs no Podfile";
+        assert_eq!(run.stderr, format!("Error: no session {name} is running\nhint: {hint}\n"));
+        let run = env.podspawn(["down", "--clean"]).at(&api).run().ok();
+        assert_eq!(run.stderr, format!("no session {name} is running, and it has no volumes\n"));
         forget_images(&env, &name);
     }
 }
@@ -86,6 +89,14 @@ on_engines! {
         // Another container, the same checkout: it is set up again, and the database still has what it had.
         let _ = env.podspawn(["stop", "fix"]).run().ok();
         assert_eq!(only_row(&env)["status"], "stopped");
+        for command in [&["exec", "fix", "--", "true"][..], &["logs", "fix"]] {
+            let run = env.podspawn(command).run().status(1);
+            let expected = format!(
+                "Error: the machine `fix` of the project `{project}` is stopped\n\
+                 hint: `podspawn create fix` starts it, `podspawn shell fix` opens a shell in it too\n"
+            );
+            assert_eq!(run.stderr, expected);
+        }
         let run = env.podspawn(["shell", "fix"]).stdin("python3 test_api.py; cat ~/created").limit(LIMIT).run();
         assert!(run.out().contains("created\n"), "{}{}", run.out(), run.stderr);
 

@@ -1,6 +1,7 @@
 //! `dev`, `down`, `prebuild`: a repository with a Podfile becomes an environment.
 
 mod api;
+mod ending;
 mod session;
 mod wrong;
 pub mod yard;

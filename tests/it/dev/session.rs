@@ -124,8 +124,11 @@ on_engines! {
         let run = env.podspawn(["prebuild", "--tag", &tag]).at(&app).limit(LIMIT).run().ok();
         assert!(run.stderr.contains("Installing packages: tree... done"), "{}", run.stderr);
         assert!(run.stderr.ends_with(&format!("Built {tag}\n")), "{}", run.stderr);
+        assert_eq!(run.out(), format!("{tag}\n"), "the name alone");
         let again = env.podspawn(["prebuild"]).at(&app).limit(LIMIT).run().ok();
-        assert!(!again.stderr.contains("Installing"), "{}", again.stderr);
+        let image = again.out().trim().to_owned();
+        assert!(image.starts_with("podspawn/app-") && image.contains(":podfile-"), "{image}");
+        assert_eq!(again.stderr, format!("✓ {image} is there already\n"));
         assert_eq!(env.objects(), Vec::<String>::new(), "no container, no network");
         let run = env.podspawn(["dev", "--ephemeral", "--", "tree", "--version"]).at(&app).limit(LIMIT).run().ok();
         assert!(run.out().starts_with("tree v"), "{}", run.out());
@@ -145,11 +148,24 @@ on_engines! {
              \"postCreateCommand\": [\"touch\", \"made here\"], \"postAttachCommand\": {{ \"a\": \"touch a\", \"b\": \"touch b\" }}, }}\n",
             fact("IMAGE_DEBIAN")
         );
-        let app = directory(&env, "app", &[(".devcontainer/devcontainer.json", json)]);
+        let app = directory(&env, "app", &[(".devcontainer/devcontainer.json", json.clone())]);
         let run = env.podspawn(["dev", "--ephemeral", "--name", "editor", "--", "sh", "-c", "echo $COLOUR; ls"]);
         let run = run.at(&app).limit(LIMIT).run().ok();
         assert_eq!(run.out(), "blue\na\nb\nmade here\n", "{}", run.stderr);
         assert!(run.stderr.contains("features"), "{}", run.stderr);
+
+        // A command that fails is named as the file has it, and who comes back has read the warnings.
+        let text = json.replace(r#"["touch", "made here"]"#, r#""exit 7""#);
+        let app = directory(&env, "app", &[(".devcontainer/devcontainer.json", text)]);
+        let dev = || env.podspawn(["dev", "--name", "editor", "--", "true"]).at(&app).limit(LIMIT).run().ok();
+        let run = dev();
+        assert!(run.stderr.contains("features") && run.stderr.contains("WARN postCreateCommand failed with status 7 "), "{}", run.stderr);
+        let run = dev();
+        assert!(run.stderr.starts_with("Re-attaching to editor ") && run.stderr.lines().count() == 1, "{}", run.stderr);
+        let check = env.podspawn(["podfile", "check"]).at(&app).run().ok();
+        let row = check.out().lines().find(|line| line.starts_with("postCreateCommand ")).expect("a row").to_owned();
+        assert!(row.contains("  exit 7  ") && row.ends_with("devcontainer.json:4"), "{row}");
+        let _ = env.podspawn(["down", "--name", "editor"]).at(&app).run().ok();
         forget_images(&env, "editor");
     }
 }

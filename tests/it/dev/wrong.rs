@@ -9,11 +9,38 @@ use crate::harness::system::random_hex;
 fn without_a_podfile_there_is_a_way_to_one() {
     let env = Env::without_engine();
     let empty = directory(&env, "empty", &[]);
-    for command in ["dev", "down", "prebuild"] {
+    for (command, hint) in [
+        ("dev", "podspawn init"),
+        ("prebuild", "podspawn init"),
+        ("down", "`podspawn list` shows what there is; `podspawn down --name <name>` needs no Podfile"),
+    ] {
         let run = env.podspawn([command]).at(&empty).run().status(1);
-        let expected = format!("Error: there is no Podfile in `{}`\nhint: podspawn init\n", empty.display());
+        let expected = format!("Error: there is no Podfile in `{}`\nhint: {hint}\n", empty.display());
         assert_eq!(run.stderr, expected);
     }
+}
+
+#[test]
+fn below_a_directory_with_a_podfile_its_place_is_told() {
+    let env = Env::without_engine();
+    let app = directory(&env, "app", &podfile(""));
+    let deep = directory(&env, "app/src/deep", &[]);
+    // The user's own is nobody's project.
+    let _ = directory(&env, ".podspawn", &[("podfile.yaml", "base: debian:12\n".into())]);
+    let run = env.podspawn(["dev"]).at(&deep).run().status(1);
+    let expected = format!(
+        "Error: there is no Podfile in `{}`\nhint: `{}` has one: `cd` there\nhint: podspawn init\n",
+        deep.display(),
+        app.display()
+    );
+    assert_eq!(run.stderr, expected);
+    let elsewhere = directory(&env, "elsewhere", &[]);
+    let run = env.podspawn(["dev"]).at(&elsewhere).run().status(1);
+    assert!(
+        run.stderr.ends_with("\nhint: podspawn init\n") && !run.stderr.contains("has one"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

@@ -72,7 +72,8 @@ pub fn api_files() -> Vec<(&'static str, String)> {
     vec![("podfile.yaml", podfile), ("schema.sql", SCHEMA.into()), ("test_api.py", TEST.into())]
 }
 
-fn tag(name: &str) -> String {
+/// An image of [`make_backends`]: `postgres` or `redis`.
+pub fn tag(name: &str) -> String {
     format!("podspawn-test/backend-{name}:1")
 }
 

@@ -81,7 +81,7 @@ fn process(lab: &Lab, guests: Guests) -> HookCore {
 }
 
 fn setup() -> Setup {
-    let hook = |name: &str| Hook { name: name.into(), command: HookCommand::Script(name.into()) };
+    let hook = |name: &str| Hook { name: name.into(), command: HookCommand::Script(name.into()), dir: None };
     Setup {
         dotfiles: Some(Dotfiles {
             repo: "https://host/dot".parse().expect("an address"),

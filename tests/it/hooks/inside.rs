@@ -191,7 +191,7 @@ hooks! {
         ]);
         let setup = Setup {
             hooks: Hooks {
-                create: vec![Hook { name: "postCreateCommand".into(), command: all }],
+                create: vec![Hook { name: "postCreateCommand".into(), command: all, dir: None }],
                 ..Hooks::default()
             },
             ..Setup::default()

@@ -28,6 +28,7 @@ impl Report for Memory {
         let line = match step {
             Step::Setup(News::Waiting) => "waiting".to_owned(),
             Step::Setup(News::Begun(text)) => format!("begun {text}"),
+            Step::Setup(News::Runs(_)) => return,
             Step::Setup(News::Said(text)) => text.to_owned(),
             Step::Setup(News::Done(text)) => format!("done {text}"),
             Step::Setup(News::Failed(text)) => format!("warning: {text}"),
@@ -38,7 +39,7 @@ impl Report for Memory {
 }
 
 pub fn script(name: &str, text: &str) -> Hook {
-    Hook { name: name.into(), command: HookCommand::Script(text.into()) }
+    Hook { name: name.into(), command: HookCommand::Script(text.into()), dir: None }
 }
 
 /// A machine that is to be set up.

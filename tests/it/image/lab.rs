@@ -41,7 +41,7 @@ impl Report for Steps {
             Step::BuildStepDone { text } => self.0.push(format!("{text}... done")),
             Step::BuildStepFailed { text, output } => {
                 self.0.push(format!("{text}... failed"));
-                self.0.extend(output.lines().map(|line| format!("  {line}")));
+                self.0.extend(output.iter().map(|line| format!("  {line}")));
             }
             Step::Built { .. } => self.0.push("built".into()),
             _ => {}

@@ -248,3 +248,54 @@ fn a_podfile_that_comes_first_is_mentioned() {
         run.stderr
     );
 }
+
+/// Runs the python template's hook as a session would, with programs that only note what they are asked.
+fn python_hook(files: &[&str]) -> String {
+    let project = Project::with(files);
+    let bin = project.path("bin");
+    std::fs::create_dir(&bin).expect("mkdir");
+    for (name, text) in [("curl", "exit 0"), ("sudo", "cat >/dev/null"), ("uv", "echo uv \"$@\"")] {
+        let program = bin.join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("write");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    let template = built_in("python").expect("a template");
+    let from = template.find("on_create: |\n").expect("a hook") + "on_create: |\n".len();
+    let script: String = template[from..]
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let script = script.replace("cd /workspace/*", &format!("cd {}", project.path("").display()));
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    project.env.program("/bin/sh", ["-c", &script]).var("PATH", path).run().ok().out()
+}
+
+#[test]
+fn the_python_template_installs_what_the_project_lists() {
+    assert_eq!(python_hook(&["pyproject.toml", "requirements.txt"]), "uv sync\n");
+    assert_eq!(python_hook(&["requirements.txt"]), "uv venv\nuv pip install -r requirements.txt\n");
+    assert_eq!(python_hook(&["requirements.txt", ".venv/x"]), "uv pip install -r requirements.txt\n");
+    assert_eq!(python_hook(&[]), "");
+}
+
+#[test]
+fn hooks_that_need_what_was_not_chosen_are_left_out_and_named() {
+    let project = Project::with(&["go.mod"]);
+    let mut person = project.env.terminal(["init"]);
+    person.expect("Base image? ");
+    person.line("").expect("Packages? ");
+    person.line("none").expect("Add services? ");
+    person.line("").expect("Expose ports? ");
+    person.line("");
+    person.expect("Left out on_create: it needs go, which is not among the packages");
+    person.expect("Left out on_start: it needs go, which is not among the packages");
+    person.expect("Created podfile.yaml");
+    assert_eq!(person.wait().0, 0);
+    let text = project.podfile();
+    assert!(
+        !text.contains("on_create") && !text.contains("on_start") && !text.contains("packages"),
+        "{text}"
+    );
+    let _ = project.env.podspawn(["podfile", "check"]).run().ok();
+}

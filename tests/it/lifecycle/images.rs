@@ -36,7 +36,9 @@ impl Report for Steps {
             Step::WaitingForBuild { pid } => self.0.push(format!("waiting for {pid:?}")),
             Step::BuildStep { text } => self.0.push(text.into()),
             Step::BuildStepDone { text } => self.0.push(format!("{text} done")),
-            Step::BuildStepFailed { text, output } => self.0.push(format!("{text} failed: {output}")),
+            Step::BuildStepFailed { text, output } => {
+                self.0.push(format!("{text} failed: {}", output.join("\n")))
+            }
             Step::Pulling { image } => self.0.push(format!("pulling {image}")),
             _ => {}
         }
@@ -121,9 +123,11 @@ fn a_failed_build_makes_nothing_and_shows_its_last_lines() {
         let error = core.acquire(&spec(), Exists::Join, &mut steps, &Cancel::never()).await;
         let error = error.expect_err("the build fails");
         assert!(matches!(&error, SessionError::Build { .. }), "{error:?}");
-        assert!(error.to_string().ends_with("failed: E: Unable to locate package jq"), "{error}");
-        let told = "Installing packages: git jq failed: \
-                    Reading package lists...\nE: Unable to locate package jq";
+        let told = format!(
+            "build the image `{NAME}`: installing packages: git jq failed: E: Unable to locate package jq"
+        );
+        assert_eq!(error.to_string(), told);
+        let told = "Installing packages: git jq failed: Reading package lists...";
         assert_eq!(steps.0.last().map(String::as_str), Some(told));
     });
     lab.assert_nothing_left("a failed build");
