@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::harness::engines::fact;
 use crate::harness::server::Server;
 use crate::harness::system::run;
+use crate::projects::remote::Remote;
 
 const PROJECT: &str = "SetEnv=PODSPAWN_PROJECT=api";
 
@@ -78,5 +79,46 @@ on_engines! {
         assert!(run.status != 0 && run.out().is_empty(), "{}", run.stderr);
         assert!(run.stderr.contains("update-project api"), "{}", run.stderr);
         assert!(server.list().is_empty());
+    }
+
+    [docker, podman]
+    fn an_administrator_registers_updates_and_removes_a_project(server: Server) {
+        let remote = Remote::start();
+        let base = fact("IMAGE_DEBIAN");
+        remote.commit("api", "main", &[("podfile.yaml", &format!("base: {base}\nenv:\n  STATE: first\n"))]);
+        let added = server.podspawn(&["add-project", "api", "--repo", &remote.url("api")]).run().ok();
+        assert!(added.stderr.contains("project api registered, image: podspawn/api:podfile-"), "{}", added.stderr);
+        let again = server.podspawn(&["add-project", "api", "--repo", &remote.url("api")]).run();
+        assert!(again.status != 0 && again.stderr.contains("registered already"), "{}", again.stderr);
+        let ann = server.user("ann");
+        let look = "echo $STATE; cat /workspace/api/where";
+        assert_eq!(server.sh_with(&ann, &["-o", PROJECT], look).trim(), "first\nmain");
+        let same = server.podspawn(&["update-project", "api"]).run().ok();
+        assert!(same.stderr.contains("project api: podfile unchanged, skipping rebuild"), "{}", same.stderr);
+        remote.commit("api", "main", &[("podfile.yaml", &format!("base: {base}\nenv:\n  STATE: second\n"))]);
+        let updated = server.podspawn(&["update-project", "api"]).run().ok();
+        assert!(updated.stderr.contains("project api rebuilt, image: podspawn/api:podfile-"), "{}", updated.stderr);
+        // Who is in keeps what they have; who comes anew has what is new.
+        assert_eq!(server.sh_with(&ann, &["-o", PROJECT], look).trim(), "first\nmain");
+        let ben = server.user("ben");
+        assert_eq!(server.sh_with(&ben, &["-o", PROJECT], look).trim(), "second\nmain");
+        let removed = server.podspawn(&["remove-project", "api"]).run().ok();
+        assert!(removed.stderr.contains("removed project api"), "{}", removed.stderr);
+        assert!(!server.path("state/projects/api").exists());
+    }
+
+    [docker, podman]
+    fn a_project_that_cannot_be_added_leaves_nothing(server: Server) {
+        let remote = Remote::start();
+        remote.commit("api", "main", &[("podfile.yaml", "base: debian\nprivileged: true\n")]);
+        for url in [remote.url("api"), remote.url("missing")] {
+            let run = server.podspawn(&["add-project", "api", "--repo", &url]).run();
+            assert!(run.status != 0, "{}", run.stderr);
+            let left = fs::read_dir(server.path("state/projects")).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "{url}");
+            let making = fs::read_dir(server.path("state-fetch")).expect("list").flatten();
+            assert!(making.into_iter().all(|entry| entry.path().is_file()), "only locks");
+        }
+        assert!(!fs::read_to_string(server.path("etc/projects.yaml")).is_ok_and(|text| text.contains("api")));
     }
 }
