@@ -339,6 +339,7 @@ impl From<ProjectError> for CommandError {
                 "`podspawn update-project {name}` fetches it anew, `podspawn remove-project {name}` forgets it"
             )),
             ProjectError::Configured { .. } => told.hint("edit or remove it there"),
+            ProjectError::NoAccount(_) => told.hint("`podspawn server-setup` makes what is missing"),
             ProjectError::Bound { ref name, .. } => told
                 .hint(format!("podspawn switch-branch {name} <branch>"))
                 .hint(format!("to have it made anew: podspawn rm {name}")),

@@ -1,7 +1,7 @@
 //! `add-project`
 
 use super::report::Shown;
-use super::{explain_project, open_projects};
+use super::{explain_project, open_projects, server_project};
 use crate::cli::AddProjectRequest;
 use crate::command_error::CommandError;
 use crate::exit::Exit;
@@ -16,6 +16,9 @@ pub(super) fn run(
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
+    if let Some(settings) = server_project::server(host, overrides)? {
+        return server_project::add(request, &settings, overrides, ui);
+    }
     let AddProjectRequest { name, repo, branch } = request;
     let context = open_projects(host, overrides, ui)?;
     let added = {

@@ -27,6 +27,7 @@ mod rm;
 mod run;
 mod schema;
 mod server;
+mod server_project;
 mod server_setup;
 mod shell;
 mod spawn;
@@ -48,7 +49,7 @@ use crate::cli::{AuthKeysRequest, Cli, Command, GlobalRequest, Refusal};
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, MachineError, Overrides, ProjectError, Settings};
+use crate::local::{Context, MachineError, Overrides, ProjectError};
 use crate::names::SessionKey;
 use crate::server::stub;
 use crate::session::SessionError;
@@ -167,14 +168,8 @@ fn log_to(file: Option<&Path>, logs: Logs, ui: Ui) {
     }
 }
 
-/// What a command about projects works with. A server's projects are its broker's.
+/// What a command about the invoking user's projects works with.
 fn open_projects(host: &Host, overrides: &Overrides, ui: Ui) -> Result<Context, CommandError> {
-    let settings = Settings::load(host, overrides, Reach::Either)?;
-    if settings.is_server() {
-        let text = "projects are registered for local machines, and this host is a server";
-        return Err(CommandError::new(ErrorKind::State, text)
-            .hint("run it on the host where you work, or as `podspawn --config <file>` with a file that is not there"));
-    }
     open(host, overrides, Reach::Either, Logs::Quiet, ui)
 }
 

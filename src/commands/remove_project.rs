@@ -1,7 +1,7 @@
 //! `remove-project`
 
 use super::report::Shown;
-use super::{explain_project, open_projects};
+use super::{explain_project, open_projects, server_project};
 use crate::cli::RemoveProjectRequest;
 use crate::command_error::CommandError;
 use crate::exit::Exit;
@@ -17,9 +17,15 @@ pub(super) fn run(
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let RemoveProjectRequest { name } = request;
-    let context = open_projects(host, overrides, ui)?;
-    let removed = context.remove_project(&name, &mut Shown(Steps::plain(ui)));
-    let Removed { image, left } = removed.map_err(|error| explain_project(&context, error))?;
+    let (image, left) = match server_project::server(host, overrides)? {
+        Some(settings) => server_project::remove(&name, &settings, overrides, ui)?,
+        None => {
+            let context = open_projects(host, overrides, ui)?;
+            let removed = context.remove_project(&name, &mut Shown(Steps::plain(ui)));
+            let Removed { image, left } = removed.map_err(|error| explain_project(&context, error))?;
+            (image, left)
+        }
+    };
     ui.done(&format!("removed project {name}"));
     if let Some(image) = image.filter(|image| image.starts_with("podspawn/")) {
         ui.note(&format!("note: image {image} still exists; run 'docker rmi {image}' to remove it"));

@@ -1,7 +1,7 @@
 //! `update-project`
 
 use super::report::Shown;
-use super::{explain_project, open_projects};
+use super::{explain_project, open_projects, server_project};
 use crate::cli::UpdateProjectRequest;
 use crate::command_error::CommandError;
 use crate::exit::Exit;
@@ -17,6 +17,9 @@ pub(super) fn run(
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let UpdateProjectRequest { name } = request;
+    if let Some(settings) = server_project::server(host, overrides)? {
+        return server_project::update(&name, &settings, overrides, ui);
+    }
     let context = open_projects(host, overrides, ui)?;
     let updated = {
         let mut steps = Shown(Steps::new(ui, &format!("Updating {name}")));

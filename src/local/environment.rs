@@ -189,7 +189,8 @@ impl Settings {
                 mounts.push(MountRequest { mount, owner });
             }
             MountWay::Copy => {
-                project.copy = Some(CopySpec { source: directory.to_owned(), target: target.clone() });
+                let source = directory.to_owned();
+                project.copy = Some(CopySpec { source, with_git: false, target: target.clone() });
             }
             MountWay::None => {}
         }

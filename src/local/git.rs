@@ -5,6 +5,7 @@
 //! write to is git's business inside a container ([`super::inside`]).
 
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::names::{BranchName, GitUrl, printable};
 use crate::sandbox::{Force, Plan};
 use crate::session::{Cancel, Report, Step};
+use crate::spec::Owner;
 use crate::system::Host;
 use crate::system::process::{Pinned, tied};
 
@@ -97,6 +99,7 @@ pub enum GitError {
 pub struct Git {
     known_hosts: Vec<PathBuf>,
     agent: Option<PathBuf>,
+    account: Option<Owner>,
     proxies: Vec<(&'static str, String)>,
 }
 
@@ -127,11 +130,20 @@ impl Git {
         Self {
             known_hosts: ["known_hosts", "known_hosts2"].into_iter().filter_map(known).collect(),
             agent: host.path_var("SSH_AUTH_SOCK").map(Path::to_owned),
+            account: None,
             proxies: proxies
                 .into_iter()
                 .filter_map(|name| Some((name, host.var(name)?.to_owned())))
                 .collect(),
         }
+    }
+
+    /// As another account, which only root can do; without the invoking user's agent.
+    #[must_use]
+    pub fn working_as(mut self, account: Owner) -> Self {
+        self.account = Some(account);
+        self.agent = None;
+        self
     }
 
     /// Clones one branch (the default one if none is named) into an empty directory.
@@ -271,6 +283,10 @@ impl Git {
             ("GIT_SSH_VARIANT", "ssh"),
         ] {
             command.env(name, value);
+        }
+        if let Some(account) = self.account {
+            // Other groups go with root's uid.
+            command.uid(account.uid).gid(account.gid);
         }
         if let Some(agent) = &self.agent {
             command.env("SSH_AUTH_SOCK", agent);

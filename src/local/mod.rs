@@ -18,6 +18,7 @@ mod prepare;
 mod project_error;
 mod projects;
 mod scratch;
+mod server_projects;
 mod verify_image;
 mod workspace;
 
@@ -31,5 +32,6 @@ pub use interrupts::{Interrupts, Stopped};
 pub use machine::{Machine, MachineError};
 pub use project_error::ProjectError;
 pub use projects::{Built, Removed};
+pub use server_projects::{ProjectLock, ServerProjects};
 pub use verify_image::ImageCheck;
 pub use workspace::{Left, Source, Temporary};

@@ -34,6 +34,9 @@ pub enum ProjectError {
         /// The registry.
         file: PathBuf,
     },
+    /// An account that is needed is not known to the system.
+    #[error("there is no account `{0}`")]
+    NoAccount(String),
     /// The machine has the checkout of another project or branch.
     #[error("the machine `{name}` is bound to {what} `{has}`")]
     Bound {

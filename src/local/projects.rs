@@ -170,20 +170,7 @@ impl Context {
 
     /// Writes one project into the registry, or takes it out.
     fn register(&self, name: &ProjectName, project: Option<&Project>) -> Result<(), ProjectError> {
-        let file = self.registry();
-        // A link is followed: the file that it leads to is the one that is replaced.
-        let path = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-        let parent = path.parent().unwrap_or(Path::new("/"));
-        make_private(parent).map_err(ProjectError::files("make", parent))?;
-        let lock = self.lock_file("projects");
-        let _lock = NameLock::take(&lock, || {}).map_err(ProjectError::files("lock", &lock))?;
-        let text = Projects::edit(&path, name, project)?;
-        let written = match path.exists() {
-            true => replace_atomic(&path, text.as_bytes()),
-            // An address may hold a password.
-            false => write_atomic(&path, text.as_bytes(), 0o600),
-        };
-        written.map_err(ProjectError::files("write", &path))
+        write_registry(self.registry(), &self.lock_file("projects"), name, project).map(drop)
     }
 
     /// Does work that a signal cancels and undoes.
@@ -233,11 +220,33 @@ impl Context {
     }
 }
 
+/// Writes one project into a registry, or takes it out, one process at a time. The file that was written.
+pub(super) fn write_registry(
+    file: &Path,
+    lock: &Path,
+    name: &ProjectName,
+    project: Option<&Project>,
+) -> Result<PathBuf, ProjectError> {
+    // A link is followed: the file that it leads to is the one that is replaced.
+    let path = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    make_private(parent).map_err(ProjectError::files("make", parent))?;
+    let _lock = NameLock::take(lock, || {}).map_err(ProjectError::files("lock", lock))?;
+    let text = Projects::edit(&path, name, project)?;
+    let written = match path.exists() {
+        true => replace_atomic(&path, text.as_bytes()),
+        // An address may hold a password.
+        false => write_atomic(&path, text.as_bytes(), 0o600),
+    };
+    written.map_err(ProjectError::files("write", &path))?;
+    Ok(path)
+}
+
 fn image_of(project: &Project) -> String {
     project.image_tag.as_ref().map(|tag| tag.as_str().to_owned()).unwrap_or_default()
 }
 
-fn remove_directory(path: &Path) -> Result<(), ProjectError> {
+pub(super) fn remove_directory(path: &Path) -> Result<(), ProjectError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(ProjectError::files("remove", path)(error))

@@ -503,7 +503,7 @@ fn usual_target(project: &ProjectName) -> String {
 }
 
 /// Gives a tree away that nobody else has seen; links are given away themselves.
-fn chown_all(path: &Path, owner: Owner) -> io::Result<()> {
+pub(super) fn chown_all(path: &Path, owner: Owner) -> io::Result<()> {
     lchown(path, Some(owner.uid), Some(owner.gid))?;
     if path.symlink_metadata()?.is_dir() {
         for entry in std::fs::read_dir(path)? {

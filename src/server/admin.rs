@@ -44,6 +44,11 @@ pub enum AdminRequest {
         /// The owner.
         user: String,
     },
+    /// Builds the image of a project's new clone; the answer is a [`BuiltProject`].
+    BuildProject {
+        /// The project.
+        project: String,
+    },
     /// Removes all sessions of a user; the answer is a [`Removed`].
     Remove {
         /// The owner.
@@ -83,6 +88,15 @@ pub struct Examined {
     pub networks: bool,
     /// Names of containers of this installation that no session owns; none if the engine did not say.
     pub orphans: Option<Vec<String>>,
+}
+
+/// The image of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltProject {
+    /// Its name.
+    pub image: String,
+    /// What the name is made of; none without a Podfile.
+    pub hash: Option<String>,
 }
 
 /// What a pass of cleaning up came to.

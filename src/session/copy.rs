@@ -28,7 +28,7 @@ const PIECE: usize = 16 << 20;
 const LARGEST: u64 = 512 << 20;
 /// Deepest nesting of directories, each of which is held open.
 const DEEPEST: usize = 200;
-/// Left out at the top.
+/// Left out at the top, unless it is asked for.
 const LEFT_OUT: &[u8] = b".git";
 /// How many files that were left out are named.
 const NAMED: usize = 5;
@@ -71,6 +71,7 @@ pub(super) fn check_copy(spec: &SessionSpec) -> Result<(), SessionError> {
 struct Tree {
     source: PathBuf,
     owner: (u64, u64),
+    with_git: bool,
     /// Directories that are being read, the innermost last.
     open: Vec<Level>,
     archive: tar::Builder<Vec<u8>>,
@@ -105,6 +106,7 @@ impl Tree {
         let mut tree = Self {
             source: copy.source.clone(),
             owner: (account.uid.into(), account.gid.into()),
+            with_git: copy.with_git,
             open: Vec::new(),
             archive: tar::Builder::new(Vec::new()),
             empty: true,
@@ -159,7 +161,7 @@ impl Tree {
         let mut entries = Vec::new();
         for entry in Dir::read_from(&directory).map_err(|errno| failed(errno.into()))? {
             let name = entry.map_err(|errno| failed(errno.into()))?.file_name().to_bytes().to_vec();
-            let left_out = below.as_os_str().is_empty() && name == LEFT_OUT;
+            let left_out = !self.with_git && below.as_os_str().is_empty() && name == LEFT_OUT;
             if name != b"." && name != b".." && !left_out {
                 entries.push(OsString::from_vec(name));
             }

@@ -11,7 +11,7 @@ fn account() -> Account {
 }
 
 fn copy(source: &Path, target: &str) -> CopySpec {
-    CopySpec { source: source.into(), target: target.into() }
+    CopySpec { source: source.into(), with_git: false, target: target.into() }
 }
 
 /// Every entry of all pieces: path → kind, mode, link or content.

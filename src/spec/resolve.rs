@@ -52,6 +52,8 @@ pub struct Request {
     pub start_dir: Option<String>,
     /// A Podfile, and what goes with it.
     pub project: Option<ProjectRequest>,
+    /// Files that are copied in where there is no Podfile.
+    pub copy: Option<CopySpec>,
 }
 
 /// A session whose environment a Podfile describes.
@@ -90,6 +92,7 @@ impl Request {
             user_dotfiles: None,
             start_dir: None,
             project: None,
+            copy: None,
         }
     }
 }
@@ -459,7 +462,7 @@ impl Resolving<'_> {
             if start_dir.is_some() {
                 self.origins.insert("start_dir".into(), Origin::Rule("as asked for"));
             }
-            return Environment { setup, start_dir, ..Environment::default() };
+            return Environment { setup, start_dir, copy: request.copy.clone(), ..Environment::default() };
         };
         let podfile = &project.podfile;
         let key = &request.key;

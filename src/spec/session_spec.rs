@@ -146,8 +146,10 @@ impl Recipe {
 /// Files that are copied in once, when the container is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CopySpec {
-    /// Host directory; `.git` is left out, symlinks stay symlinks.
+    /// Host directory; symlinks stay symlinks.
     pub source: PathBuf,
+    /// `.git` comes along; otherwise it is left out.
+    pub with_git: bool,
     /// Absolute path inside.
     pub target: String,
 }

@@ -202,11 +202,14 @@ fn taken(user: &UserName, mut file: File) -> UserLock {
 
 /// Makes a directory of podspawn's own and what is missing above it, 0700.
 pub(super) fn make_directory(path: &Path) -> Result<(), LockError> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| LockError::io(path, error))
+    let gone = |path: &Path| {
+        path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        // It was there, and somebody who removes empty ones took it away before that could be looked at.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && gone(path) => Ok(()),
+        done => done.map_err(|error| LockError::io(path, error)),
+    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::Broker;
 use super::tell::{Refusal, chain};
 use crate::engine::label;
-use crate::names::{MachineName, SessionKey, UserName};
-use crate::server::admin::{AdminRequest, Cleaned, Examined, Numbers, Removed};
-use crate::session::{EngineSource, Filter, Listed, Reason, SessionError, Silent};
+use crate::names::{MachineName, ProjectName, SessionKey, UserName};
+use crate::server::admin::{AdminRequest, BuiltProject, Cleaned, Examined, Numbers, Removed};
+use crate::server::projects;
+use crate::session::{Cancel, EngineSource, Filter, Listed, Reason, SessionError, Silent};
 use crate::state::{SessionRecord, Status};
 
 /// How long after its end a session may still be there before that counts as a fault.
@@ -77,6 +78,9 @@ impl Broker {
                     self.core.store.of_user(&user).map_err(|error| Refusal::new(error.to_string()))?;
                 Ok(vec![json!(records.len())])
             }
+            AdminRequest::BuildProject { project } => {
+                Ok(vec![value(serde_json::to_value(self.build_project(&project).await?))?])
+            }
             AdminRequest::Remove { user } => {
                 let user: UserName = user.parse().map_err(bad_name)?;
                 let records =
@@ -93,6 +97,22 @@ impl Broker {
                 Ok(vec![value(serde_json::to_value(removed))?])
             }
         }
+    }
+
+    /// Makes the image that a project's new clone asks for, in the engine that sessions are made in.
+    async fn build_project(&self, project: &str) -> Result<BuiltProject, Refusal> {
+        let name: ProjectName = project.parse().map_err(bad_name)?;
+        let layers = self.installation.load().map_err(|error| Refusal::new(error.to_string()))?;
+        let directory = projects::new_clone_of(&layers.config, &name);
+        let asked =
+            projects::image_of(&layers, &name, &directory).map_err(|error| Refusal::new(chain(&error)))?;
+        if let Some(recipe) = &asked.recipe {
+            let built =
+                self.core.ensure_image(&asked.image, Some(recipe), &mut Silent, &Cancel::never()).await;
+            built.map_err(|error| whole(&error))?;
+        }
+        let hash = asked.hash().map(|hash| hash.as_str().to_owned());
+        Ok(BuiltProject { image: asked.image.to_string(), hash })
     }
 
     async fn examined(&self) -> Result<Examined, Refusal> {

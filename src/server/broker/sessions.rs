@@ -15,7 +15,9 @@ use super::limits::OpenRequest;
 use super::link::Link;
 use super::tell::{self, Lines, Refusal};
 use super::{Broker, Duty, network};
-use crate::names::{MachineName, SessionKey};
+use crate::config::Layers;
+use crate::names::{MachineName, ProjectName, SessionKey};
+use crate::server::projects::{self, ProjectParts};
 use crate::server::route;
 use crate::session::attach::{Passable, open_direct, open_relay};
 
@@ -208,7 +210,7 @@ impl Broker {
         };
         let caller = Caller { holder, network_only: false };
         let mut session = self.acquire(&identity, key.clone(), &caller, lines, cancel)?;
-        if session.record.setup == SetupState::Pending
+        if self.has_to_prepare(&session)
             && let Err(refusal) = self.set_up(&identity, &mut session, spawn.interactive, lines, cancel)
         {
             self.give_back(session);
@@ -260,15 +262,45 @@ impl Broker {
             .map_err(|error| self.log(identity, error))
     }
 
+    /// Whether something has to happen in a session before its user works in it. A registered project may have hooks for
+    /// each connection.
+    fn has_to_prepare(&self, session: &Session) -> bool {
+        session.record.setup == SetupState::Pending || session.record.key.name.is_some()
+    }
+
+    /// What a registered project adds to its sessions; none for any other session.
+    fn parts(
+        &self,
+        identity: &Identity,
+        layers: &Layers,
+        key: &SessionKey,
+    ) -> Result<Option<ProjectParts>, Refusal> {
+        let Some(name) = &key.name else { return Ok(None) };
+        // Names of projects and of sessions have one grammar.
+        let Ok(name) = name.as_str().parse::<ProjectName>() else { return Ok(None) };
+        let known = projects::registered(layers).inspect_err(|error| {
+            tracing::error!(user = %identity.user, "{error}");
+        })?;
+        let Some(project) = known.get(&name) else { return Ok(None) };
+        projects::parts(layers, &name, project).map(Some).map_err(|error| {
+            tracing::error!(user = %identity.user, project = %name, "{}", tell::chain(&error));
+            tell::project(&name, &error, &layers.config)
+        })
+    }
+
     /// What the configuration says now of a session.
     fn spec(&self, identity: &Identity, key: SessionKey) -> Result<SessionSpec, Refusal> {
         let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
             tracing::error!(user = %identity.user, "{error}");
         })?;
+        let parts = self.parts(identity, &layers, &key)?;
+        let (project, copy) = parts.map_or((None, None), |parts| (parts.project, Some(parts.copy)));
         let request = Request {
             user_env: user,
             user_dotfiles: layers.dotfiles.clone(),
             timezone: timezone(),
+            project,
+            copy,
             ..Request::new(key, Kind::Session)
         };
         let resolved = spec::resolve(&request, &layers)

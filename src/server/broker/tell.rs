@@ -6,7 +6,9 @@ use podspawn_runtimes::EngineError;
 use podspawn_wire::broker::FromBroker;
 
 use super::identity::StrangerError;
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
+use crate::names::ProjectName;
+use crate::server::projects::ServerProjectError;
 use crate::session::attach::AttachError;
 use crate::session::{BuildPart, News, Reason, Report, SessionError, Step};
 use crate::spec::ResolveError;
@@ -144,6 +146,22 @@ impl From<ConfigError> for Refusal {
 impl From<ResolveError> for Refusal {
     fn from(_: ResolveError) -> Self {
         Self::internal("the configuration of this host is not valid")
+    }
+}
+
+/// Why a project is not to be had. Whoever works on it can repair its Podfile, so they are told what is wrong in it.
+pub(super) fn project(name: &ProjectName, error: &ServerProjectError, config: &Config) -> Refusal {
+    match error {
+        ServerProjectError::Registry(_) => Refusal::internal("the registry of projects cannot be read"),
+        ServerProjectError::NotCloned(_) => {
+            Refusal::new(error.to_string()).hint(format!("{ASK}: `sudo podspawn update-project {name}`"))
+        }
+        ServerProjectError::Podfile(_) | ServerProjectError::Recipe { .. } => {
+            Refusal::new(format!("the project `{name}` cannot be used: {}", error.without_places(config)))
+                .hint(format!(
+                    "correct it in the repository, then {ASK}: `sudo podspawn update-project {name}`"
+                ))
+        }
     }
 }
 

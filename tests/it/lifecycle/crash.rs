@@ -39,7 +39,7 @@ fn labs() -> Vec<Variant> {
     fn services_and_copy() -> SessionSpec {
         let mut spec = with_services("ann", "web");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles").into();
-        spec.environment.copy = Some(CopySpec { source, target: "/workspace/web".into() });
+        spec.environment.copy = Some(CopySpec { source, with_git: false, target: "/workspace/web".into() });
         spec
     }
     vec![

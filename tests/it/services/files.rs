@@ -27,7 +27,7 @@ on_engines! {
             let source = place.dir.path().join("project");
             tree(&source);
             let mut spec = place.spec();
-            spec.environment.copy = Some(CopySpec { source, target: "/workspace/app".into() });
+            spec.environment.copy = Some(CopySpec { source, with_git: false, target: "/workspace/app".into() });
             let session = place.acquire(&spec).await;
             let user = spec.account.name.clone();
             // Not `stat` or `ls`: their newer system call is unknown to gVisor.
@@ -48,7 +48,7 @@ on_engines! {
             let place = Place::on(engine).await;
             let mut spec = place.spec();
             spec.security.readonly_rootfs = true;
-            spec.environment.copy = Some(CopySpec { source: place.dir.path().into(), target: "/w".into() });
+            spec.environment.copy = Some(CopySpec { source: place.dir.path().into(), with_git: false, target: "/w".into() });
             let error = place.try_acquire(&spec).await.expect_err("it cannot be");
             assert!(matches!(error, SessionError::Impossible(_)), "{error}");
             assert_eq!(place.objects().await, (0, 0, 0));

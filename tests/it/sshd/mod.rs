@@ -12,6 +12,7 @@ mod forwarding;
 mod identities;
 mod life;
 mod outside;
+mod projects;
 mod routing;
 mod terminals;
 mod words;

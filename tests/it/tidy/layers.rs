@@ -15,7 +15,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ui", &["names", "system"]),
     ("engine", &["config", "session", "system"]),
     ("sandbox", &["system"]),
-    ("server", &["check", "config", "engine", "names", "sandbox", "session", "spec", "state", "system"]),
+    (
+        "server",
+        &["check", "config", "engine", "names", "podfile", "sandbox", "session", "spec", "state", "system"],
+    ),
     (
         "local",
         &["check", "config", "engine", "names", "podfile", "sandbox", "session", "spec", "state", "system"],

@@ -1,0 +1,199 @@
+//! A server's clones and its registry of projects, as root's commands keep them.
+//!
+//! git runs as an account that owns nothing else, in a directory that only it can look into; what it made is then given to
+//! the broker's account and put into its place. Building is the broker's.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use super::context::{LocalError, Settings};
+use super::git::{Git, GitError};
+use super::interrupts::Interrupts;
+use super::machine::MachineError;
+use super::project_error::ProjectError;
+use super::projects::{remove_directory, write_registry};
+use super::scratch::{NEW, NameLock, Scratch, abandoned, make_private};
+use super::workspace::chown_all;
+use crate::config::{Project, Projects};
+use crate::names::{BranchName, GitUrl, ProjectName};
+use crate::session::{Report, SessionError, Step};
+use crate::spec::Owner;
+use crate::system::accounts::user_by_name;
+use crate::system::{Clock, SystemClock};
+
+/// The account that git works as: it is in no group and owns no file that matters.
+const GIT_ACCOUNT: &str = "nobody";
+
+/// See the module.
+#[derive(Debug)]
+pub struct ServerProjects<'a> {
+    settings: &'a Settings,
+    /// Where clones are kept.
+    clones: PathBuf,
+    /// Where they are made, beside the directory of state, which nobody else may look into.
+    making: PathBuf,
+    /// Who they are given to.
+    broker: Owner,
+    git: Owner,
+}
+
+/// A held lock on a project's name.
+#[derive(Debug)]
+pub struct ProjectLock {
+    _lock: NameLock,
+}
+
+impl<'a> ServerProjects<'a> {
+    /// For the clones in a directory below the one of state.
+    pub fn new(settings: &'a Settings, clones: PathBuf) -> Result<Self, ProjectError> {
+        let account = |name: &str| -> Result<Owner, ProjectError> {
+            let found = user_by_name(name).map_err(ProjectError::files("look up the account", name))?;
+            let found = found.ok_or_else(|| ProjectError::NoAccount(name.to_owned()))?;
+            Ok(Owner { uid: found.uid, gid: found.gid })
+        };
+        let broker = match &settings.layers.config.server.account {
+            Some(name) => account(name.as_str())?,
+            None => Owner { uid: 0, gid: 0 },
+        };
+        let state = clones.parent().unwrap_or(Path::new("/"));
+        let mut making = state.file_name().unwrap_or_default().to_owned();
+        making.push("-fetch");
+        Ok(Self {
+            settings,
+            making: state.with_file_name(making),
+            clones,
+            broker,
+            git: account(GIT_ACCOUNT)?,
+        })
+    }
+
+    /// One command at a time for each project.
+    pub fn lock(&self, name: &ProjectName, report: &mut dyn Report) -> Result<ProjectLock, ProjectError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&self.making)
+            .map_err(ProjectError::files("make", &self.making))?;
+        let path = self.making.join(format!("{name}.lock"));
+        let lock = NameLock::take(&path, || report.step(Step::Waiting { pid: None }))
+            .map_err(ProjectError::files("lock", &path))?;
+        Ok(ProjectLock { _lock: lock })
+    }
+
+    /// The project of the registry, or else of the configuration file.
+    pub fn find(&self, name: &ProjectName) -> Result<Option<Project>, ProjectError> {
+        let all = Projects::read(self.registry())?.over(&self.settings.layers.projects);
+        Ok(all.get(name).cloned())
+    }
+
+    /// Whether the registry, the only place that is written to, has it.
+    pub fn is_in_registry(&self, name: &ProjectName) -> Result<bool, ProjectError> {
+        Ok(Projects::read(self.registry())?.get(name).is_some())
+    }
+
+    /// The error that tells that only the configuration file names a project, or nothing does.
+    pub fn not_in_registry(&self, name: &ProjectName) -> ProjectError {
+        match self.settings.layers.projects.get(name) {
+            Some(_) => ProjectError::Configured { name: name.to_string(), file: self.registry().to_owned() },
+            None => ProjectError::Unknown(name.to_string()),
+        }
+    }
+
+    /// Clones a repository to where the broker looks for a new clone. Without a branch it is the one of the clone that is
+    /// there, or else the repository's.
+    pub fn fetch(
+        &self,
+        name: &ProjectName,
+        repo: &GitUrl,
+        branch: Option<&BranchName>,
+        report: &mut dyn Report,
+    ) -> Result<(), ProjectError> {
+        let before = self.branch_of(name);
+        let branch = branch.or(before.as_ref());
+        // Left by commands that died.
+        drop(abandoned(&self.making).map_err(ProjectError::files("look into", &self.making))?);
+        let scratch = Scratch::make(&self.making, NEW, name.as_str(), SystemClock.now().as_nanosecond())
+            .map_err(ProjectError::files("make a directory in", &self.making))?;
+        let path = scratch.path();
+        let private = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode));
+        private(path, 0o700)
+            .and_then(|()| chown(path, Some(self.git.uid), Some(self.git.gid)))
+            .map_err(ProjectError::files("give away", path))?;
+        let git = Git::new(&self.settings.host).working_as(self.git);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(LocalError::Runtime)?;
+        let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
+        let cloned = runtime.block_on(interrupts.guard(async |cancel| {
+            match git.clone(repo, branch, path, report, &cancel).await {
+                Err(GitError::Cancelled) => Err(SessionError::Cancelled),
+                outcome => Ok(outcome),
+            }
+        }));
+        cloned??;
+        chown_all(path, self.broker).map_err(ProjectError::files("give away", path))?;
+        private(path, 0o755).map_err(ProjectError::files("open", path))?;
+        make_private(&self.clones)
+            .and_then(|()| chown(&self.clones, Some(self.broker.uid), Some(self.broker.gid)))
+            .map_err(ProjectError::files("make", &self.clones))?;
+        let place = self.new_clone(name);
+        remove_directory(&place)?;
+        scratch.keep_as(&place).map_err(ProjectError::files("make", &place))
+    }
+
+    /// Puts the new clone into its place. The one before it stays for those who copy from it just now.
+    pub fn settle(&self, name: &ProjectName) -> Result<(), ProjectError> {
+        let (place, old) = (self.clones.join(name.as_str()), self.old_clone(name));
+        remove_directory(&old)?;
+        if place.symlink_metadata().is_ok() {
+            fs::rename(&place, &old).map_err(ProjectError::files("move", &place))?;
+        }
+        fs::rename(self.new_clone(name), &place).map_err(ProjectError::files("make", &place))
+    }
+
+    /// Removes a new clone that came to nothing.
+    pub fn give_up(&self, name: &ProjectName) {
+        // The error that led here is the one that tells what went wrong.
+        let _ = remove_directory(&self.new_clone(name));
+    }
+
+    /// Removes everything of a project's clones; the reason if that cannot be done.
+    pub fn remove_clones(&self, name: &ProjectName) -> Option<String> {
+        [self.clones.join(name.as_str()), self.old_clone(name), self.new_clone(name)]
+            .iter()
+            .find_map(|path| remove_directory(path).err())
+            .map(|error| error.to_string())
+    }
+
+    /// Writes one project into the registry, or takes it out.
+    pub fn register(&self, name: &ProjectName, project: Option<&Project>) -> Result<(), ProjectError> {
+        let path = write_registry(self.registry(), &self.making.join("registry.lock"), name, project)?;
+        if self.broker.uid == 0 {
+            return Ok(());
+        }
+        // The broker reads it; an address may hold a password, so nobody else does.
+        chown(&path, None, Some(self.broker.gid))
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o640)))
+            .map_err(ProjectError::files("let the broker read", &path))
+    }
+
+    fn registry(&self) -> &Path {
+        &self.settings.layers.config.projects_file
+    }
+
+    fn new_clone(&self, name: &ProjectName) -> PathBuf {
+        self.clones.join(format!(".new-{name}"))
+    }
+
+    fn old_clone(&self, name: &ProjectName) -> PathBuf {
+        self.clones.join(format!(".old-{name}"))
+    }
+
+    /// The branch that a clone has checked out.
+    fn branch_of(&self, name: &ProjectName) -> Option<BranchName> {
+        let head = fs::read_to_string(self.clones.join(name.as_str()).join(".git/HEAD")).ok()?;
+        head.trim().strip_prefix("ref: refs/heads/")?.parse().ok()
+    }
+}

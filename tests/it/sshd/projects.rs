@@ -1,0 +1,124 @@
+//! Registered projects over SSH.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::engines::fact;
+use crate::harness::server::Server;
+use crate::harness::system::run;
+use crate::projects::remote::Remote;
+
+const PROJECT: &str = "SetEnv=PODSPAWN_PROJECT=api";
+
+/// Registers `api` by hand, as if its repository had been fetched.
+fn register(server: &Server, podfile: &str) -> PathBuf {
+    let config = fs::read_to_string(server.config_file()).expect("read");
+    fs::write(
+        server.config_file(),
+        format!("{config}projects:\n  api:\n    repo: https://git.example/a/api\n"),
+    )
+    .expect("write");
+    let clone = server.path("state/projects/api");
+    fs::create_dir_all(&clone).expect("mkdir");
+    run(Command::new("git").args(["init", "-q", "-b", "main"]).arg(&clone));
+    fs::write(clone.join("podfile.yaml"), podfile).expect("write");
+    fs::write(clone.join("where"), "main\n").expect("write");
+    // The broker may work as another account.
+    run(Command::new("chown")
+        .arg("-R")
+        .arg(format!("--reference={}", server.path("state").display()))
+        .arg(&clone));
+    run(Command::new("chown")
+        .arg(format!("--reference={}", server.path("state").display()))
+        .arg(server.path("state/projects")));
+    clone
+}
+
+on_engines! {
+    [docker, podman]
+    fn a_registered_project_has_its_files_its_image_and_its_hooks(server: Server) {
+        let base = fact("IMAGE_DEBIAN");
+        register(
+            &server,
+            &format!(
+                "base: {base}\nenv:\n  WHO: ${{PODSPAWN_USER}}@${{PODSPAWN_PROJECT}}\n\
+                 on_create: |\n  cat /workspace/api/where >> ~/created\n\
+                 on_start: |\n  echo started >> ~/started\n  echo said by a hook\n"
+            ),
+        );
+        let ann = server.user("ann");
+        // Standard output is the command's alone, also while everything is made.
+        let said = server.sh_with(&ann, &["-o", PROJECT], "echo $WHO; cat ~/created ~/started; cat /workspace/api/where");
+        assert_eq!(said.lines().collect::<Vec<_>>(), [&format!("{ann}@api"), "main", "started", "main"]);
+        let again = server.sh_with(&ann, &["-o", PROJECT], "cat ~/created ~/started; echo mine > /workspace/api/where");
+        assert_eq!(again.lines().collect::<Vec<_>>(), ["main", "started", "started"]);
+        // Another user of the project has a copy of their own; a session without a name has none.
+        let ben = server.user("ben");
+        assert_eq!(server.sh_with(&ben, &["-o", PROJECT], "cat /workspace/api/where; ls -d /workspace/api/.git").trim(), "main\n/workspace/api/.git");
+        assert_eq!(server.sh(&ann, "ls -d /workspace/api 2>/dev/null || echo none").trim(), "none");
+    }
+
+    [docker, podman]
+    fn a_podfile_that_is_not_valid_is_told_without_places_of_the_host(server: Server) {
+        register(&server, "base: debian\nprivileged: true\n");
+        let ann = server.user("ann");
+        let run = server.ssh(&ann, &["-o", PROJECT], &["echo in"]).run();
+        assert!(run.status != 0 && run.out().is_empty(), "{}", run.stderr);
+        assert!(run.stderr.contains("podfile.yaml:2") && run.stderr.contains("privileged"), "{}", run.stderr);
+        assert!(!run.stderr.contains("/var/lib"), "{}", run.stderr);
+        assert!(server.list().is_empty());
+    }
+
+    [docker, podman]
+    fn a_project_whose_repository_was_not_fetched_says_what_to_do(server: Server) {
+        let clone = register(&server, "base: debian\n");
+        fs::remove_dir_all(clone).expect("remove");
+        let ann = server.user("ann");
+        let run = server.ssh(&ann, &["-o", PROJECT], &["echo in"]).run();
+        assert!(run.status != 0 && run.out().is_empty(), "{}", run.stderr);
+        assert!(run.stderr.contains("update-project api"), "{}", run.stderr);
+        assert!(server.list().is_empty());
+    }
+
+    [docker, podman]
+    fn an_administrator_registers_updates_and_removes_a_project(server: Server) {
+        let remote = Remote::start();
+        let base = fact("IMAGE_DEBIAN");
+        remote.commit("api", "main", &[("where", "main\n"), ("podfile.yaml", &format!("base: {base}\nenv:\n  STATE: first\n"))]);
+        let added = server.podspawn(&["add-project", "api", "--repo", &remote.url("api")]).run().ok();
+        assert!(added.stderr.contains("project api registered, image: podspawn/api:podfile-"), "{}", added.stderr);
+        let again = server.podspawn(&["add-project", "api", "--repo", &remote.url("api")]).run();
+        assert!(again.status != 0 && again.stderr.contains("registered already"), "{}", again.stderr);
+        let ann = server.user("ann");
+        let look = "echo $STATE; cat /workspace/api/where";
+        assert_eq!(server.sh_with(&ann, &["-o", PROJECT], look).trim(), "first\nmain");
+        let same = server.podspawn(&["update-project", "api"]).run().ok();
+        assert!(same.stderr.contains("project api: podfile unchanged, skipping rebuild"), "{}", same.stderr);
+        remote.commit("api", "main", &[("podfile.yaml", &format!("base: {base}\nenv:\n  STATE: second\n"))]);
+        let updated = server.podspawn(&["update-project", "api"]).run().ok();
+        assert!(updated.stderr.contains("project api rebuilt, image: podspawn/api:podfile-"), "{}", updated.stderr);
+        // Who is in keeps what they have; who comes anew has what is new.
+        assert_eq!(server.sh_with(&ann, &["-o", PROJECT], look).trim(), "first\nmain");
+        let ben = server.user("ben");
+        assert_eq!(server.sh_with(&ben, &["-o", PROJECT], look).trim(), "second\nmain");
+        let removed = server.podspawn(&["remove-project", "api"]).run().ok();
+        assert!(removed.stderr.contains("removed project api"), "{}", removed.stderr);
+        assert!(!server.path("state/projects/api").exists());
+    }
+
+    [docker, podman]
+    fn a_project_that_cannot_be_added_leaves_nothing(server: Server) {
+        let remote = Remote::start();
+        remote.commit("api", "main", &[("podfile.yaml", "base: debian\nprivileged: true\n")]);
+        for url in [remote.url("api"), remote.url("missing")] {
+            let run = server.podspawn(&["add-project", "api", "--repo", &url]).run();
+            assert!(run.status != 0, "{}", run.stderr);
+            let left = fs::read_dir(server.path("state/projects")).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "{url}");
+            let making = fs::read_dir(server.path("state-fetch")).expect("list").flatten();
+            assert!(making.into_iter().all(|entry| entry.path().is_file()), "only locks");
+        }
+        assert!(!fs::read_to_string(server.path("etc/projects.yaml")).is_ok_and(|text| text.contains("api")));
+    }
+}
