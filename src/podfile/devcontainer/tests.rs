@@ -680,7 +680,7 @@ fn what_a_file_asks_for_has_the_limits_of_a_podfile() {
     let told = refusal(&format!("{{\"postCreateCommand\": {{{at_once}}}}}"));
     assert_eq!(told, "1: `postCreateCommand`: 51 commands at the same time, at most 50 are allowed");
     for command in ["\"X\"", "[\"echo\", \"X\"]", "{\"a\": \"X\"}"] {
-        let command = command.replace('X', &"x".repeat(60 * 1024));
+        let command = command.replace('X', &"x".repeat(60 * 1024 + 1));
         let told = refusal(&format!("{{\"postStartCommand\": {command}}}"));
         assert!(told.ends_with("put it into a script of the repository"), "{told}");
     }
