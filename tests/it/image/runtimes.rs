@@ -73,8 +73,8 @@ on_engines! {
         // And a release that the mirror does not have is named.
         let (image, recipe) = lab.recipe(&lab.podfile(&["go@1.24"]));
         let (outcome, steps) = lab.build(&image, &recipe);
-        outcome.expect_err("there is no such release");
-        let told = steps.join("\n");
+        let error = outcome.expect_err("there is no such release");
+        let told = format!("{}\n{error}", steps.join("\n"));
         assert!(told.contains("podspawn: cannot fetch ") && told.contains("go1.24.0.linux-"), "{told}");
     }
 }
