@@ -67,8 +67,9 @@ on_engines! {
         fs::write(&archive, bytes).expect("write");
         let (image, recipe) = lab.recipe(&lab.podfile(&["nodejs@22"]));
         let (outcome, steps) = lab.build(&image, &recipe);
-        outcome.expect_err("the sum differs");
-        assert!(steps.join("\n").contains("FAILED"), "{steps:#?}");
+        let error = outcome.expect_err("the sum differs");
+        let told = format!("{}\n{error}", steps.join("\n"));
+        assert!(told.contains("FAILED") && told.contains("did NOT match"), "{told}");
 
         // And a release that the mirror does not have is named.
         let (image, recipe) = lab.recipe(&lab.podfile(&["go@1.24"]));
