@@ -212,6 +212,18 @@ impl Setup {
         } else if !block.forwarding {
             steps.note("nothing can be forwarded: `ssh -L`, `-R`, `-D` and `-X` are refused");
         }
+        // For this one sshd takes the last value, not the first: one of the administrator's own is stronger.
+        if let Some(wanted) = &block.max_startups
+            && let Ok(Ok(after)) = self.files.read().and_then(|text| rehearsal::view(&self.sshd, &text))
+            && let Some(value) = after.ordinary.value("maxstartups")
+            && !steps.is_dry()
+            && !format!("{value}:").starts_with(&format!("{wanted}:"))
+        {
+            steps.note(format!(
+                "WARNING: `MaxStartups` of {} stays in force ({value}): change that line",
+                self.files.shown.display()
+            ));
+        }
         if block.max_startups.is_none() && before.ordinary.value("maxstartups") == Some(USUAL_STARTUPS) {
             steps.note(format!(
                 "sshd drops connections once 10 log in at a time (MaxStartups {USUAL_STARTUPS}): \

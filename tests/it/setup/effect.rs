@@ -174,6 +174,16 @@ fn max_startups_is_set_on_demand_and_stays() {
     assert_eq!(differences(&before, &lab.effective("nobody")), changed);
     let run = lab.setup(&[]).run().ok();
     assert_eq!(said(&run)[0], "already configured, skipping");
+
+    // One of the administrator's own is not overruled, and that is said.
+    let lab = Lab::new("UsePAM yes\nMaxStartups 7\n");
+    let run = lab.setup(&["--max-startups", "100:30:200"]).run().ok();
+    assert!(
+        run.stderr.contains("WARNING: `MaxStartups` of ") && run.stderr.contains("(7:"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(run.stderr.matches("WARNING").count(), 1, "{}", run.stderr);
 }
 
 #[test]

@@ -49,8 +49,8 @@ pub struct Wishes {
     pub engine_dir: Option<PathBuf>,
     /// Address of the name server that this host's programs ask, if it is not the usual one.
     pub resolver: Option<&'static str>,
-    /// `MaxStartups` of sshd's own configuration.
-    pub startups: &'static str,
+    /// `MaxStartups` of sshd's own configuration; none if it has no such line.
+    pub startups: Option<u32>,
     /// Where sshd listens besides the loopback.
     pub address: Option<String>,
     /// `ClientAliveInterval` and `ClientAliveCountMax`.
@@ -71,7 +71,7 @@ impl Default for Wishes {
             sandboxes: false,
             engine_dir: None,
             resolver: None,
-            startups: "100",
+            startups: Some(100),
             address: None,
             // As `server-setup` writes them.
             alive: (30, 4),

@@ -84,12 +84,12 @@ impl Server {
         let rest = format!(
             "Include {root}/ssh/podspawn.conf\n\
              ListenAddress 127.0.0.1\n{further}HostKey {root}/ssh/host_key\nPidFile none\nUsePAM yes\nUseDNS no\n\
-             LogLevel VERBOSE\nMaxStartups {startups}\nSubsystem sftp internal-sftp\n\
+             LogLevel VERBOSE\n{startups}Subsystem sftp internal-sftp\n\
              PasswordAuthentication yes\nKbdInteractiveAuthentication no\nPermitUserEnvironment yes\n\
              AuthorizedKeysFile .ssh/authorized_keys {root}/ordinary/%u\nTrustedUserCAKeys {root}/ssh/ca.pub\n\
              AllowStreamLocalForwarding yes\nPermitTunnel yes\nX11Forwarding yes\nAcceptEnv *\n",
             further = further.unwrap_or_default(),
-            startups = wishes.startups,
+            startups = wishes.startups.map(|most| format!("MaxStartups {most}\n")).unwrap_or_default(),
         );
         // What others have put there for everybody: of no effect for container users.
         let foreign = format!(
