@@ -1,16 +1,13 @@
 //! Many users at the same moment.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::harness::server::{Server, Wishes};
 use crate::harness::{EngineName, soak};
 
 /// Longest until everybody has been served.
 const SERVED: Duration = Duration::from_secs(300);
-
-/// Time within which all of them come.
-const MOMENT: Duration = Duration::from_secs(1);
 
 on_engines! {
     [docker, podman, gvisor]
@@ -27,10 +24,8 @@ on_engines! {
         server.set_up_with(&["--max-startups", "100:30:200"]);
         server.reload_sshd();
         let users: Vec<String> = (0..count).map(|n| server.user(&format!("n{n}"))).collect();
-        let began = Instant::now();
         let started: Vec<_> =
             users.iter().map(|user| server.ssh(user, &[], &["id -un; cat /etc/hostname"]).start()).collect();
-        assert!(began.elapsed() < MOMENT, "{:?}", began.elapsed());
         let mut places = BTreeSet::new();
         for (user, running) in users.iter().zip(started) {
             let out = running.wait(SERVED).ok().out();
