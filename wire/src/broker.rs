@@ -20,7 +20,7 @@ use crate::{Decoder, MAX_DESCRIPTORS, Received, WireError, passing};
 use rustix::event::PollFlags;
 
 /// Version of this protocol; both sides refuse another one.
-pub const BROKER_PROTOCOL: u16 = 1;
+pub const BROKER_PROTOCOL: u16 = 2;
 
 /// Directory of a server's run-time files, unless its configuration names another.
 pub const RUN_DIR: &str = "/run/podspawn";
