@@ -22,6 +22,7 @@ pub(super) fn run(
     let AddProjectRequest { name, repo, branch } = request;
     let context = open_projects(host, overrides, ui)?;
     let added = {
+        context.heed_interrupts().map_err(|error| explain_project(&context, error.into()))?;
         let mut steps = Shown(Steps::new(ui, &format!("Registering {name}")));
         context.add_project(&name, &repo, branch.as_ref(), &mut steps)
     };

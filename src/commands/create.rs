@@ -40,6 +40,7 @@ pub(super) fn run(
     let spec = context.spec(Kind::Machine, &name, image)?;
     let title = format!("Creating {name} ({})", spec.image);
     let acquired = {
+        context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &title));
         context.acquire(&spec, Exists::Join, &mut steps)
     };
@@ -72,6 +73,7 @@ fn of_project(
 ) -> Result<Exit, CommandError> {
     let title = format!("Creating {name}");
     let made = {
+        context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &title));
         context.create_workspace(name, source, &mut steps)
     };

@@ -86,6 +86,7 @@ pub(super) fn run(
             let flag = if own_name { format!(" --name {name}") } else { String::new() };
             ui.note(&format!("  to remove it: podspawn down{flag}"));
             let acquired = {
+                context.heed_interrupts().map_err(|error| explain(&context, error))?;
                 let mut steps = Shown(Steps::new(ui, &format!("Creating {name} ({})", spec.image)));
                 context.acquire(&spec, Exists::Join, &mut steps)
             };

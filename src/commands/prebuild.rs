@@ -27,6 +27,7 @@ pub(super) fn run(
     let (image, recipe) = context.settings.recipe_of(&loaded, name.as_str())?;
     let title = format!("Building {image}");
     let built = {
+        context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &title));
         context.ensure_image(&image, &recipe, tag.as_ref(), &mut steps)
     };

@@ -34,6 +34,7 @@ pub(super) fn run(
     };
     let spec = context.spec(Kind::Throwaway, &name, image)?;
     let acquired = {
+        context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &format!("Creating {name} ({})", spec.image)));
         context.acquire(&spec, Exists::Refuse, &mut steps)
     };
@@ -54,6 +55,7 @@ fn of_project(
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let made = {
+        context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &format!("Creating {name}")));
         context.run_workspace(name, source, &mut steps)
     };

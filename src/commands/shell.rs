@@ -36,6 +36,7 @@ pub(super) fn run(
             let found = context.workspace(&key).map_err(|error| explain_project(&context, error))?;
             let Some(workspace) = found else { return Err(explain(&context, error)) };
             let title = format!("Creating {} again", workspace.name);
+            context.heed_interrupts().map_err(|error| explain(&context, error))?;
             let mut steps = Shown(Steps::new(ui, &title));
             let opened = context.reopen(&workspace, &mut steps);
             drop(steps);

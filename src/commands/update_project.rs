@@ -22,6 +22,7 @@ pub(super) fn run(
     }
     let context = open_projects(host, overrides, ui)?;
     let updated = {
+        context.heed_interrupts().map_err(|error| explain_project(&context, error.into()))?;
         let mut steps = Shown(Steps::new(ui, &format!("Updating {name}")));
         context.update_project(&name, &mut steps)
     };

@@ -20,6 +20,7 @@ pub(super) fn run(
     let VerifyImageRequest { image } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let checks = {
+        context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &format!("Verifying {image}")));
         context.verify_image(&image, &mut steps).map_err(|error| explain(&context, error))?
     };

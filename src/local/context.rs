@@ -1,6 +1,6 @@
 //! What a command works with: who asks, which configuration is in force, the lifecycle core.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -11,6 +11,8 @@ use podspawn_runtimes::EngineKind;
 use thiserror::Error;
 
 use super::environment::EnvironmentError;
+use super::interrupts::Interrupts;
+use super::machine::MachineError;
 use crate::config::{
     self, ConfigError, Deployment, EngineChoice, Flag, Layers, Reach, SERVER_CONFIG, Sources,
 };
@@ -152,6 +154,8 @@ pub struct Context {
     /// The lifecycle core.
     pub core: Core<LazyEngine, Guests>,
     runtime: OnceCell<tokio::runtime::Runtime>,
+    /// Caught before anybody was told that something is made, for the work that makes it.
+    interrupts: Cell<Option<Interrupts>>,
 }
 
 impl Context {
@@ -169,7 +173,22 @@ impl Context {
         let engines = LazyEngine::new(host, config.engine());
         let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid())
             .building_with(engine::builder(host));
-        Ok(Self { settings, core, runtime: OnceCell::new() })
+        Ok(Self { settings, core, runtime: OnceCell::new(), interrupts: Cell::new(None) })
+    }
+
+    /// From now on Ctrl-C and its like are for the work that comes next, which undoes what it made. To be called before a
+    /// person is told that it begins.
+    pub fn heed_interrupts(&self) -> Result<(), MachineError> {
+        self.interrupts.set(Some(Interrupts::catch().map_err(MachineError::Signals)?));
+        Ok(())
+    }
+
+    /// Signals for the work that begins here.
+    pub(super) fn interrupts(&self) -> Result<Interrupts, MachineError> {
+        match self.interrupts.take() {
+            Some(early) => Ok(early),
+            None => Interrupts::catch().map_err(MachineError::Signals),
+        }
     }
 
     /// Owner of machines: the invoking user.

@@ -10,7 +10,6 @@ use thiserror::Error;
 
 use super::context::{Context, LocalError, Settings};
 use super::dev_name;
-use super::interrupts::Interrupts;
 use super::machine::MachineError;
 use crate::config::Mode;
 use crate::names::{ImageRef, SessionKey};
@@ -218,7 +217,7 @@ impl Context {
         further: Option<&ImageRef>,
         report: &mut dyn Report,
     ) -> Result<bool, MachineError> {
-        let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
+        let mut interrupts = self.interrupts()?;
         let made = self.block_on(interrupts.guard(async |cancel| {
             let built = self.core.ensure_image(image, Some(recipe), report, &cancel).await?;
             if let Some(further) = further {

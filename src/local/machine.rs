@@ -71,7 +71,7 @@ pub struct Machine<'a> {
 impl Context {
     /// Joins a running machine; without an engine and without an asynchronous runtime where that can be.
     pub fn join(&self, key: &SessionKey, report: &mut dyn Report) -> Result<Machine<'_>, MachineError> {
-        let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
+        let mut interrupts = self.interrupts()?;
         let session = match self.core.try_join(key)? {
             Some(session) => session,
             None => {
@@ -90,7 +90,7 @@ impl Context {
         exists: Exists,
         report: &mut dyn Report,
     ) -> Result<Machine<'_>, MachineError> {
-        let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
+        let mut interrupts = self.interrupts()?;
         let acquired = self.block_on(
             interrupts.guard(async |cancel| self.core.acquire(spec, exists, report, &cancel).await),
         )?;
@@ -137,7 +137,7 @@ impl Context {
         limit: Duration,
         report: &mut dyn Report,
     ) -> Result<Option<SessionRecord>, MachineError> {
-        let _interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
+        let _interrupts = self.interrupts()?;
         let destroyed = self
             .block_on(async { tokio::time::timeout(limit, self.core.destroy(key, reason, report)).await })?;
         match destroyed {

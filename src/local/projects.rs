@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use super::context::Context;
 use super::git::{Git, GitError};
-use super::interrupts::Interrupts;
 use super::machine::MachineError;
 use super::project_error::ProjectError;
 use super::scratch::{NEW, NameLock, Scratch, abandoned, make_private};
@@ -178,7 +177,7 @@ impl Context {
         &self,
         work: impl AsyncFnOnce(Cancel) -> Result<T, ProjectError>,
     ) -> Result<T, ProjectError> {
-        let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
+        let mut interrupts = self.interrupts()?;
         let outcome = self.block_on(interrupts.guard(async |cancel| match work(cancel).await {
             Err(ProjectError::Git(GitError::Cancelled)) => Err(SessionError::Cancelled),
             Err(ProjectError::Machine(MachineError::Session(SessionError::Cancelled))) => {

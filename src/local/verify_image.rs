@@ -6,7 +6,6 @@ use futures_util::StreamExt;
 use podspawn_runtimes::{ContainerSpec, Engine, EngineError, ExecSpec, ExitCode, Labels, Runtime};
 
 use super::context::Context;
-use super::interrupts::Interrupts;
 use super::machine::MachineError;
 use crate::names::ImageRef;
 use crate::session::{Cancel, EngineSource, Report, SessionError, Step};
@@ -59,7 +58,7 @@ impl Context {
         image: &ImageRef,
         report: &mut dyn Report,
     ) -> Result<Vec<ImageCheck>, MachineError> {
-        let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
+        let mut interrupts = self.interrupts()?;
         let labels = self.core.labels_of(self.owner(), NO_SESSION);
         let name = format!("podspawn-verify-{}", self.core.clock.now().as_nanosecond());
         let checked = self.block_on(interrupts.guard(async |cancel| {

@@ -63,16 +63,22 @@ impl Steps {
             return false;
         }
         let width = width();
-        let lines = &self.lines;
-        let begins = self.spinner.is_none();
-        let spinner = self.spinner.get_or_insert_with(|| lines.add(ProgressBar::new_spinner()));
-        // A line that is wrapped cannot be drawn over.
-        if std::mem::replace(&mut self.width, width) != width {
-            spinner.set_style(spinner_style(width));
-        }
-        spinner.set_message(clean(text));
-        if begins {
-            spinner.enable_steady_tick(TICK);
+        let resized = std::mem::replace(&mut self.width, width) != width;
+        match &self.spinner {
+            Some(spinner) => {
+                // A line that is wrapped cannot be drawn over.
+                if resized {
+                    spinner.set_style(spinner_style(width));
+                }
+                spinner.set_message(clean(text));
+            }
+            None => {
+                // The first drawing is left to the ticker: who begins something is not held up by the terminal.
+                let spinner = ProgressBar::new_spinner().with_style(spinner_style(width));
+                let spinner = self.lines.add(spinner.with_message(clean(text)));
+                spinner.enable_steady_tick(TICK);
+                self.spinner = Some(spinner);
+            }
         }
         true
     }
