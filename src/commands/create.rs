@@ -73,7 +73,7 @@ fn of_project(
 ) -> Result<Exit, CommandError> {
     let title = format!("Creating {name}");
     let made = {
-        context.heed_interrupts().map_err(|error| explain(&context, error))?;
+        context.heed_interrupts().map_err(|error| explain(context, error))?;
         let mut steps = Shown(Steps::new(ui, &title));
         context.create_workspace(name, source, &mut steps)
     };

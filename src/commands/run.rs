@@ -55,7 +55,7 @@ fn of_project(
     ui: Ui,
 ) -> Result<Exit, CommandError> {
     let made = {
-        context.heed_interrupts().map_err(|error| explain(&context, error))?;
+        context.heed_interrupts().map_err(|error| explain(context, error))?;
         let mut steps = Shown(Steps::new(ui, &format!("Creating {name}")));
         context.run_workspace(name, source, &mut steps)
     };
