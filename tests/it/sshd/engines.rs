@@ -54,6 +54,7 @@ fn sessions_outlive_a_docker_that_crashes_until_it_ends_them() {
     // Nothing of a running session needs the engine.
     terminal.line("echo still-$((40 + 2))").expect("still-42");
     assert_eq!(server.sh(&ann, "cat /tmp/file"), "here");
+    server.audited(&ann, "disconnect", 1, SOON);
     assert_eq!(connections(&server, &ann), Some(2));
     refused(&server, &server.user("cleo"));
     // What is over now cannot be removed, and is not forgotten.
@@ -133,6 +134,7 @@ fn sessions_do_not_notice_that_podmans_service_is_restarted() {
 
     terminal.line("echo still-$((40 + 2))").expect("still-42");
     assert_eq!(server.sh(&ann, "cat /tmp/file"), "here");
+    server.audited(&ann, "disconnect", 1, SOON);
     assert_eq!(connections(&server, &ann), Some(2));
     let cleo = server.user("cleo");
     refused(&server, &cleo);
