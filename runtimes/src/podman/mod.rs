@@ -37,6 +37,12 @@ const LAYER_GONE: &str = "layer not known";
 /// How often it may look.
 const LOOKS: usize = 4;
 
+/// What is not understood of a container that has ended and is not cleaned up.
+const STOPPED: &str = "unknown variant `stopped`";
+/// How often, and how long after each other, it is looked at.
+const STATE_LOOKS: usize = 250;
+const STATE_PAUSE: Duration = Duration::from_millis(20);
+
 /// What Podman says where an interface of its namespace was removed while it made a list of them.
 const INTERFACE_GONE: &str = "no such network interface";
 /// How often it may make that list for one network.
@@ -223,7 +229,18 @@ impl Engine for Podman {
 
     /// Compatible API: `podman-api` always asks for sizes too, for which Podman walks the container's whole file system.
     async fn container(&self, container: &str) -> Result<Option<ContainerInfo>> {
-        self.compatible.container(container).await
+        let mut looks = STATE_LOOKS;
+        loop {
+            looks -= 1;
+            match self.compatible.container(container).await {
+                // Between the end of a container and its clean-up Podman has a state that Docker's API does not have. Nothing
+                // tells when it is over.
+                Err(error) if looks > 0 && error.to_string().contains(STOPPED) => {
+                    tokio::time::sleep(STATE_PAUSE).await;
+                }
+                found => return found,
+            }
+        }
     }
 
     /// By hand: `podman-api` knows no answer but a success.

@@ -144,7 +144,7 @@ fn sessions_do_not_notice_that_podmans_service_is_restarted() {
 
     // As soon as it is there again, what was due is done.
     service.again();
-    server.gone(&ben, 1, LATE);
+    server.gone(&ben, 1, SOON);
     assert_eq!(server.sh(&cleo, "id -un"), cleo);
     terminal.line("echo still-$((50 + 2))").expect("still-52");
     assert_eq!(server.containers(&ann).len(), 1);
