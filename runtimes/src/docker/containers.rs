@@ -176,7 +176,7 @@ fn bare(name: &str) -> String {
     name.trim_start_matches('/').to_owned()
 }
 
-fn container_info(found: ContainerInspectResponse) -> ContainerInfo {
+pub(crate) fn container_info(found: ContainerInspectResponse) -> ContainerInfo {
     let state = found.state.unwrap_or_default();
     let config = found.config.unwrap_or_default();
     let network = found.network_settings.unwrap_or_default();

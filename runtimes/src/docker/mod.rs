@@ -4,7 +4,7 @@
 
 pub(crate) mod api;
 mod buildkit;
-mod containers;
+pub(crate) mod containers;
 pub(crate) mod create;
 pub(crate) mod images;
 pub(crate) mod networks;

@@ -22,6 +22,7 @@ use podman_api::opts::{
 
 use crate::call::Action;
 use crate::docker::api::Api;
+use crate::docker::containers::container_info;
 use crate::docker::create;
 use crate::docker::images::with_tag;
 use crate::docker::networks::ignore_missing;
@@ -37,11 +38,8 @@ const LAYER_GONE: &str = "layer not known";
 /// How often it may look.
 const LOOKS: usize = 4;
 
-/// What is not understood of a container that has ended and is not cleaned up.
+/// What is not understood of a container that has ended and is not cleaned up yet: Docker's API has no such state.
 const STOPPED: &str = "unknown variant `stopped`";
-/// How often, and how long after each other, it is looked at.
-const STATE_LOOKS: usize = 250;
-const STATE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What Podman says where an interface of its namespace was removed while it made a list of them.
 const INTERFACE_GONE: &str = "no such network interface";
@@ -118,6 +116,27 @@ fn ignore_unchanged(result: Result<()>) -> Result<()> {
         Err(EngineError::Engine { status: Some(304), .. }) => Ok(()),
         other => other,
     }
+}
+
+impl Podman {
+    /// A container that has ended and is not cleaned up yet.
+    async fn stopped(&self, container: &str) -> Result<ContainerInfo> {
+        let action = Action::on("inspect", "container", container)?;
+        let url = format!("/containers/{container}/json");
+        let (_, body) = action.wait(raw::get(&self.compatible.target, &action, &url)).await?;
+        ended(&body).map_err(|error| action.io(error.into()))
+    }
+}
+
+/// Reads what is told of a container, with Podman's `stopped` as Docker's `exited`.
+fn ended(body: &[u8]) -> serde_json::Result<ContainerInfo> {
+    let mut found: serde_json::Value = serde_json::from_slice(body)?;
+    if let Some(status) = found.pointer_mut("/State/Status")
+        && status == "stopped"
+    {
+        *status = "exited".into();
+    }
+    serde_json::from_value(found).map(container_info)
 }
 
 impl Engine for Podman {
@@ -229,17 +248,9 @@ impl Engine for Podman {
 
     /// Compatible API: `podman-api` always asks for sizes too, for which Podman walks the container's whole file system.
     async fn container(&self, container: &str) -> Result<Option<ContainerInfo>> {
-        let mut looks = STATE_LOOKS;
-        loop {
-            looks -= 1;
-            match self.compatible.container(container).await {
-                // Between the end of a container and its clean-up Podman has a state that Docker's API does not have. Nothing
-                // tells when it is over.
-                Err(error) if looks > 0 && error.to_string().contains(STOPPED) => {
-                    tokio::time::sleep(STATE_PAUSE).await;
-                }
-                found => return found,
-            }
+        match self.compatible.container(container).await {
+            Err(error) if error.to_string().contains(STOPPED) => self.stopped(container).await.map(Some),
+            found => found,
         }
     }
 
@@ -435,5 +446,19 @@ impl Podman {
         let options = options.build();
         let made = self.ask(&action, self.client.containers().get(container).create_exec(&options)).await?;
         Ok(made.id().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_is_not_cleaned_up_yet_has_ended() {
+        for status in ["stopped", "exited"] {
+            let body = format!(r#"{{"Id": "1", "State": {{"Status": "{status}", "ExitCode": 3}}}}"#);
+            assert_eq!(ended(body.as_bytes()).unwrap().state, ContainerState::Exited, "{status}");
+        }
+        assert!(ended(br#"{"State": {"Status": "odd"}}"#).is_err());
     }
 }
