@@ -6,8 +6,7 @@
 
 use std::io;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::MAX_MESSAGE;
@@ -49,14 +48,23 @@ impl From<rustix::io::Errno> for WireError {
 
 /// One message as a frame that announces `descriptors` descriptors.
 pub fn encode<T: Serialize>(message: &T, descriptors: usize) -> Result<Vec<u8>, WireError> {
+    let mut frame = Vec::new();
+    encode_to(&mut frame, message, descriptors)?;
+    Ok(frame)
+}
+
+/// As [`encode`], behind what `out` holds already. After an error `out` is of no further use.
+pub fn encode_to<T: Serialize>(out: &mut Vec<u8>, message: &T, descriptors: usize) -> Result<(), WireError> {
     let count = u8::try_from(descriptors).map_err(|_| WireError::Descriptors)?;
-    let mut frame = postcard::to_extend(message, vec![0; HEADER]).map_err(|_| WireError::Malformed)?;
-    let length = frame.len() - HEADER;
+    let body = out.len() + HEADER;
+    out.extend([0; HEADER]);
+    *out = postcard::to_extend(message, std::mem::take(out)).map_err(|_| WireError::Malformed)?;
+    let length = out.len() - body;
     if length > MAX_MESSAGE {
         return Err(WireError::TooLong(length));
     }
-    frame[..HEADER].copy_from_slice(&((length as u32) | (u32::from(count) << 24)).to_be_bytes());
-    Ok(frame)
+    out[body - HEADER..body].copy_from_slice(&((length as u32) | (u32::from(count) << 24)).to_be_bytes());
+    Ok(())
 }
 
 /// Puts frames together from pieces of any size.
@@ -87,7 +95,7 @@ impl Decoder {
     /// The next complete message and the number of descriptors that it announces. After an error the stream is of no
     /// further use.
     #[allow(clippy::should_implement_trait)] // the type differs from call to call
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<(T, usize)>, WireError> {
+    pub fn next<'a, T: Deserialize<'a>>(&'a mut self) -> Result<Option<(T, usize)>, WireError> {
         let rest = &self.bytes[self.taken..];
         let Some((header, rest)) = rest.split_first_chunk::<HEADER>() else {
             return Ok(None);
@@ -114,8 +122,9 @@ impl Decoder {
     }
 }
 
-/// Byte vectors as one piece instead of number by number.
+/// Bytes as one piece instead of number by number, borrowed from what they are read out of.
 pub(crate) mod byte_string {
+    use std::borrow::Cow;
     use std::fmt;
 
     use serde::de::{Error, Visitor};
@@ -125,17 +134,23 @@ pub(crate) mod byte_string {
         serializer.serialize_bytes(bytes)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de: 'a, 'a, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Cow<'a, [u8]>, D::Error> {
         struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Cow<'de, [u8]>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a byte string")
             }
 
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(bytes))
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(bytes.to_vec()))
             }
         }
         deserializer.deserialize_bytes(Bytes)
@@ -187,7 +202,7 @@ mod tests {
         ) {
             let frames: Vec<Frame<ToGuest>> = pieces
                 .into_iter()
-                .map(|bytes| Frame::Data { stream: StreamId::AgentIn(9), bytes })
+                .map(|bytes| Frame::Data { stream: StreamId::AgentIn(9), bytes: bytes.into() })
                 .collect();
             let stream: Vec<u8> = frames.iter().flat_map(|f| encode(f, 0).unwrap()).collect();
             let mut decoder = Decoder::new();
@@ -196,7 +211,7 @@ mod tests {
                 decoder.push(piece);
                 while let Some((frame, count)) = decoder.next::<Frame<ToGuest>>().unwrap() {
                     prop_assert_eq!(count, 0);
-                    seen.push(frame);
+                    seen.push(frame.into_owned());
                 }
             }
             prop_assert!(decoder.is_empty());

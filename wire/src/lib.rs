@@ -12,6 +12,6 @@ mod passing;
 mod relay;
 
 pub use channel::{GuestChannel, HostChannel, Received};
-pub use frame::{Decoder, WireError, encode};
+pub use frame::{Decoder, WireError, encode, encode_to};
 pub use message::*;
 pub use relay::{ReceiveWindow, SendWindow};

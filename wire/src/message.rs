@@ -5,6 +5,8 @@
 //! [`FromGuest::Started`]; from then on only resize, signal and agent messages go in and agent requests and the exit come
 //! out. End of file from the host means that the client is gone.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; both sides refuse another one.
@@ -266,7 +268,7 @@ pub enum FailureKind {
 /// A frame of the relay: the same conversation plus the streams' bytes, inside one byte pipe in each direction.
 /// Every stream has a window, so that a stopped reader never holds up control messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Frame<Control> {
+pub enum Frame<'a, Control> {
     /// A message of the conversation.
     Control(Control),
     /// Bytes of a stream.
@@ -274,8 +276,8 @@ pub enum Frame<Control> {
         /// Which stream.
         stream: StreamId,
         /// At most [`MAX_DATA`], never more than the window allows.
-        #[serde(with = "crate::frame::byte_string")]
-        bytes: Vec<u8>,
+        #[serde(borrow, with = "crate::frame::byte_string")]
+        bytes: Cow<'a, [u8]>,
     },
     /// End of a stream.
     End {
@@ -291,11 +293,23 @@ pub enum Frame<Control> {
     },
 }
 
+impl<Control> Frame<'_, Control> {
+    /// The same with bytes of its own.
+    pub fn into_owned(self) -> Frame<'static, Control> {
+        match self {
+            Self::Control(message) => Frame::Control(message),
+            Self::Data { stream, bytes } => Frame::Data { stream, bytes: bytes.into_owned().into() },
+            Self::End { stream } => Frame::End { stream },
+            Self::Window { stream, bytes } => Frame::Window { stream, bytes },
+        }
+    }
+}
+
 /// First window of every stream of a relay, in bytes.
 pub const STREAM_WINDOW: u32 = 1024 * 1024;
 
-/// Most bytes in one [`Frame::Data`].
-pub const MAX_DATA: usize = 32 * 1024;
+/// Most bytes in one [`Frame::Data`]: with what stands before them they fit into a message.
+pub const MAX_DATA: usize = 60 * 1024;
 
 /// A stream of a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

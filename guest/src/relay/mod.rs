@@ -9,11 +9,12 @@ mod connect;
 mod pipes;
 mod streams;
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use podspawn_wire::{
-    Decoder, Exit, Frame, FromGuest, HostChannel, Received, StreamId, Streams, ToGuest, WireError, encode,
+    Decoder, Exit, Frame, FromGuest, HostChannel, Received, StreamId, Streams, ToGuest, WireError, encode_to,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio, read, write};
@@ -26,6 +27,9 @@ const MAX_WAITING: usize = 128 * 1024;
 
 /// Bytes read from standard input at once.
 const PIECE: usize = 64 * 1024;
+
+/// How many pieces are read before anything else has its turn.
+const IN_A_ROW: usize = 16;
 
 /// How long the host may take to end its side after the last message.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -48,6 +52,9 @@ struct Relay {
     sent: usize,
     streams: Table,
     phase: Phase,
+    /// What is read is read into this: in a sandboxed kernel, memory that is asked for anew for every piece costs more than
+    /// the piece.
+    piece: Vec<u8>,
 }
 
 /// What a descriptor in the set of a poll is for.
@@ -78,6 +85,7 @@ pub fn run() -> Result<bool, WireError> {
         sent: 0,
         streams: Table::default(),
         phase: Phase::Talking,
+        piece: vec![0; PIECE],
     };
     relay.converse(stdin, stdout)
 }
@@ -121,7 +129,7 @@ impl Relay {
             }
             for slot in self.wait(stdin, stdout)? {
                 let goes_on = match slot {
-                    Slot::Stdin => self.take_frames(stdin)?,
+                    Slot::Stdin => self.take_frames(stdin, stdout)?,
                     Slot::Stdout => true,
                     Slot::Channel => self.take_messages()?,
                     Slot::Input(stream) => self.drain(stream)?,
@@ -174,9 +182,8 @@ impl Relay {
         Ok(ready.map(|(_, slot)| slot).collect())
     }
 
-    fn tell(&mut self, frame: &Frame<FromGuest>) -> Result<(), WireError> {
-        self.out.append(&mut encode(frame, 0)?);
-        Ok(())
+    fn tell(&mut self, frame: &Frame<'_, FromGuest>) -> Result<(), WireError> {
+        encode_to(&mut self.out, frame, 0)
     }
 
     /// Writes what standard output takes; false if nobody reads it any more.
@@ -197,40 +204,56 @@ impl Relay {
         Ok(true)
     }
 
-    /// Frames of the host; false at their end.
-    fn take_frames(&mut self, stdin: BorrowedFd<'_>) -> Result<bool, WireError> {
-        let mut piece = vec![0; PIECE];
-        match read(stdin, &mut piece) {
-            Ok(0) => return Ok(false),
-            Ok(got) => self.frames.push(&piece[..got]),
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
-            Err(errno) => return Err(errno.into()),
-        }
-        while let Some((frame, _)) = self.frames.next::<Frame<ToGuest>>()? {
-            match frame {
-                Frame::Control(message) => self.control(message)?,
-                Frame::Data { stream, bytes } => {
-                    // A stream that is not there any more has ended on this side first.
-                    if let Some(input) = self.streams.inputs.get_mut(&stream) {
-                        input.take(&bytes)?;
-                        self.drain(stream)?;
-                    }
-                }
-                Frame::End { stream } => {
-                    self.streams.outputs.remove(&stream);
-                    if let Some(input) = self.streams.inputs.get_mut(&stream) {
-                        input.ended = true;
-                        self.drain(stream)?;
-                    }
-                }
-                Frame::Window { stream, bytes } => {
-                    if let Some(output) = self.streams.outputs.get_mut(&stream) {
-                        output.window.grant(bytes)?;
-                    }
-                }
+    /// Frames of the host, as many as are there within reason; false at their end. Asking again costs less than waiting for
+    /// something that is there.
+    fn take_frames(&mut self, stdin: BorrowedFd<'_>, stdout: BorrowedFd<'_>) -> Result<bool, WireError> {
+        for _ in 0..IN_A_ROW {
+            match read(stdin, &mut self.piece) {
+                Ok(0) => return Ok(false),
+                Ok(got) => self.frames.push(&self.piece[..got]),
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            }
+            // Not held while a frame, which is a part of it, is acted upon.
+            let mut frames = std::mem::take(&mut self.frames);
+            while let Some((frame, _)) = frames.next::<Frame<'_, ToGuest>>()? {
+                self.act(frame)?;
+            }
+            self.frames = frames;
+            // Room that was granted is not kept back.
+            if !self.flush(stdout)? {
+                return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    fn act(&mut self, frame: Frame<'_, ToGuest>) -> Result<(), WireError> {
+        match frame {
+            Frame::Control(message) => self.control(message)?,
+            Frame::Data { stream, bytes } => {
+                // A stream that is not there any more has ended on this side first.
+                if let Some(input) = self.streams.inputs.get_mut(&stream) {
+                    let was_open = !input.refused;
+                    let granted = input.take(&bytes)?;
+                    self.told(stream, was_open, granted)?;
+                }
+            }
+            Frame::End { stream } => {
+                self.streams.outputs.remove(&stream);
+                if let Some(input) = self.streams.inputs.get_mut(&stream) {
+                    input.ended = true;
+                    self.drain(stream)?;
+                }
+            }
+            Frame::Window { stream, bytes } => {
+                if let Some(output) = self.streams.outputs.get_mut(&stream) {
+                    output.window.grant(bytes)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A message of the host, with the descriptors that the guest expects.
@@ -317,6 +340,13 @@ impl Relay {
         let Some(input) = self.streams.inputs.get_mut(&stream) else { return Ok(true) };
         let was_open = !input.refused;
         let granted = input.drain();
+        self.told(stream, was_open, granted)?;
+        Ok(true)
+    }
+
+    /// Tells the host what became of an input: `was_open` before something was written to it, `granted` for what was.
+    fn told(&mut self, stream: StreamId, was_open: bool, granted: Option<u32>) -> Result<(), WireError> {
+        let Some(input) = self.streams.inputs.get_mut(&stream) else { return Ok(()) };
         let (refused, done) = (was_open && input.refused, input.is_done());
         if done {
             self.streams.inputs.remove(&stream);
@@ -327,15 +357,17 @@ impl Relay {
         if let Some(bytes) = granted {
             self.tell(&Frame::Window { stream, bytes })?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Reads what an output has, within its window.
     fn fill(&mut self, stream: StreamId) -> Result<bool, WireError> {
         let Some(output) = self.streams.outputs.get_mut(&stream) else { return Ok(true) };
-        let bytes = output.fill();
-        if !bytes.is_empty() {
-            self.tell(&Frame::Data { stream, bytes })?;
+        let got = output.fill(&mut self.piece);
+        if got > 0 {
+            let bytes = Cow::Borrowed(&self.piece[..got]);
+            let frame: Frame<'_, FromGuest> = Frame::Data { stream, bytes };
+            encode_to(&mut self.out, &frame, 0)?;
         }
         if self.streams.outputs.get(&stream).is_some_and(Output::is_done) {
             self.streams.outputs.remove(&stream);

@@ -6,16 +6,27 @@ use std::path::Path;
 use podspawn_wire::InitConfig;
 use rustix::fs::{Mode, fchmod};
 use rustix::io::{Errno, Result};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::files;
+
+/// Bytes that a sandboxed kernel keeps in a pipe from outside, as far as it gets: the fewer turns, the faster. A kernel
+/// that counts pages against the account is not asked for it.
+const CAPACITY: usize = 1024 * 1024;
 
 /// A pipe, both ends closed on exec. Nobody but who holds an end can name it.
 pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     match fchmod(&reader, Mode::from_raw_mode(0o666)) {
         // gVisor gives no modes to pipes: there one must belong to the user from its making on.
-        Err(Errno::PERM) => as_user().unwrap_or(Ok((reader, writer))),
+        Err(Errno::PERM) => {
+            let pipe = as_user().unwrap_or(Ok((reader, writer)));
+            if let Ok((_, writer)) = &pipe {
+                // A smaller one does as well.
+                let _ = fcntl_setpipe_size(writer, CAPACITY);
+            }
+            pipe
+        }
         done => done.map(|()| (reader, writer)),
     }
 }

@@ -54,28 +54,50 @@ impl Input {
         (!self.waiting.is_empty()).then_some(&self.fd)
     }
 
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+    /// Writes what came, or keeps what cannot be written yet; says what to grant the host.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Option<u32>, WireError> {
         self.window.accept(bytes.len())?;
-        self.waiting.extend(bytes);
-        Ok(())
+        if !self.waiting.is_empty() {
+            self.waiting.extend(bytes);
+            return Ok(self.drain());
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.put(&bytes[done..]) {
+                0 => break,
+                put => done += put,
+            }
+        }
+        self.waiting.extend(&bytes[done..]);
+        Ok(self.window.passed_on(done))
+    }
+
+    /// How many of `bytes` are done with: written, or thrown away because nobody reads them. None if there is no room.
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        while !self.refused {
+            match write(&self.fd, bytes) {
+                Ok(wrote) => return wrote,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return 0,
+                Err(_) => self.refused = true,
+            }
+        }
+        bytes.len()
     }
 
     /// Writes what can be written; says what to grant the host.
     pub(super) fn drain(&mut self) -> Option<u32> {
-        let before = self.waiting.len();
-        while !self.waiting.is_empty() {
-            match write(&self.fd, self.waiting.as_slices().0) {
-                Ok(wrote) => drop(self.waiting.drain(..wrote)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => {
-                    self.refused = true;
-                    self.waiting.clear();
-                }
+        // Out of the way while it is written from.
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let before = waiting.len();
+        while !waiting.is_empty() {
+            match self.put(waiting.as_slices().0) {
+                0 => break,
+                put => drop(waiting.drain(..put)),
             }
         }
-        let passed_on = before - self.waiting.len();
-        if passed_on == 0 { None } else { self.window.passed_on(passed_on) }
+        self.waiting = waiting;
+        self.window.passed_on(before - self.waiting.len())
     }
 
     /// The end has come and everything before it is through; tells the other side of a socket.
@@ -116,30 +138,23 @@ impl Output {
         }
     }
 
-    /// Reads within the window.
-    pub(super) fn fill(&mut self) -> Vec<u8> {
-        let most = MAX_DATA.min(self.window.left()).min(self.left.unwrap_or(usize::MAX));
-        let mut bytes = vec![0; most];
-        match read(&self.fd, &mut bytes) {
-            Ok(0) => {
-                self.ended = true;
-                bytes.clear();
-            }
+    /// Reads within the window, into `room`; how many bytes there were.
+    pub(super) fn fill(&mut self, room: &mut [u8]) -> usize {
+        let most = MAX_DATA.min(self.window.left()).min(self.left.unwrap_or(usize::MAX)).min(room.len());
+        match read(&self.fd, &mut room[..most]) {
+            Ok(0) => self.ended = true,
             Ok(got) => {
-                bytes.truncate(got);
                 self.window.spend(got);
                 if let Some(left) = &mut self.left {
                     *left -= got;
                     self.ended = *left == 0;
                 }
+                return got;
             }
-            Err(Errno::AGAIN | Errno::INTR) => bytes.clear(),
-            Err(_) => {
-                self.ended = true;
-                bytes.clear();
-            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.ended = true,
         }
-        bytes
+        0
     }
 
     pub(super) fn is_done(&self) -> bool {

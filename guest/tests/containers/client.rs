@@ -48,8 +48,16 @@ pub enum Heard {
 }
 
 enum Link {
-    Direct { channel: HostChannel, stdin: Option<OwnedFd>, terminal: bool },
-    Engine { child: Child, frames: Option<Sender<Frame<ToGuest>>>, window: Arc<(Mutex<SendWindow>, Condvar)> },
+    Direct {
+        channel: HostChannel,
+        stdin: Option<OwnedFd>,
+        terminal: bool,
+    },
+    Engine {
+        child: Child,
+        frames: Option<Sender<Frame<'static, ToGuest>>>,
+        window: Arc<(Mutex<SendWindow>, Condvar)>,
+    },
 }
 
 /// One conversation.
@@ -212,7 +220,7 @@ impl Session {
                     }
                     left.spend(piece.len());
                     drop(left);
-                    send_frame(frames, Frame::Data { stream: StreamId::Stdin, bytes: piece.to_vec() });
+                    send_frame(frames, Frame::Data { stream: StreamId::Stdin, bytes: piece.to_vec().into() });
                 }
             }
         }
@@ -352,7 +360,7 @@ fn read_messages(mut reader: HostChannel, tell: &Sender<Heard>) {
     let _ = tell.send(Heard::Closed);
 }
 
-fn send_frame(frames: &Option<Sender<Frame<ToGuest>>>, frame: Frame<ToGuest>) {
+fn send_frame(frames: &Option<Sender<Frame<'static, ToGuest>>>, frame: Frame<'static, ToGuest>) {
     // A relay that has ended is noticed by what it says last.
     if let Some(frames) = frames {
         let _ = frames.send(frame);
@@ -360,7 +368,7 @@ fn send_frame(frames: &Option<Sender<Frame<ToGuest>>>, frame: Frame<ToGuest>) {
 }
 
 /// Frames on their way in. A thread of its own: the engine may stop taking them until what comes out has been read.
-fn write_frames(mut stdin: ChildStdin) -> Sender<Frame<ToGuest>> {
+fn write_frames(mut stdin: ChildStdin) -> Sender<Frame<'static, ToGuest>> {
     let (sender, frames) = channel();
     thread::spawn(move || {
         for frame in frames {
@@ -385,7 +393,7 @@ fn engine_link(machine: &Machine, tell: &Sender<Heard>) -> Link {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(got @ 1..) = stdout.read(&mut buffer) {
             decoder.push(&buffer[..got]);
-            while let Some((frame, _)) = decoder.next::<Frame<FromGuest>>().unwrap() {
+            while let Some((frame, _)) = decoder.next::<Frame<'_, FromGuest>>().unwrap() {
                 let heard = match frame {
                     Frame::Control(message) => {
                         if matches!(message, FromGuest::Exited(_) | FromGuest::Failed(_)) {
@@ -396,6 +404,7 @@ fn engine_link(machine: &Machine, tell: &Sender<Heard>) -> Link {
                     Frame::Data { stream, bytes } => {
                         let size = bytes.len() as u32;
                         send_frame(&to_relay, Frame::Window { stream, bytes: size });
+                        let bytes = bytes.into_owned();
                         if stream == StreamId::Stdout { Heard::Out(bytes) } else { Heard::Err(bytes) }
                     }
                     Frame::End { stream: StreamId::Stdout } => Heard::OutEnd,

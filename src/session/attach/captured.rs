@@ -234,14 +234,14 @@ impl Relayed {
                     if let Some(granted) = window.passed_on(bytes.len()) {
                         self.send(&Frame::Window { stream, bytes: granted })?;
                     }
-                    return Ok(Heard::Output(bytes));
+                    return Ok(Heard::Output(bytes.into_owned()));
                 }
                 Some(Frame::End { .. } | Frame::Window { .. }) => {}
             }
         }
     }
 
-    fn send(&self, frame: &Frame<ToGuest>) -> Result<(), AttachError> {
+    fn send(&self, frame: &Frame<'_, ToGuest>) -> Result<(), AttachError> {
         let bytes = encode(frame, 0).map_err(AttachError::Guest)?;
         // A writer that has ended: the relay's output tells why.
         let _ = self.to_relay.send(bytes);

@@ -375,7 +375,7 @@ impl StandIn {
         Ok(())
     }
 
-    async fn listen_to_relay(&mut self, frame: Frame<FromGuest>) -> Result<(), AttachError> {
+    async fn listen_to_relay(&mut self, frame: Frame<'_, FromGuest>) -> Result<(), AttachError> {
         match frame {
             Frame::Control(message) => {
                 if matches!(message, FromGuest::Exited(_) | FromGuest::Failed(_)) {
@@ -398,7 +398,9 @@ impl StandIn {
                 }
             }
             Frame::Data { stream, bytes } => match self.streams.get_mut(&stream) {
-                Some(Carried::Inbound(handle)) => handle.data(bytes).map_err(AttachError::Guest)?,
+                Some(Carried::Inbound(handle)) => {
+                    handle.data(bytes.into_owned()).map_err(AttachError::Guest)?
+                }
                 Some(Carried::Outbound(..)) => {
                     return Err(AttachError::Protocol("it sent data on a stream that goes the other way"));
                 }

@@ -21,7 +21,7 @@ pub(super) struct RelayInput(Pin<Box<dyn AsyncWrite + Send>>);
 
 impl RelayInput {
     /// Sends a frame.
-    pub(super) async fn send(&mut self, frame: &Frame<ToGuest>) -> Result<(), AttachError> {
+    pub(super) async fn send(&mut self, frame: &Frame<'_, ToGuest>) -> Result<(), AttachError> {
         let bytes = encode(frame, 0).map_err(AttachError::Guest)?;
         self.send_encoded(&bytes).await
     }
@@ -53,10 +53,11 @@ pub(super) struct RelayOutput {
 
 impl RelayOutput {
     /// The next frame; none at the end.
-    pub(super) async fn receive(&mut self) -> Result<Option<Frame<FromGuest>>, AttachError> {
+    pub(super) async fn receive(&mut self) -> Result<Option<Frame<'static, FromGuest>>, AttachError> {
         loop {
-            match self.decoder.next() {
+            match self.decoder.next::<Frame<'_, FromGuest>>() {
                 Ok(Some((frame, 0))) => {
+                    let frame = frame.into_owned();
                     if !self.understood {
                         self.understood = true;
                         // It was a frame, and no complaint.

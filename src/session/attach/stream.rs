@@ -1,5 +1,6 @@
 //! One stream of a relay: a task that copies between a descriptor and frames, and what the carrier holds of it.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,11 +72,11 @@ impl Outbound {
             let read =
                 ready(&self.fd, Interest::READABLE, |fd| rustix::io::read(fd, &mut buffer[..room])).await;
             let got = read.unwrap_or(0);
-            let frame = match got {
-                0 => Frame::<ToGuest>::End { stream: self.id },
+            let frame: Frame<'_, ToGuest> = match got {
+                0 => Frame::End { stream: self.id },
                 got => {
                     self.window.left.lock().unwrap_or_else(PoisonError::into_inner).spend(got);
-                    Frame::Data { stream: self.id, bytes: buffer[..got].to_vec() }
+                    Frame::Data { stream: self.id, bytes: Cow::Borrowed(&buffer[..got]) }
                 }
             };
             if !send(&self.to_relay, &frame) || got == 0 {
@@ -154,7 +155,7 @@ impl Inbound {
     }
 }
 
-fn send(to_relay: &mpsc::UnboundedSender<Vec<u8>>, frame: &Frame<ToGuest>) -> bool {
+fn send(to_relay: &mpsc::UnboundedSender<Vec<u8>>, frame: &Frame<'_, ToGuest>) -> bool {
     match encode(frame, 0) {
         Ok(bytes) => to_relay.send(bytes).is_ok(),
         Err(_) => false,
