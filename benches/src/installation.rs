@@ -53,6 +53,7 @@ pub(crate) struct Installation {
     made: File,
     port: u16,
     engine_cli: String,
+    base_image: String,
 }
 
 impl Installation {
@@ -70,7 +71,8 @@ impl Installation {
         let socket = facts.get(if engine == Engine::Podman { "PODMAN_SOCKET" } else { "DOCKER_SOCKET" })?;
         // Docker's program at the engine's socket: Podman answers to it as well.
         let cli = format!("{} -H unix://{socket}", facts.get("DOCKER_CLI")?);
-        let mut new = Self { engine, root: root.clone(), id, made, port: 0, engine_cli: cli };
+        let base_image = facts.get("IMAGE_DEBIAN")?.to_owned();
+        let mut new = Self { engine, root: root.clone(), id, made, port: 0, engine_cli: cli, base_image };
         new.note("engine", &new.engine_cli)?;
         for name in ["bin", "etc", "lib", "ssh", "ordinary", "run/homes", "homes"] {
             directory(name, 0o755)?;
@@ -133,7 +135,7 @@ impl Installation {
             Engine::Gvisor => ("gvisor", "null"),
             Engine::Podman => ("podman", facts.get("PODMAN_USER")?),
         };
-        let image = facts.get("IMAGE_DEBIAN")?;
+        let image = &self.base_image;
         let group = self.group();
         let auth = self.auth_account();
         let config = format!(
@@ -324,6 +326,33 @@ impl Installation {
         Ok(list.lines().next().ok_or("the user has no container")?.to_owned())
     }
 
+    /// The same, of a user's session of this name.
+    pub(crate) fn container_named(&self, user: &str, name: &str) -> Result<String> {
+        let filter = format!("name=^podspawn-{user}-{name}$");
+        let list = self.engine(&["ps", "-q", "--filter", &filter])?;
+        Ok(list.lines().next().ok_or("the session has no container")?.to_owned())
+    }
+
+    /// The engine's own program, run to its end.
+    pub(crate) fn engine(&self, arguments: &[&str]) -> Result<String> {
+        engine(&self.engine_cli, arguments)
+    }
+
+    /// The image that sessions are made of.
+    pub(crate) fn base_image(&self) -> &str {
+        &self.base_image
+    }
+
+    /// An image whose containers stay and do nothing.
+    pub(crate) fn image_that_stays(&self) -> Result<String> {
+        let (name, image) = (format!("bench-{}", self.id), format!("podspawn-bench/stays:{}", self.id));
+        self.note("image", &image)?;
+        self.engine(&["create", "--name", &name, &self.base_image, "sleep", "infinity"])?;
+        let committed = self.engine(&["commit", &name, &image]);
+        self.engine(&["rm", &name])?;
+        committed.map(|_| image)
+    }
+
     /// What broker and sshd said last.
     pub(crate) fn log(&self) -> String {
         let log = fs::read_to_string(self.path("log")).unwrap_or_default();
@@ -374,6 +403,7 @@ fn remove(root: &Path) -> Result<()> {
     }
     for cli in of("engine") {
         of("container-user").for_each(|user| attempt(remove_objects(user, cli)));
+        of("image").for_each(|image| attempt(engine(cli, &["rmi", "--force", image]).map(drop)));
     }
     for user in of("container-user").chain(of("user")) {
         if uid(user).is_ok() {

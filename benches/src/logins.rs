@@ -10,6 +10,7 @@ use crate::Result;
 use crate::engines::output;
 use crate::installation::{Engine, Installation};
 use crate::measure::{Pairs, pairs, seconds};
+use crate::project;
 use crate::report::{Budget, Row};
 
 type Measure = fn(&Installation, usize) -> Result<Row>;
@@ -20,6 +21,7 @@ pub(crate) const ROWS: &[(&str, &[Engine], Measure)] = &[
     ("ssh user@host true, running session", &[Engine::Docker, Engine::Podman], command),
     ("1 GB through ssh", &[Engine::Docker, Engine::Podman], gigabyte_through_ssh),
     ("1 GB through SFTP", &[Engine::Docker, Engine::Podman], gigabyte_through_sftp),
+    ("ssh, new session of a project", &[Engine::Docker, Engine::Podman], project::new_session),
     ("1 GB through ssh, gVisor", &[Engine::Gvisor], gigabyte_on_gvisor),
     ("memory of an idle SSH session, 200 open", &[Engine::Docker, Engine::Podman], idle_sessions),
 ];
@@ -219,6 +221,6 @@ fn pss_of(program: &Path) -> Result<Memory> {
     Ok(memory)
 }
 
-fn row(name: &str, on: &Installation, against: &'static str, pairs: Pairs, budget: Budget) -> Row {
+pub(crate) fn row(name: &str, on: &Installation, against: &'static str, pairs: Pairs, budget: Budget) -> Row {
     Row { name: name.into(), engine: on.engine.label(), against, unit: "s", pairs, budget }
 }

@@ -1,6 +1,7 @@
 //! Rows about one machine on a real engine.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Result;
@@ -59,6 +60,11 @@ fn command_in_a_running_session(place: &Place, facts: &Facts, count: usize) -> R
 
 /// What podspawn asks of the engine for a machine with default settings, as flags of the engine's program.
 pub(crate) fn same_options(place: &Place) -> Vec<String> {
+    options(place.engine, &place.home(), &place.user)
+}
+
+/// The same on an engine of this label, with a directory that is mounted and somebody whose it is.
+pub(crate) fn options(engine: &str, mounted: &Path, owner: &str) -> Vec<String> {
     let mut options: Vec<String> =
         ["--hostname", "bench", "--user", "0", "--workdir", "/", "--cap-drop", "ALL"]
             .map(str::to_owned)
@@ -69,10 +75,10 @@ pub(crate) fn same_options(place: &Place) -> Vec<String> {
     options.extend(["--security-opt".into(), "no-new-privileges".into()]);
     options.extend(["--tmpfs".into(), "/run/podspawn:size=64k,mode=0700".into()]);
     options.extend(["--tmpfs".into(), "/run/podspawn-user:size=64k,mode=0711".into()]);
-    options.extend(["--volume".into(), format!("{}:/mnt:ro", place.home().display())]);
-    options.extend(["--label".into(), format!("podspawn-bench={}", place.user)]);
+    options.extend(["--volume".into(), format!("{}:/mnt:ro", mounted.display())]);
+    options.extend(["--label".into(), format!("podspawn-bench={owner}")]);
     // rootless Podman on the first generation of cgroups refuses these from its own program
-    if place.engine == "Docker" {
+    if engine == "Docker" {
         for (flag, value) in [("--pids-limit", "256"), ("--memory", "2g"), ("--cpus", "2")] {
             options.extend([flag.into(), value.into()]);
         }

@@ -12,6 +12,7 @@ mod logins;
 mod machine;
 mod many;
 mod measure;
+mod project;
 mod proxy;
 mod report;
 mod terminal;
