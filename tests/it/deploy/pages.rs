@@ -1,0 +1,57 @@
+//! The three pages.
+
+use super::host::Host;
+use super::page::{Block, blocks};
+
+/// Heading of the part that undoes everything.
+const END: &str = "Taking it away again";
+
+/// Follows a page up to its last part, looks around, and takes everything away as the page says.
+fn follow(page: &'static str, look: impl Fn(&Host)) {
+    let blocks = blocks(page);
+    let (end, begin): (Vec<&Block>, Vec<&Block>) = blocks.iter().partition(|block| block.heading == END);
+    assert!(!end.is_empty() && !begin.is_empty(), "{page} has no part `{END}`");
+    let host = Host::new(page);
+    let (traces, ordinary) = (host.traces(), host.ordinary());
+    host.follow(begin);
+    look(&host);
+    assert_eq!(host.machine.ssh("olaf", "cat /etc/hostname").run().ok().out(), "machine\n");
+    host.follow(end);
+    assert_eq!(host.traces(), traces);
+    assert_eq!(host.ordinary(), ordinary);
+    let _ = host.laptop("ssh -o BatchMode=yes sarah@server true").run().status(255);
+}
+
+/// What sarah's container reaches at port 22 of the server's main address; 0 if that answers.
+const REACH: &str = "ssh sarah@server \"nc -w 3 $(getent hosts machine | cut -d' ' -f1) 22 </dev/null >/dev/null 2>&1; echo \\$?\"";
+
+/// Forwarding ends in the container, where nothing listens, and what the container itself dials is not the server.
+fn the_server_is_out_of_reach(host: &Host) {
+    let run = host.laptop("! ssh -W 127.0.0.1:22 sarah@server </dev/null").run().ok();
+    assert!(!run.out().contains("SSH-"), "{}", run.out());
+    assert_eq!(host.laptop(REACH).run().ok().out(), "1\n");
+}
+
+#[test]
+fn the_page_for_a_docker_host_leads_to_a_session_and_back() {
+    follow("deploy-docker-host.md", the_server_is_out_of_reach);
+}
+
+#[test]
+fn the_page_for_gvisor_leads_to_a_session_and_back() {
+    follow("deploy-hardened-gvisor.md", the_server_is_out_of_reach);
+}
+
+#[test]
+fn the_page_for_rootless_podman_leads_to_a_session_through_a_boot_and_back() {
+    follow("deploy-rootless-podman.md", |host| {
+        the_server_is_out_of_reach(host);
+        // It is the rule that keeps them apart, and it is there again after a boot, like everything else.
+        host.machine.sh("systemctl stop podspawn-rootless-rules.service");
+        assert_eq!(host.laptop(REACH).run().ok().out(), "0\n");
+        host.machine.reboot();
+        the_server_is_out_of_reach(host);
+        let engine = host.machine.sh("ps -o user= -C podman | sort -u; podspawn doctor | tail -1");
+        assert!(engine.starts_with("podspawn\n") && engine.contains(" 0 failed"), "{engine}");
+    });
+}
