@@ -85,6 +85,7 @@ impl Machine {
             "--tmpfs=/run/lock",
             "--tmpfs=/tmp:exec",
             "--volume=/var/lib/docker",
+            "--volume=/home",
             "--add-host=server:127.0.0.1",
             fact("IMAGE_SERVER"),
             "sh",
