@@ -78,7 +78,11 @@ impl Host {
                 Kind::User => self.laptop(&block.text),
                 Kind::Output => {
                     let said = last.as_ref().unwrap_or_else(|| panic!("{place}: output of nothing")).out();
-                    assert!(is_shown(&block.text, &said), "{place}: shown:\n{}\nprinted:\n{said}", block.text);
+                    assert!(
+                        is_shown(&block.text, &said),
+                        "{place}: shown:\n{}\nprinted:\n{said}",
+                        block.text
+                    );
                     continue;
                 }
             };
@@ -90,7 +94,9 @@ impl Host {
 
     /// Something that is typed on the user's machine.
     pub fn laptop(&self, script: &str) -> crate::harness::command::Invocation {
-        self.machine.run("exec runuser -l laptop -c 'exec 2>&1; bash -euo pipefail -c \"$(cat)\"'").stdin(script)
+        self.machine
+            .run("exec runuser -l laptop -c 'exec 2>&1; bash -euo pipefail -c \"$(cat)\"'")
+            .stdin(script)
     }
 
     /// Everything of this host that podspawn, its users or its engine's account could be found by.
@@ -111,7 +117,8 @@ impl Host {
 
     /// What sshd does for an ordinary user, and the files that decide it.
     pub fn ordinary(&self) -> String {
-        self.machine.sh("sshd -T -C user=olaf,host=h,addr=127.0.0.1; cat /etc/ssh/sshd_config /etc/pam.d/sshd")
+        self.machine
+            .sh("sshd -T -C user=olaf,host=h,addr=127.0.0.1; cat /etc/ssh/sshd_config /etc/pam.d/sshd")
     }
 }
 

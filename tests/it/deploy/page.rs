@@ -66,9 +66,9 @@ fn lines_match(shown: &[&str], output: &[&str]) -> bool {
     match shown.split_first() {
         None => output.is_empty(),
         Some((&"…", rest)) => (0..=output.len()).any(|skipped| lines_match(rest, &output[skipped..])),
-        Some((first, rest)) => {
-            output.split_first().is_some_and(|(line, more)| line_matches(first, line) && lines_match(rest, more))
-        }
+        Some((first, rest)) => output
+            .split_first()
+            .is_some_and(|(line, more)| line_matches(first, line) && lines_match(rest, more)),
     }
 }
 
@@ -76,7 +76,10 @@ fn line_matches(shown: &str, line: &str) -> bool {
     match shown.split_once('…') {
         None => shown == line,
         Some((before, after)) => line.strip_prefix(before).is_some_and(|rest| {
-            rest.char_indices().map(|(at, _)| at).chain([rest.len()]).any(|at| line_matches(after, &rest[at..]))
+            rest.char_indices()
+                .map(|(at, _)| at)
+                .chain([rest.len()])
+                .any(|at| line_matches(after, &rest[at..]))
         }),
     }
 }

@@ -4,7 +4,6 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
-
 const SOON: Duration = Duration::from_secs(60);
 
 /// The `git` processes of this host that were told this address, with the lines of their status.

@@ -22,7 +22,9 @@ fn tests(file: &File) -> BTreeSet<&str> {
     let is_mark = |line: &str| {
         line == "#[test]"
             || line.starts_with("#[tokio::test")
-            || (line.starts_with('[') && line.ends_with(']') && line[1..].starts_with(|c: char| c.is_ascii_lowercase()))
+            || (line.starts_with('[')
+                && line.ends_with(']')
+                && line[1..].starts_with(|c: char| c.is_ascii_lowercase()))
     };
     let mut marked = false;
     let mut found = BTreeSet::new();
@@ -74,7 +76,9 @@ fn exists(all: &[File], name: &str) -> bool {
 /// Everything in backquotes in the last column of a table's rows.
 fn named(page: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
-    for (at, line) in page.lines().enumerate().filter(|(_, line)| line.starts_with('|') && line.contains("::")) {
+    for (at, line) in
+        page.lines().enumerate().filter(|(_, line)| line.starts_with('|') && line.contains("::"))
+    {
         let last = line.trim_end_matches('|').rsplit(" | ").next().unwrap_or_default();
         found.extend(last.split('`').skip(1).step_by(2).map(|name| (at + 1, name)));
     }
@@ -99,7 +103,10 @@ fn every_line_of_the_threat_model_is_a_test() {
         match line {
             "| Attack | What stands against it | Test |" => with_tests = true,
             line if !line.starts_with('|') => with_tests = false,
-            line if with_tests && !line.starts_with("|---") && !line.trim_end_matches('|').ends_with("` ") => {
+            line if with_tests
+                && !line.starts_with("|---")
+                && !line.trim_end_matches('|').ends_with("` ") =>
+            {
                 findings.push(format!("{PAGE}:{}: the row names no test", at + 1));
             }
             _ => {}
