@@ -20,7 +20,7 @@ mkdir -p /dev/net; test -e /dev/net/tun || mknod -m 0666 /dev/net/tun c 10 200";
 /// What makes it a host as the distribution installs it: no engine, and of packages only what is asked for.
 const BARE: &str = r#"
 test -e /etc/apt/apt.conf.d/90lean || dpkg --purge docker.io containerd runc iptables libnss-systemd
-printf 'APT::Install-Recommends "false";\nDPkg::Options:: "--force-confold";\n' >/etc/apt/apt.conf.d/90lean"#;
+printf 'APT::Install-Recommends "false";\nDPkg::Options { "--force-confold"; "--force-unsafe-io"; };\n' >/etc/apt/apt.conf.d/90lean"#;
 
 /// What sets the machine up before podspawn comes: an ordinary user, and a key for everybody.
 const BEFORE: &str = r#"
