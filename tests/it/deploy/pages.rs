@@ -1,5 +1,7 @@
 //! The three pages.
 
+use std::time::Duration;
+
 use super::host::Host;
 use super::page::{Block, blocks};
 
@@ -34,7 +36,19 @@ fn the_server_is_out_of_reach(host: &Host) {
 
 #[test]
 fn the_page_for_a_docker_host_leads_to_a_session_and_back() {
-    follow("deploy-docker-host.md", the_server_is_out_of_reach);
+    follow("deploy-docker-host.md", |host| {
+        the_server_is_out_of_reach(host);
+        // What the page says of an upgrade.
+        let session = host
+            .laptop("ssh sarah@server 'until test -e /tmp/end; do sleep 0.1; done; echo went on'")
+            .start();
+        host.machine.sh("until podspawn list | grep -q ' running  *1 '; do sleep 0.1; done");
+        let upgrade =
+            host.machine.run("cd /root/podspawn; make install >/dev/null; podspawn server-setup").run().ok();
+        assert_eq!(upgrade.stderr, "already configured, skipping\nserver-setup complete\n");
+        let _ = host.laptop("ssh sarah@server touch /tmp/end").run().ok();
+        assert_eq!(session.wait(Duration::from_secs(60)).ok().out(), "went on\n");
+    });
 }
 
 #[test]
@@ -42,10 +56,8 @@ fn the_page_for_gvisor_leads_to_a_session_and_back() {
     follow("deploy-hardened-gvisor.md", |host| {
         the_server_is_out_of_reach(host);
         // Nothing of a session stays, but for what is written down.
-        host.machine.sh(
-            "until [ \"$(podspawn list)\" = 'No active sessions.' ]; do sleep 0.1; done
-             [ \"$(docker ps -aq)\" = '' ]; grep -q '\"event\":\"command\"' /var/lib/podspawn/audit.jsonl",
-        );
+        host.machine.sh("until [ \"$(podspawn list)\" = 'No active sessions.' ]; do sleep 0.1; done
+             [ \"$(docker ps -aq)\" = '' ]; grep -q '\"event\":\"command\"' /var/lib/podspawn/audit.jsonl");
     });
 }
 
@@ -58,7 +70,10 @@ fn the_page_for_rootless_podman_leads_to_a_session_through_a_boot_and_back() {
         assert_eq!(host.laptop(REACH).run().ok().out(), "0\n");
         host.machine.reboot();
         the_server_is_out_of_reach(host);
-        let engine = host.machine.sh("ps -o user= -C podman | sort -u; podspawn doctor | tail -1");
-        assert!(engine.starts_with("podspawn\n") && engine.contains(" 0 failed"), "{engine}");
+        // Nothing of root's serves users: neither the engine nor the broker.
+        let broker = "ps -o user= -p $(systemctl show --property=MainPID --value podspawn-broker.service)";
+        let owners =
+            host.machine.sh(&format!("ps -o user= -C podman | sort -u; {broker}; podspawn doctor | tail -1"));
+        assert!(owners.starts_with("podspawn\npodspawn\n") && owners.contains(" 0 failed"), "{owners}");
     });
 }
