@@ -15,7 +15,7 @@ DOC := $(DESTDIR)$(PREFIX)/share/doc/podspawn
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test soak bench engines install clean fmt
+.PHONY: help run build test soak bench engines install uninstall clean fmt
 
 help: ## this text
 	@echo 'podspawn: private containers over plain SSH, and throwaway machines locally'
@@ -55,6 +55,10 @@ install: ## puts the built files where a package would [PREFIX= DESTDIR=]
 	set -e; for file in $$(find profiles examples -type f 2>/dev/null); do $(INSTALL) -D -m 0644 $$file $(SHARE)/$$file; done
 	set -e; for file in $$(find README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md docs -type f); do $(INSTALL) -D -m 0644 $$file $(DOC)/$$file; done
 	$(INSTALL) -D -m 0644 LICENSE $(DOC)/copyright
+
+uninstall: ## removes what install put there [PREFIX= DESTDIR=]
+	rm -rf $(BIN)/podspawn $(LIB) $(SHARE) $(DOC)
+	rm -f $(addprefix $(UNITS)/,$(notdir $(wildcard packaging/systemd/*)))
 
 fmt: ## formats the code
 	$(CARGO) fmt --all

@@ -136,14 +136,17 @@ load_podman() {
     done
 }
 
-# The smallest image is in the registry too, for pulls, as $IMAGE_PULL.
+# The smallest image is in the registry too, for pulls, as $IMAGE_PULL, and in the place of the default image, for hosts that
+# have this registry as their mirror.
 push_to_registry() {
-    local mark
-    mark=$DATA/registry/pushed-$(recipe_id busybox)
+    local mark name
+    mark=$DATA/registry/pushed-$(recipe_id busybox)-2
     [ -e "$mark" ] && return
-    say "pushing $IMAGE_BUSYBOX to the registry as $IMAGE_PULL"
-    "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" tag "$IMAGE_BUSYBOX" "$IMAGE_PULL"
-    "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" push "$IMAGE_PULL" >"$LOG/push.log" 2>&1 || die_with_log "cannot push $IMAGE_PULL" "$LOG/push.log"
-    "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" rmi "$IMAGE_PULL" >/dev/null
+    for name in "$IMAGE_PULL" "$REGISTRY/library/ubuntu:24.04"; do
+        say "pushing $IMAGE_BUSYBOX to the registry as $name"
+        "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" tag "$IMAGE_BUSYBOX" "$name"
+        "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" push "$name" >"$LOG/push.log" 2>&1 || die_with_log "cannot push $name" "$LOG/push.log"
+        "$DOCKER_CLI" -H "unix://$DOCKER_SOCKET" rmi "$name" >/dev/null
+    done
     touch "$mark"
 }

@@ -9,6 +9,7 @@ mod accounts;
 mod attach;
 mod cli;
 mod config;
+mod deploy;
 mod dev;
 mod firewall;
 mod guest;

@@ -11,6 +11,7 @@ pub mod engines;
 pub mod env;
 pub mod greeter;
 pub mod json;
+pub mod machine;
 pub mod podman;
 pub mod server;
 pub mod sshd;

@@ -6,10 +6,10 @@ use std::process::Command;
 use crate::harness::Env;
 
 /// A small file system in memory where an environment keeps its state. It is unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub(super) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn at(path: PathBuf, options: &str) -> Self {
+    pub(super) fn at(path: PathBuf, options: &str) -> Self {
         std::fs::create_dir_all(&path).expect("a mount point");
         let disk = Self(path);
         disk.mount(&["-t", "tmpfs", "-o", options, "podspawn-it"]);

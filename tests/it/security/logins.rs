@@ -79,6 +79,41 @@ on_engines! {
         assert!(ways(&ann).ends_with("(publickey)."), "{}", ways(&ann));
     }
 
+    [docker]
+    fn nothing_that_lies_in_a_home_of_the_host_is_read_or_run_at_a_login(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let marks = server.scratch().join("marks");
+        fs::create_dir(&marks).expect("mkdir");
+        fs::set_permissions(&marks, fs::Permissions::from_mode(0o777)).expect("chmod");
+        let dir = marks.display();
+        for (user, home) in [(&ann, server.run_home(&ann)), (&olaf, server.path("homes").join(&olaf))] {
+            let ssh = home.join(".ssh");
+            fs::create_dir(&ssh).expect("mkdir");
+            own(&server, &ssh, user, 0o700);
+            for (name, text) in [
+                (".ssh/rc", format!("touch {dir}/rc-{user}\n")),
+                (".ssh/environment", "LEFT=here\nBASH_ENV=.profile\n".to_owned()),
+                (".profile", format!("touch {dir}/profile-{user}\n")),
+            ] {
+                fs::write(home.join(name), text).expect("write");
+                own(&server, &home.join(name), user, 0o600);
+            }
+        }
+        let left = |user: &str| {
+            let said = server.ssh(user, &[], &["echo $LEFT"]).run().ok().out();
+            let _ = server.ssh(user, &["-tt"], &[]).stdin("exit\n").run();
+            let mut marks: Vec<String> = fs::read_dir(&marks)
+                .expect("marks")
+                .map(|mark| mark.expect("a mark").file_name().into_string().expect("text"))
+                .filter(|mark| mark.ends_with(user))
+                .collect();
+            marks.sort();
+            (said.trim().to_owned(), marks)
+        };
+        assert_eq!(left(&olaf), ("here".to_owned(), vec![format!("profile-{olaf}"), format!("rc-{olaf}")]));
+        assert_eq!(left(&ann), (String::new(), Vec::new()));
+    }
+
     [docker, podman]
     fn no_way_in_shows_a_file_of_the_host(server: Server) {
         let (ann, olaf, eve) = (server.user("ann"), server.ordinary("olaf"), server.existing("eve"));

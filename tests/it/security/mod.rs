@@ -2,6 +2,7 @@
 //! whom nothing keeps from it, and where that can be shown, it is.
 
 mod broker;
+mod fetching;
 mod forwarding;
 mod greed;
 mod inside;

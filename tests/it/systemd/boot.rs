@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::machine::Machine;
 use crate::harness::engines::fact;
+use crate::harness::machine::Machine;
 
 const SOON: Duration = Duration::from_secs(60);
 

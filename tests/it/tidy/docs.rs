@@ -64,3 +64,17 @@ fn documents_and_makefile_name_the_same_targets() {
     findings.extend(missing.map(|target| format!("README.md does not mention `make {target}`")));
     none(findings);
 }
+
+/// A page that the README does not name is found by nobody.
+#[test]
+fn the_readme_leads_to_every_page() {
+    let all = files();
+    let readme = &all.iter().find(|file| file.path == "README.md").expect("README.md").text;
+    let pages = all.iter().filter(|file| file.path.starts_with("docs/") && file.path.ends_with(".md"));
+    none(
+        pages
+            .filter(|page| !readme.contains(&format!("]({})", page.path)))
+            .map(|page| format!("README.md does not link {}", page.path))
+            .collect(),
+    );
+}

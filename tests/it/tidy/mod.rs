@@ -8,3 +8,4 @@ mod layers;
 mod manifests;
 mod source;
 mod texts;
+mod threats;

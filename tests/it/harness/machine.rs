@@ -1,17 +1,26 @@
 //! A whole host in a container that may do nearly everything: systemd as its first process, a Docker and an sshd of its own.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::command::Invocation;
-use crate::harness::engines::fact;
-use crate::harness::{EngineName, Env, system};
+use super::command::Invocation;
+use super::engines::fact;
+use super::{EngineName, Env, system};
 
 /// Longest that a boot may take, and anything else.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What runs before systemd: its control groups are its own to write.
-const FIRST: &str = "for dir in /sys /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,bind,rw $dir; done; exec /sbin/init";
+/// What runs before systemd: its control groups are its own to write, what is mounted later is seen by its units as on every
+/// host, and slirp4netns finds its device.
+const FIRST: &str = "mount --make-rshared /
+for dir in /sys /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,bind,rw $dir; done
+mkdir -p /dev/net; test -e /dev/net/tun || mknod -m 0666 /dev/net/tun c 10 200";
+
+/// What makes it a host as the distribution installs it: no engine, and of packages only what is asked for.
+const BARE: &str = r#"
+test -e /etc/apt/apt.conf.d/90lean || dpkg --purge docker.io containerd runc iptables libnss-systemd
+printf 'APT::Install-Recommends "false";\nDPkg::Options { "--force-confold"; "--force-unsafe-io"; };\n' >/etc/apt/apt.conf.d/90lean"#;
 
 /// What sets the machine up before podspawn comes: an ordinary user, and a key for everybody.
 const BEFORE: &str = r#"
@@ -39,6 +48,21 @@ pub struct Machine {
 impl Machine {
     /// Boots one with this program and the smallest image in its Docker.
     pub fn boot() -> Self {
+        let machine = Self::start("");
+        machine.put(&system::podspawn(), "/usr/local/bin/podspawn");
+        machine.sh(BEFORE);
+        machine.load(fact("IMAGE_BUSYBOX"));
+        machine
+    }
+
+    /// Boots one that has a stock sshd, an ordinary user and an empty list of packages, and nothing of podspawn or an engine.
+    pub fn bare() -> Self {
+        let machine = Self::start(BARE);
+        machine.sh(BEFORE);
+        machine
+    }
+
+    fn start(before: &str) -> Self {
         let machine =
             Self { id: format!("podspawn-it-{}", &system::random_hex()[..12]), env: Env::without_engine() };
         EngineName::Docker.run(&[
@@ -61,24 +85,20 @@ impl Machine {
             "--tmpfs=/run/lock",
             "--tmpfs=/tmp:exec",
             "--volume=/var/lib/docker",
+            "--volume=/home",
+            "--add-host=server:127.0.0.1",
             fact("IMAGE_SERVER"),
             "sh",
             "-c",
-            FIRST,
+            &format!("{FIRST}\n{before}\nexec /sbin/init"),
         ]);
         machine.booted();
-        EngineName::Docker.run(&[
-            "cp",
-            system::podspawn().to_str().expect("text"),
-            &machine.inside("/usr/local/bin/podspawn"),
-        ]);
-        machine.sh(BEFORE);
-        machine.load(fact("IMAGE_BUSYBOX"));
         machine
     }
 
-    fn inside(&self, path: &str) -> String {
-        format!("{}:{path}", self.id)
+    /// Copies a file of this host's in.
+    pub fn put(&self, from: &Path, to: &str) {
+        EngineName::Docker.run(&["cp", from.to_str().expect("text"), &format!("{}:{to}", self.id)]);
     }
 
     /// Waits until every unit that a boot starts has been started.
