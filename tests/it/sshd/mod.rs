@@ -15,4 +15,5 @@ mod outside;
 mod projects;
 mod routing;
 mod terminals;
+mod tutorial;
 mod words;
