@@ -12,6 +12,7 @@ mod forwarding;
 mod identities;
 mod life;
 mod outside;
+mod project_life;
 mod projects;
 mod routing;
 mod terminals;
