@@ -13,6 +13,7 @@ mod dev;
 mod doctor;
 mod down;
 mod exec;
+mod fetch_project;
 mod init;
 mod list;
 mod list_users;
@@ -53,6 +54,7 @@ pub use dev::*;
 pub use doctor::*;
 pub use down::*;
 pub use exec::*;
+pub use fetch_project::*;
 pub use init::*;
 pub use list::*;
 pub use list_users::*;
@@ -182,6 +184,9 @@ pub enum Command {
     AddProject(AddProjectArgs),
     /// Bring a project to what its repository has now.
     UpdateProject(UpdateProjectArgs),
+    /// Fetch the repository of a server's project that nobody has fetched yet; the broker calls this.
+    #[command(hide = true)]
+    FetchProject(FetchProjectArgs),
     /// Forget a project; its machines stay.
     RemoveProject(RemoveProjectArgs),
     /// Count sessions, connections and containers.

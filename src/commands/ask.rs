@@ -25,8 +25,9 @@ pub(super) fn ask<T: DeserializeOwned>(
                 config_file: overrides.config.clone(),
                 exit_when_idle: true,
                 inherited: false,
+                program: program()?,
             };
-            broker::start_detached(&program()?, &options, host)?;
+            broker::start_detached(&options.program, &options, host)?;
             Ok(admin::ask(&socket, request)?)
         }
         outcome => Ok(outcome?),

@@ -22,6 +22,7 @@ pub(super) fn run(
         config_file: overrides.config.clone(),
         exit_when_idle: exit_when_idle || activated,
         inherited,
+        program: program()?,
     };
     if detach {
         broker::start_detached(&program()?, &options, host)?;

@@ -14,6 +14,7 @@ mod doctor;
 mod down;
 mod enter;
 mod exec;
+mod fetch_project;
 mod init;
 mod list;
 mod list_users;
@@ -115,6 +116,7 @@ fn parse_and_run(
         Command::SwitchBranch(args) => switch_branch::run(args.try_into()?, &overrides, host, ui),
         Command::AddProject(args) => add_project::run(args.try_into()?, &overrides, host, ui),
         Command::UpdateProject(args) => update_project::run(args.try_into()?, &overrides, host, ui),
+        Command::FetchProject(args) => fetch_project::run(args.try_into()?, &overrides, host, ui),
         Command::RemoveProject(args) => remove_project::run(args.try_into()?, &overrides, host, ui),
         Command::Rm(args) => rm::run(args.try_into()?, &overrides, host, ui),
         Command::Status(args) => status::run(args.try_into()?, &overrides, host, ui),

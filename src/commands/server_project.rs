@@ -121,6 +121,25 @@ pub(super) fn update(
     Ok(Exit::Success)
 }
 
+/// `fetch-project`: nothing is built, the session that it is for does that where its user sees it.
+pub(super) fn fetch(
+    name: &ProjectName,
+    settings: &Settings,
+    overrides: &Overrides,
+    ui: Ui,
+) -> Result<Exit, CommandError> {
+    let work = Work::new(settings, overrides)?;
+    let mut steps = Shown(Steps::plain(ui));
+    let _lock = work.projects.lock(name, &mut steps)?;
+    let project = work.projects.find(name)?.ok_or_else(|| ProjectError::Unknown(name.to_string()))?;
+    // Somebody else may have been quicker.
+    if !clones(&settings.layers.config).join(name.as_str()).is_dir() {
+        work.projects.fetch(name, &project.repo, None, &mut steps)?;
+        work.projects.settle(name).inspect_err(|_| work.projects.give_up(name))?;
+    }
+    Ok(Exit::Success)
+}
+
 /// `remove-project`: its name, the image that stays, and why a clone could not be removed.
 pub(super) fn remove(
     name: &ProjectName,

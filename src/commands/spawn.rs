@@ -7,7 +7,7 @@ use crate::exit::{self, Exit};
 use crate::server::stub::{self, Streams, StubArgs, StubError, Tell};
 use crate::session::attach::AttachError;
 use crate::system::{Host, hygiene};
-use crate::ui::{Stdio, Ui};
+use crate::ui::{Announced, Stdio, Ui};
 
 /// Serves one channel of an SSH connection.
 pub(super) fn run(args: Result<StubArgs, StubError>, host: &Host, ui: Ui) -> Result<Exit, CommandError> {
@@ -15,7 +15,7 @@ pub(super) fn run(args: Result<StubArgs, StubError>, host: &Host, ui: Ui) -> Res
     let _ = hygiene::close_inherited();
     let stdio = Stdio::own();
     let streams = Streams { stdin: stdio.stdin(), stdout: stdio.stdout(), stderr: stdio.stderr() };
-    match args.and_then(|args| stub::run(&args, host, streams, &Shown(ui))) {
+    match args.and_then(|args| stub::run(&args, host, streams, &Shown { ui, progress: Announced::new(ui) })) {
         Ok(ended) => Ok(Exit::Session(Ended::status(ended))),
         // Whoever hung up or pressed Ctrl-C knows.
         Err(StubError::Attach(error @ AttachError::Interrupted(_))) => {
@@ -26,18 +26,26 @@ pub(super) fn run(args: Result<StubArgs, StubError>, host: &Host, ui: Ui) -> Res
     }
 }
 
-struct Shown(Ui);
+struct Shown {
+    ui: Ui,
+    progress: Announced,
+}
 
 impl Tell for Shown {
     fn progress(&self, text: &str) {
-        self.0.note(text);
+        self.progress.say(text);
+    }
+
+    fn over(&self) {
+        self.progress.settle();
     }
 
     fn notice(&self, text: &str, raw: bool) {
         if raw {
-            self.0.interject(&format!("podspawn: {text}"));
+            self.ui.interject(&format!("podspawn: {text}"));
         } else {
-            self.0.note(&format!("podspawn: {text}"));
+            self.progress.settle();
+            self.ui.note(&format!("podspawn: {text}"));
         }
     }
 }

@@ -78,6 +78,9 @@ pub struct Server {
     /// Account that sshd runs `auth-keys` as.
     #[serde(deserialize_with = "read::value")]
     pub auth_account: AccountName,
+    /// Account that git fetches the repositories of projects as.
+    #[serde(deserialize_with = "read::value")]
+    pub git_account: AccountName,
     /// What is gone after a boot: the broker's socket, the homes of accounts.
     #[serde(deserialize_with = "read::value")]
     pub run_dir: PathBuf,
@@ -270,6 +273,7 @@ impl Default for Config {
                 group: AccountName::new("podspawn-users"),
                 account: None,
                 auth_account: AccountName::new("podspawn-auth"),
+                git_account: AccountName::new("podspawn-git"),
                 run_dir: "/run/podspawn".into(),
                 lib_dir: "/usr/local/lib/podspawn".into(),
                 first_uid: Count::new(50_000),

@@ -22,9 +22,6 @@ use crate::spec::Owner;
 use crate::system::accounts::user_by_name;
 use crate::system::{Clock, SystemClock};
 
-/// The account that git works as: it is in no group and owns no file that matters.
-const GIT_ACCOUNT: &str = "nobody";
-
 /// See the module.
 #[derive(Debug)]
 pub struct ServerProjects<'a> {
@@ -64,7 +61,7 @@ impl<'a> ServerProjects<'a> {
             making: state.with_file_name(making),
             clones,
             broker,
-            git: account(GIT_ACCOUNT)?,
+            git: account(settings.layers.config.server.git_account.as_str())?,
         })
     }
 

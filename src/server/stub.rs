@@ -148,6 +148,8 @@ pub enum StubError {
 pub trait Tell {
     /// Something takes time.
     fn progress(&self, text: &str);
+    /// Nothing of that follows.
+    fn over(&self);
     /// Something that the person should know. `raw`: their terminal is in raw mode.
     fn notice(&self, text: &str, raw: bool);
 }
@@ -217,7 +219,9 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     let mut broker = connect(&socket)?;
     let message = ToBroker::Spawn { protocol: BROKER_PROTOCOL, spawn: Box::new(spawn) };
     broker.send(&message, prepared.take_passed(), Instant::now() + SEND).map_err(StubError::Broker)?;
-    let served = wait(&mut broker, &mut prepared, tell)?;
+    let served = wait(&mut broker, &mut prepared, tell);
+    tell.over();
+    let served = served?;
     for notice in &served.notices {
         tell.notice(notice, false);
     }

@@ -36,7 +36,7 @@ impl Companion {
         Self {
             id: info.id.clone(),
             name: label(label::SERVICE),
-            image: info.image.clone(),
+            image: familiar(&info.image).to_owned(),
             ports: label(label::SERVICE_PORTS).split(',').filter_map(|port| port.parse().ok()).collect(),
             address: info.addresses.values().next().cloned(),
             checked: info.health.is_some(),
@@ -53,6 +53,13 @@ impl Companion {
     }
 }
 
+/// An image as people write it: Podman puts a registry before every name, Docker never tells its own.
+fn familiar(image: &str) -> &str {
+    let rest =
+        ["docker.io/library/", "docker.io/", "localhost/"].iter().find_map(|host| image.strip_prefix(host));
+    rest.unwrap_or(image)
+}
+
 impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// Makes and starts a session's services in their order. They are started when this returns, not ready.
     pub(super) async fn make_services(
@@ -67,7 +74,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let mut fixed = self.fix_addresses(record, spec, engine, prepared).await?.into_iter();
         for service in &spec.environment.services {
             let image = service.image.to_string();
-            report.step(Step::StartingService { name: service.name.as_str(), image: &image });
+            report.step(Step::StartingService { name: service.name.as_str(), image: familiar(&image) });
             let mut container = container_spec::service(spec, service, self.labels(record), prepared);
             container.address = fixed.next();
             for line in engine.facts().fit(&mut container) {

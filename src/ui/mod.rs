@@ -3,6 +3,7 @@
 //! Nothing else in podspawn prints. Data goes to standard output; progress, confirmations, errors and the log go to
 //! standard error. What comes from outside passes [`text::clean`] before it reaches a terminal.
 
+pub mod announced;
 pub mod ask;
 pub mod duration;
 pub mod foreign;
@@ -17,6 +18,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+pub use announced::Announced;
 pub use duration::{age, interval};
 pub use foreign::Foreign;
 pub use progress::Steps;

@@ -28,7 +28,8 @@ pub use error::AccountError;
 pub use key_files::{Listed, list};
 pub use place::Place;
 pub use prepare::{
-    clear_unfinished, prepare_account, prepare_dir, prepare_engine_account, prepare_group, prepare_key_dir,
+    clear_unfinished, own_account, prepare_account, prepare_dir, prepare_engine_account, prepare_group,
+    prepare_key_dir, remove_account,
 };
 pub use record::{Record, Way};
 pub use remove::{Removal, RemoveError, Removed, SessionsOfUser, remove};

@@ -19,6 +19,16 @@ pub fn prepare_account(place: &Place, name: &str) -> Result<Passwd, AccountError
     useradd::ensure_auth_account(&locked(place)?, name)
 }
 
+/// An account that [`prepare_account`] made; none if there is none, or one of another making.
+pub fn own_account(name: &str) -> Result<Option<Passwd>, AccountError> {
+    useradd::own_account(name)
+}
+
+/// Removes such an account.
+pub fn remove_account(place: &Place, name: &str) -> Result<(), AccountError> {
+    useradd::remove_account(&locked(place)?, name)
+}
+
 /// Makes the account that owns a rootless engine, unless there is one of that name: with a home for the engine's files and
 /// with ids for its containers.
 pub fn prepare_engine_account(place: &Place, name: &str) -> Result<Passwd, AccountError> {

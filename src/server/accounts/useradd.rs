@@ -12,6 +12,9 @@ use super::tools::run;
 use crate::names::UserName;
 use crate::system::accounts::{self, Passwd};
 
+/// The home of accounts that have none.
+const NO_HOME: &str = "/nonexistent";
+
 /// What accounts say about themselves.
 pub(super) const COMMENT: &str = "podspawn container user";
 
@@ -61,7 +64,21 @@ pub(super) fn ensure_group(lock: &Lock, name: &str) -> Result<u32, AccountError>
 
 /// The account that sshd asks for keys as, which is made if there is none.
 pub(super) fn ensure_auth_account(lock: &Lock, name: &str) -> Result<Passwd, AccountError> {
-    ensure_account(lock, name, &["--no-create-home", "--home-dir", "/nonexistent"])
+    ensure_account(lock, name, &["--no-create-home", "--home-dir", NO_HOME])
+}
+
+/// An account that [`ensure_auth_account`] made; none if there is none, or one of another making.
+pub(super) fn own_account(name: &str) -> Result<Option<Passwd>, AccountError> {
+    let found = accounts::user_by_name(name).map_err(AccountError::look_up(name))?;
+    Ok(found.filter(|account| account.uid != 0 && account.home == NO_HOME))
+}
+
+/// Removes such an account.
+pub(super) fn remove_account(lock: &Lock, name: &str) -> Result<(), AccountError> {
+    match own_account(name)? {
+        Some(_) => run(lock, "userdel", [name]),
+        None => Ok(()),
+    }
 }
 
 /// The account that a rootless engine belongs to, which is made if there is none. `reserved`: uids of container users.

@@ -10,6 +10,7 @@ mod audit;
 mod complaints;
 mod connections;
 mod deadlines;
+mod fetch;
 mod follow;
 mod identity;
 mod limits;
@@ -56,6 +57,8 @@ pub struct BrokerOptions {
     pub exit_when_idle: bool,
     /// The socket and the lock were handed over by whoever started it.
     pub inherited: bool,
+    /// This very program.
+    pub program: PathBuf,
 }
 
 /// Why the broker cannot work.
@@ -99,6 +102,10 @@ impl BrokerError {
 /// Everything that requests are served with.
 struct Broker {
     installation: Installation,
+    /// This very program.
+    program: PathBuf,
+    /// It works with root's rights.
+    is_root: bool,
     core: Core<LazyEngine, Guests>,
     /// Name of the group of container users.
     group: String,
@@ -122,6 +129,7 @@ struct Broker {
 impl Broker {
     fn new(
         installation: Installation,
+        program: PathBuf,
         layers: &Layers,
         host: &Host,
         handle: Handle,
@@ -141,6 +149,8 @@ impl Broker {
         let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid());
         Ok(Self {
             installation,
+            program,
+            is_root: host.uid() == 0,
             core: core.building_with(engine::builder(host)).observed_by(Arc::new(observer)),
             group: config.server.group.as_str().to_owned(),
             audit,
@@ -224,7 +234,13 @@ pub fn run(options: &BrokerOptions, host: &Host) -> Result<(), BrokerError> {
         .enable_all()
         .build()
         .map_err(BrokerError::io("start the asynchronous runtime"))?;
-    let broker = Arc::new(Broker::new(installation, &layers, &host, runtime.handle().clone())?);
+    let broker = Arc::new(Broker::new(
+        installation,
+        options.program.clone(),
+        &layers,
+        &host,
+        runtime.handle().clone(),
+    )?);
     drop(layers);
     runtime.block_on(serve::serve(broker, listening, options.exit_when_idle))?;
     // Threads that wait for leases are not waited for: their sessions go on without a broker.

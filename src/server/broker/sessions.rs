@@ -210,13 +210,16 @@ impl Broker {
         };
         let caller = Caller { holder, network_only: false };
         let mut session = self.acquire(&identity, key.clone(), &caller, lines, cancel)?;
-        if self.has_to_prepare(&session)
-            && let Err(refusal) = self.set_up(&identity, &mut session, spawn.interactive, lines, cancel)
-        {
-            self.give_back(session);
-            return Err(refusal);
-        }
         let mut notices = Vec::new();
+        if self.has_to_prepare(&session) {
+            match self.set_up(&identity, &mut session, spawn.interactive, lines, cancel) {
+                Ok(warning) => notices.extend(warning.filter(|_| spawn.interactive)),
+                Err(refusal) => {
+                    self.give_back(session);
+                    return Err(refusal);
+                }
+            }
+        }
         if spawn.interactive {
             // Whoever made the new session, the PAM module as a rule, had nobody to tell.
             let previous = self.core.previous_end(&key).unwrap_or_else(|error| {
@@ -238,7 +241,8 @@ impl Broker {
         }
     }
 
-    /// Sets the session up, or waits for the connection that is at it. Blocks.
+    /// Sets the session up, or waits for the connection that is at it. Gives what whoever comes should know: a session that
+    /// is set up is not closed to anybody because what it was made of cannot be read any more. Blocks.
     fn set_up(
         &self,
         identity: &Identity,
@@ -246,8 +250,14 @@ impl Broker {
         interactive: bool,
         lines: &UnboundedSender<String>,
         cancel: &Cancel,
-    ) -> Result<(), Refusal> {
-        let setup = self.spec(identity, session.record.key.clone())?.environment.setup;
+    ) -> Result<Option<String>, Refusal> {
+        let setup = match self.spec(identity, session.record.key.clone()) {
+            Ok(spec) => spec.environment.setup,
+            Err(refusal) if session.record.setup != SetupState::Pending => {
+                return Ok(Some(format!("{}; `on_start` did not run", refusal.text)));
+            }
+            Err(refusal) => return Err(refusal),
+        };
         let mut report = Lines::new(|line| {
             // Nobody listens any more: then nobody has to be told.
             let _ = lines.send(line);
@@ -259,6 +269,7 @@ impl Broker {
         };
         self.handle
             .block_on(self.core.prepare(session, &setup, &mut audience))
+            .map(|()| None)
             .map_err(|error| self.log(identity, error))
     }
 
@@ -322,14 +333,15 @@ impl Broker {
         {
             return Ok(session);
         }
-        let spec = self.spec(identity, key)?;
-        if spec.guarded_network {
-            self.guard_host(identity)?;
-        }
         let mut report = Lines::new(|line| {
             // Nobody listens any more: then nobody has to be told.
             let _ = lines.send(line);
         });
+        self.fetch_missing(identity, &key, &mut report)?;
+        let spec = self.spec(identity, key)?;
+        if spec.guarded_network {
+            self.guard_host(identity)?;
+        }
         let acquired = self
             .handle
             .block_on(self.core.acquire_as(&spec, Exists::Join, caller, &mut report, cancel))

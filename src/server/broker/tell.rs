@@ -247,8 +247,6 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             Step::ServiceReady { name, image } => {
                 format!("  Starting companion service: {name} ({image})... done")
             }
-            Step::Copying { target } => format!("Copying files to {target}..."),
-            Step::Creating { container, image } => format!("Creating {container} ({image})..."),
             Step::Restarting { container } => format!("Starting {container} again..."),
             Step::Setup(News::Waiting) => {
                 "Waiting for another connection that sets your container up...".into()
@@ -266,6 +264,8 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             | Step::BuildOutput { .. }
             | Step::BuildPart { .. }
             | Step::Built { .. }
+            | Step::Copying { .. }
+            | Step::Creating { .. }
             | Step::Provisioning
             | Step::AwaitingServices { .. }
             | Step::Setup(News::Runs(_))

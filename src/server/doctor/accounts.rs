@@ -26,6 +26,12 @@ impl Server {
         })
     }
 
+    /// The account that git fetches the repositories of projects as.
+    pub(super) fn git_account(&self) -> Check {
+        let name = self.place.config.server.git_account.as_str();
+        account("account for git", name, SET_UP, &|account| account.uid == 0)
+    }
+
     /// The account that the broker works as, if it is not root's.
     pub(super) fn server_account(&self) -> Option<Check> {
         let name = self.place.config.server.account.as_ref()?.as_str();

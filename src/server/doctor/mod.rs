@@ -84,6 +84,7 @@ impl Server {
         self.user_files().map(tell);
         tell(self.group());
         tell(self.auth_account());
+        tell(self.git_account());
         self.server_account().map(tell);
         let sshd = self.sshd(tell);
         let (module, line) = (self.module(), self.line());

@@ -54,11 +54,13 @@ impl Setup {
                 || Ok(prepare_group(place)?),
             )?;
         }
-        let name = config.server.auth_account.as_str();
-        if account(name)?.is_none() {
-            let (would, did) =
-                (format!("create the account `{name}`"), format!("created the account `{name}`"));
-            steps.step(&would, &did, || Ok(prepare_account(place, name).map(drop)?))?;
+        for name in [&config.server.auth_account, &config.server.git_account] {
+            let name = name.as_str();
+            if account(name)?.is_none() {
+                let (would, did) =
+                    (format!("create the account `{name}`"), format!("created the account `{name}`"));
+                steps.step(&would, &did, || Ok(prepare_account(place, name).map(drop)?))?;
+            }
         }
         self.engine_account(steps)?;
         self.directories(steps)?;

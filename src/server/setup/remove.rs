@@ -8,6 +8,7 @@ use super::error::SetupError;
 use super::parts::has_users;
 use super::steps::Steps;
 use super::{Setup, SetupRequest, rehearsal};
+use crate::server::accounts::{own_account, remove_account};
 use crate::server::firewall::Firewall;
 use crate::server::pam;
 use crate::system::Host;
@@ -29,6 +30,7 @@ pub fn remove(request: SetupRequest, host: &Host, say: &mut dyn FnMut(&str)) -> 
     setup.remove_host_parts(&mut steps)?;
     setup.remove_rules(&mut steps)?;
     setup.remove_lib(&mut steps)?;
+    setup.remove_git_account(&mut steps)?;
     if !steps.is_dry() {
         let config = &setup.place.config;
         steps.note(format!(
@@ -72,6 +74,16 @@ impl Setup {
         } else {
             Ok(())
         }
+    }
+
+    /// The account of git owns nothing that stays; what it fetched is the broker's.
+    fn remove_git_account(&self, steps: &mut Steps<'_>) -> Result<(), SetupError> {
+        let name = self.place.config.server.git_account.as_str();
+        if own_account(name)?.is_none() {
+            return Ok(());
+        }
+        let (would, did) = (format!("remove the account `{name}`"), format!("removed the account `{name}`"));
+        steps.step(&would, &did, || Ok(remove_account(&self.place, name)?))
     }
 
     /// Login shell and PAM module: accounts that exist need their shell, which lets nobody in without a broker.

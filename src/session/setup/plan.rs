@@ -125,11 +125,20 @@ fn collect(command: &HookCommand, name: &str, processes: &mut Vec<Process>) {
 /// A command as people see it: its first line, cut.
 pub(super) fn summary(command: &HookCommand) -> String {
     match command {
-        HookCommand::Script(text) => shorten(text),
+        HookCommand::Script(text) => shorten(without_cd(text)),
         HookCommand::Argv(argv) => shorten(&argv.join(" ")),
         HookCommand::Parallel(commands) => {
             shorten(&commands.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "))
         }
+    }
+}
+
+/// Without the change of directory in front: `cd /workspace/api && npm install` is about `npm install`.
+fn without_cd(script: &str) -> &str {
+    let rest = script.trim_start().strip_prefix("cd ").and_then(|rest| rest.split_once("&&"));
+    match rest {
+        Some((directory, rest)) if !directory.contains(['\n', ';', '|']) && !rest.trim().is_empty() => rest,
+        _ => script,
     }
 }
 

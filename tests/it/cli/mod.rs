@@ -11,7 +11,7 @@ mod list;
 mod log;
 mod logs;
 mod no_engine;
-mod pull;
+pub mod pull;
 mod rm;
 mod run;
 mod shell;

@@ -7,19 +7,24 @@ use crate::harness::engines::fact;
 use crate::harness::{EngineName, Env};
 
 /// An image under a name of its own in the loopback registry, in no engine; removed from everywhere when dropped.
-struct Pushed {
-    name: String,
+pub struct Pushed {
+    /// Its name.
+    pub name: String,
     digest: String,
     engine: EngineName,
 }
 
 impl Pushed {
     fn new(env: &Env) -> Self {
-        let engine = env.engine.expect("an engine");
-        let name = format!("{}/podspawn-test/{}:1", fact("REGISTRY"), env.user);
+        Self::of("IMAGE_BUSYBOX", &env.user, env.engine.expect("an engine"))
+    }
+
+    /// An image of the set-up under this name, which that engine is to pull.
+    pub fn of(image: &str, name: &str, engine: EngineName) -> Self {
+        let name = format!("{}/podspawn-test/{name}:1", fact("REGISTRY"));
         // Docker pushes, whatever engine pulls.
         let docker = EngineName::Docker;
-        docker.run(&["tag", fact("IMAGE_BUSYBOX"), &name]);
+        docker.run(&["tag", fact(image), &name]);
         let answer = docker.run(&["push", &name]);
         docker.run(&["rmi", &name]);
         let digest =

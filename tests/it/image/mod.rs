@@ -2,5 +2,5 @@
 
 mod builds;
 mod lab;
-mod mirror;
+pub mod mirror;
 mod runtimes;

@@ -34,6 +34,7 @@ fn a_first_run_says_what_it_did_in_order() {
     for part in [
         format!("created the group `{}`", lab.group),
         format!("created the account `{}`", lab.auth),
+        format!("created the account `{}`", lab.git),
         format!("wired {}", lab.path("pam").display()),
         "sshd does not run: nothing to reload".into(),
     ] {

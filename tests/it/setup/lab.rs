@@ -19,6 +19,8 @@ const PAM: &str = "account required pam_permit.so\n# Sessions.\nsession required
 pub struct Lab {
     pub group: String,
     pub auth: String,
+    /// The account of git.
+    pub git: String,
     /// An account of the group, once the group exists.
     pub member: String,
     /// For an account that owns an engine; not there before a story makes it.
@@ -40,6 +42,7 @@ impl Lab {
         let lab = Self {
             group: format!("sg{id}"),
             auth: format!("sa{id}"),
+            git: format!("sv{id}"),
             member: format!("sm{id}"),
             engine: format!("se{id}"),
             env: Env::without_engine(),
@@ -67,10 +70,10 @@ impl Lab {
     pub fn write_config(&self, server: &str) {
         let here = self.dir.path().display();
         let text = format!(
-            "server:\n  group: {}\n  auth_account: {}\n  run_dir: {here}/run\n  lib_dir: {here}/lib\n{server}\
+            "server:\n  group: {}\n  auth_account: {}\n  git_account: {}\n  run_dir: {here}/run\n  lib_dir: {here}/lib\n{server}\
              auth:\n  key_dir: {here}/etc/keys\n\
              state:\n  db_path: {here}/state/state.db\n  lock_dir: {here}/state/locks\n  homes_dir: {here}/state/homes\n",
-            self.group, self.auth
+            self.group, self.auth, self.git
         );
         fs::write(self.path("etc/config.yaml"), text).expect("write");
     }
@@ -156,7 +159,7 @@ impl Drop for Lab {
         let is_known = |database: &str, name: &str| {
             Command::new("getent").args([database, name]).output().is_ok_and(|output| output.status.success())
         };
-        for user in [&self.member, &self.auth] {
+        for user in [&self.member, &self.auth, &self.git] {
             if is_known("passwd", user) {
                 let _ = Command::new("userdel").arg(user).output();
             }
@@ -168,7 +171,7 @@ impl Drop for Lab {
             let _ = Command::new("groupdel").arg(&self.group).output();
         }
         if !std::thread::panicking() {
-            for name in [&self.member, &self.auth, &self.engine] {
+            for name in [&self.member, &self.auth, &self.git, &self.engine] {
                 assert!(!is_known("passwd", name), "{name} is left behind");
             }
             assert!(!is_known("group", &self.group), "{} is left behind", self.group);

@@ -30,6 +30,10 @@ fn what_was_put_in_comes_out_without_a_trace() {
         assert!(!lab.path("ssh/podspawn.conf").exists() && !lab.path("lib").exists());
         assert!(lab.path("state/state.db").exists() && lab.path("etc/emergency.keys").exists());
         assert!(run.stderr.contains("kept: "), "{}", run.stderr);
+        // Nothing that stays is its.
+        assert!(run.stderr.contains(&format!("removed the account `{}`", lab.git)), "{}", run.stderr);
+        let known = std::process::Command::new("getent").args(["passwd", &lab.git]).output().expect("getent");
+        assert!(!known.status.success(), "{} is left behind", lab.git);
         // And once more, with nothing to do.
         let again = lab.setup(&["--remove"]).run().ok();
         assert!(again.stderr.starts_with("kept: "), "{}", again.stderr);

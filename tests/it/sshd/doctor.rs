@@ -26,10 +26,11 @@ const USUAL: [&str; 10] = [
 ];
 
 /// Those that are told besides.
-const MORE: [&str; 17] = [
+const MORE: [&str; 18] = [
     "configuration",
     "group of container users",
     "account for keys",
+    "account for git",
     "sshd for container users",
     "sshd for everybody else",
     "PAM module",

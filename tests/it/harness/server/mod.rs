@@ -124,7 +124,18 @@ impl Server {
         symlink(&program, root.join("lib/podspawn-shell")).expect("link");
         run(Command::new("groupadd").arg(format!("pg{id}")));
         let auth = format!("pa{id}");
-        run(Command::new("useradd").args(["-M", "-N", "-g", "nogroup", "-r", "-s", "/bin/false", &auth]));
+        for account in [&auth, &format!("pv{id}")] {
+            run(Command::new("useradd").args([
+                "-M",
+                "-N",
+                "-g",
+                "nogroup",
+                "-r",
+                "-s",
+                "/bin/false",
+                account,
+            ]));
+        }
         run(Command::new("chown").arg(&auth).arg(root.join("etc/keys")));
 
         let service = PathBuf::from(format!("/etc/pam.d/podspawn-{id}"));
@@ -272,7 +283,9 @@ impl Server {
         for user in self.users.borrow().iter() {
             quiet(Command::new("userdel").arg("-f").arg(user));
         }
-        quiet(Command::new("userdel").arg("-f").arg(format!("pa{}", self.id)));
+        for account in ["pa", "pv"] {
+            quiet(Command::new("userdel").arg("-f").arg(format!("{account}{}", self.id)));
+        }
         quiet(Command::new("groupdel").arg(format!("pg{}", self.id)));
         let _ = fs::remove_file(&self.service);
         let _ = fs::remove_dir_all(&self.root);

@@ -27,7 +27,7 @@ impl Server {
         let last = first + 255;
         let text = format!(
             "runtime: {runtime}\naccounts: useradd\ndefaults:\n  image: {image}\n  memory: {memory}\nsecurity:\n  pids_limit: {processes}\nsession:\n  grace_period: {grace}\n\
-             \x20 mode: {mode}\n  max_lifetime: {lifetime}\nresources:\n  max_per_user: {most}\nserver:\n  forwarding: {forwarding}\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  first_uid: {first}\n  last_uid: {last}\n  run_dir: {root}/run\n\
+             \x20 mode: {mode}\n  max_lifetime: {lifetime}\nresources:\n  max_per_user: {most}\nserver:\n  forwarding: {forwarding}\n  group: pg{id}\n  account: {account}\n  auth_account: pa{id}\n  git_account: pv{id}\n  first_uid: {first}\n  last_uid: {last}\n  run_dir: {root}/run\n\
              \x20 lib_dir: {root}/lib\nprojects_file: {root}/etc/projects.yaml\nauth:\n  key_dir: {root}/etc/keys\n\
              state:\n  db_path: {root}/state/state.db\n  lock_dir: {root}/state/locks\n  homes_dir: {root}/state/homes\n\
              log:\n  audit_log: {root}/state/audit.jsonl\n",
