@@ -27,8 +27,8 @@ pub(super) enum Event<'a> {
     Create,
     /// A container was removed.
     Destroy { reason: &'a str },
-    /// A command ended.
-    Command { command: &'a str, status: u8 },
+    /// A command or, where it is empty, a shell ended. No status: its client was gone first.
+    Command { command: &'a str, status: Option<u8> },
 }
 
 impl Audit {
@@ -81,7 +81,10 @@ impl Audit {
             Event::Command { command, status } => {
                 put("command", json!(command));
                 put("exit_code", json!(status));
-                put("outcome", if *status == 0 { "success" } else { "failure" }.into());
+                put("outcome", if *status == Some(0) { "success" } else { "failure" }.into());
+                if command.is_empty() {
+                    put("shell", true.into());
+                }
             }
         }
         let text = safe(&Value::Object(line).to_string()) + "\n";
