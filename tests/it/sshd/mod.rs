@@ -13,6 +13,8 @@ mod identities;
 mod life;
 mod outside;
 mod projects;
+mod recovery;
 mod routing;
+mod soak;
 mod terminals;
 mod words;
