@@ -6,7 +6,6 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use podspawn_wire::broker::{BROKER_PROTOCOL, ClientChannel, FromBroker, Spawn, ToBroker};
@@ -117,24 +116,10 @@ on_engines! {
         let mut pairs: Vec<(Duration, Duration)> = (0..30)
             .map(|_| {
                 let quiet = takes(&server, &ben);
-                let over = AtomicBool::new(false);
-                let (socket, over) = (&socket, &over);
-                let during = std::thread::scope(|scope| {
-                    let (begun, first) = std::sync::mpsc::channel();
-                    scope.spawn(move || {
-                        // As soon as they are turned away there are others.
-                        while !over.load(Ordering::SeqCst) {
-                            let all: Vec<UnixStream> =
-                                (0..200).map(|_| connect_as(socket.clone(), uid, gid)).collect();
-                            let _ = begun.send(());
-                            drop(all);
-                        }
-                    });
-                    first.recv().expect("the first are there");
-                    let during = takes(&server, &ben);
-                    over.store(true, Ordering::SeqCst);
-                    during
-                });
+                let all: Vec<UnixStream> =
+                    (0..200).map(|_| connect_as(socket.clone(), uid, gid)).collect();
+                let during = takes(&server, &ben);
+                drop(all);
                 // What they leave behind is dealt with before the next pair.
                 takes(&server, &ben);
                 (quiet, during)

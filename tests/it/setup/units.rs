@@ -53,6 +53,7 @@ on_engines! {
         server.start_broker_with_its_first_client();
         assert_eq!(server.sh(&ann, "echo served"), "served");
         server.broker_log().wait("broker started", SOON);
+        server.audited(&ann, "disconnect", 1, SOON);
         assert_eq!(server.list()[0]["connections"], 1);
         terminal.line("exit");
         terminal.wait();

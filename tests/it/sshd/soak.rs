@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::command::Running;
 use crate::harness::moments::{Moments, let_pass};
-use crate::harness::server::{Server, Wishes};
 use crate::harness::round;
+use crate::harness::server::{Server, Wishes};
 
 /// Most clients at a time.
 const CROWD: usize = 8;

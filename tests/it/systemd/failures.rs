@@ -69,10 +69,15 @@ fn each_failure_has_its_line_and_the_fix_that_the_doctor_prints_repairs_it() {
          printf 'runtime: docker\ndefaults:\n  image: {image}\n  shell: /bin/sh\nsession:\n  grace_period: 1s\n' >/etc/podspawn/config.yaml"
     ));
 
-    // sshd was not told: whoever manages units here refuses to.
-    machine.sh("install -d /tmp/no; printf '#!/bin/sh\n[ \"$1\" != reload ] || exit 1\nexec /usr/bin/systemctl \"$@\"\n' >/tmp/no/systemctl; chmod 755 /tmp/no/systemctl");
-    let run = machine.run("PATH=/tmp/no:$PATH podspawn server-setup").run();
+    // sshd was not told: its unit refuses to.
+    machine.sh(
+        "install -d /etc/systemd/system/ssh.service.d
+         printf '[Service]\\nExecReload=\\nExecReload=/bin/false\\n' >/etc/systemd/system/ssh.service.d/no.conf
+         systemctl daemon-reload",
+    );
+    let run = machine.run("podspawn server-setup").run();
     assert_ne!(run.status, 0, "{}", run.stderr);
+    machine.sh("rm /etc/systemd/system/ssh.service.d/no.conf; systemctl daemon-reload");
     machine.sh("podspawn add-user ann --key-file /root/key.pub");
     refused(&machine, "ann@127.0.0.1: Permission denied (publickey");
     repaired(&machine, "sshd for container users", "warn", "sshd was not told", "podspawn server-setup");
@@ -89,7 +94,7 @@ fn each_failure_has_its_line_and_the_fix_that_the_doctor_prints_repairs_it() {
     machine.sh("rm \"$(find /usr/local/lib/podspawn /usr/lib/podspawn -name pam_podspawn.so 2>/dev/null | head -n 1)\"");
     let forward = "ssh -F /root/.ssh-config -W 127.0.0.1:22 ann@127.0.0.1 </dev/null";
     let run = machine.run(forward).run();
-    assert!(run.status != 0 && run.stderr.contains("administratively prohibited"), "{}", run.stderr);
+    assert!(run.status != 0 && run.stderr.contains("stdio forwarding failed"), "{}", run.stderr);
     served(&machine);
     assert_eq!(said(&machine, "forwarding").outcome, "warn");
     repaired(&machine, "PAM module", "warn", "is missing", "podspawn server-setup");
