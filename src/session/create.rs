@@ -186,6 +186,13 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 let Some(left) = left.filter(|left| self.is_orphan(&left.labels)) else {
                     return Err(SessionError::Foreign { kind: "network", name: network.name });
                 };
+                // What is still in it lost its session with it: after a state was restored that is older.
+                for found in engine.containers(&self.installation()).await? {
+                    let together = found.labels.get(label::SESSION) == left.labels.get(label::SESSION);
+                    if together && self.is_orphan(&found.labels) {
+                        self.remove_orphaned_container(engine, &found.id, &found.name, &found.labels).await?;
+                    }
+                }
                 engine.remove_network(&left.id).await?;
                 engine.create_network(&network).await?
             }
