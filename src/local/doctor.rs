@@ -13,7 +13,7 @@ use crate::engine::{LazyEngine, label};
 use crate::state::Store;
 use crate::system::files::free_bytes;
 use crate::system::{Host, guest_program};
-use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineError, Facts, Runtime};
+use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineError, Facts, Gap, Runtime};
 use rustix::fs::Access;
 
 /// Longest wait for the engine's answer in one check.
@@ -84,7 +84,7 @@ async fn checks(subject: &Subject<'_>, tell: &dyn Fn(Check), after_engine: &dyn 
             let detail = format!("{name} at {}, because {}", chosen.endpoint, chosen.reason);
             tell(Check::pass("engine choice", detail).shown());
             let connected = tokio::time::timeout(ANSWER_LIMIT, lazy.connected()).await;
-            tell(subject.as_seen(daemon(name, &chosen, &connected)));
+            tell(subject.as_seen(daemon(name, &chosen, &connected, start(subject, name))));
             if !subject.is_server() {
                 tell(socket(name, &chosen));
             }
@@ -110,7 +110,12 @@ async fn checks(subject: &Subject<'_>, tell: &dyn Fn(Check), after_engine: &dyn 
     tell(of_broker(subject, lock_directory(&state.lock_dir, make), &state.lock_dir));
     tell(disk_space(&state_dir, connected.map(Engine::facts), layers.deployment));
     if let Some(engine) = connected {
-        tell(default_image(engine, layers.config.defaults.image.as_str()).await);
+        let image = layers.config.defaults.image.as_str();
+        let fix = fetch(subject, label(engine.facts().kind), image);
+        tell(default_image(engine, image, &fix).await);
+        if engine.facts().lacks(Gap::BuildMounts) {
+            tell(builds(&engine.facts().version));
+        }
         tell(direct_attach(engine.facts()));
     }
     tell(guest());
@@ -133,9 +138,36 @@ type Make = fn(&Path) -> io::Result<()>;
 
 type Connected<'a> = Result<Result<&'a (Chosen, Runtime), EngineError>, tokio::time::error::Elapsed>;
 
-fn daemon(name: &str, chosen: &Chosen, connected: &Connected<'_>) -> Check {
+/// What starts the engine. On a server it is the broker's, and a command can be named.
+fn start(subject: &Subject<'_>, name: &str) -> String {
+    let account = subject.layers.config.server.account.as_ref().map(|account| account.as_str());
+    match (subject.is_server(), account, name) {
+        (false, ..) => format!("start {name}, or choose another engine with `--runtime`"),
+        (true, Some(account), "Podman") => {
+            format!("systemctl --user --machine={account}@ start podman.socket")
+        }
+        (true, None, "Podman") => "systemctl start podman.socket".into(),
+        (true, ..) => "systemctl start docker".into(),
+    }
+}
+
+/// What brings an image here. On a server it is the broker's engine that has to have it.
+fn fetch(subject: &Subject<'_>, name: &str, image: &str) -> String {
+    let account = subject.layers.config.server.account.as_ref().map(|account| account.as_str());
+    let pull = match (subject.is_server(), account, name) {
+        (false, ..) => return format!("podspawn verify-image {image}"),
+        (true, Some(account), "Podman") => {
+            let uid = subject.host.uid();
+            format!("sudo -u {account} XDG_RUNTIME_DIR=/run/user/{uid} podman pull {image}")
+        }
+        (true, None, "Podman") => format!("podman pull {image}"),
+        (true, ..) => format!("docker pull {image}"),
+    };
+    format!("{pull}; where its registry is out of reach, set `defaults.image` to an image that is here")
+}
+
+fn daemon(name: &str, chosen: &Chosen, connected: &Connected<'_>, fix: String) -> Check {
     let title = format!("{name} daemon");
-    let fix = format!("start {name}, or choose another engine with `--runtime`");
     match connected {
         Ok(Ok((_, engine))) => {
             let facts = engine.facts();
@@ -252,21 +284,33 @@ fn judge_space(name: &str, free: u64, place: &Path) -> Check {
     }
 }
 
-async fn default_image(engine: &Runtime, image: &str) -> Check {
+async fn default_image(engine: &Runtime, image: &str, fix: &str) -> Check {
     const NAME: &str = "default image";
     match tokio::time::timeout(ANSWER_LIMIT, engine.image(image)).await {
         Ok(Ok(Some(info))) => Check::pass(NAME, format!("{image} is {}", info.id)),
         Ok(Ok(None)) => Check::warn(
             NAME,
-            format!("{image} is not here: the first machine pulls it"),
-            format!("podspawn verify-image {image}"),
+            format!("{image} is not here: whoever comes first waits until it is pulled"),
+            fix,
         ),
-        Ok(Err(error)) => Check::warn(NAME, error.to_string(), format!("podspawn verify-image {image}")),
+        Ok(Err(error)) => Check::warn(NAME, error.to_string(), fix),
         Err(_) => {
             let detail = format!("no answer within {} s", ANSWER_LIMIT.as_secs());
-            Check::warn(NAME, detail, format!("podspawn verify-image {image}"))
+            Check::warn(NAME, detail, fix)
         }
     }
+}
+
+/// Of builds that the engine's builder does not keep to themselves.
+fn builds(version: &str) -> Check {
+    Check::warn(
+        "image builds",
+        format!(
+            "Podman {version} lets what a base image brings along (`ONBUILD RUN --mount`) reach files of this host: \
+             podspawn cannot see it there"
+        ),
+        "use Podman 5.3.2 or later, or let Podfiles name only base images that you trust",
+    )
 }
 
 fn direct_attach(facts: &Facts) -> Check {

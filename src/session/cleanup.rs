@@ -295,7 +295,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let id: String = found.id.chars().take(12).collect();
         tracing::info!(name = found.name, id, "removing orphaned {}", found.kind);
         match found.kind {
-            "container" => engine.remove_container(&found.id).await?,
+            "container" => {
+                self.remove_orphaned_container(engine, &found.id, &found.name, &found.labels).await?
+            }
             "network" => engine.remove_network(&found.id).await?,
             _ => engine.remove_volume(&found.id).await?,
         }

@@ -88,6 +88,21 @@ pub trait Observer: Send + Sync {
     fn removing(&self, record: &SessionRecord, reason: Reason);
     /// It has been removed.
     fn removed(&self, record: &SessionRecord, reason: Reason);
+    /// A container that had lost its session (a crash, an older state restored) has been removed.
+    fn orphan_removed(&self, orphan: &Orphan<'_>);
+}
+
+/// A container of this installation that no session knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Orphan<'a> {
+    /// Whose it was, by its labels.
+    pub user: &'a str,
+    /// The session that it was made for.
+    pub session: &'a str,
+    /// The engine's id.
+    pub container: &'a str,
+    /// Its name.
+    pub name: &'a str,
 }
 
 impl<S, G> Core<S, G> {

@@ -9,7 +9,7 @@ use uuid::{NoContext, Uuid};
 use super::acquire::Caller;
 use super::container_spec::{self, session_directory};
 use super::copy;
-use super::core::{Core, EngineSource, Session, engine_name, label};
+use super::core::{Core, EngineSource, Orphan, Session, engine_name, label};
 use super::decide::{Reason, later};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
@@ -186,6 +186,13 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 let Some(left) = left.filter(|left| self.is_orphan(&left.labels)) else {
                     return Err(SessionError::Foreign { kind: "network", name: network.name });
                 };
+                // What is still in it lost its session with it: after a state was restored that is older.
+                for found in engine.containers(&self.installation()).await? {
+                    let together = found.labels.get(label::SESSION) == left.labels.get(label::SESSION);
+                    if together && self.is_orphan(&found.labels) {
+                        self.remove_orphaned_container(engine, &found.id, &found.name, &found.labels).await?;
+                    }
+                }
                 engine.remove_network(&left.id).await?;
                 engine.create_network(&network).await?
             }
@@ -259,9 +266,28 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         match found {
             None => Ok(()),
-            Some(left) if self.is_orphan(&left.labels) => Ok(engine.remove_container(&left.id).await?),
+            Some(left) if self.is_orphan(&left.labels) => {
+                self.remove_orphaned_container(engine, &left.id, name, &left.labels).await
+            }
             Some(_) => Err(SessionError::Foreign { kind: "container", name: name.into() }),
         }
+    }
+
+    /// Removes a container that has lost its session, and says so to whoever records such things.
+    pub(super) async fn remove_orphaned_container(
+        &self,
+        engine: &Runtime,
+        id: &str,
+        name: &str,
+        labels: &Labels,
+    ) -> Result<(), SessionError> {
+        engine.remove_container(id).await?;
+        let told = |label: &str| labels.get(label).map_or("", String::as_str);
+        if let Some(observer) = &self.observer {
+            let (user, session) = (told(label::USER), told(label::SESSION));
+            observer.orphan_removed(&Orphan { user, session, container: id, name });
+        }
+        Ok(())
     }
 
     /// What everything of this installation carries.

@@ -37,7 +37,7 @@ mod volumes;
 pub use acquire::{Acquired, Caller, Exists};
 pub use cleanup::CleanupReport;
 pub use container_spec::GUARDED_BRIDGE_PREFIX;
-pub use core::{Core, Dirs, EngineSource, Observer, Session};
+pub use core::{Core, Dirs, EngineSource, Observer, Orphan, Session};
 pub use decide::Reason;
 pub use destroy::Destroyed;
 pub use error::{BuildPart, ServiceProblem, SessionError};

@@ -5,7 +5,8 @@
 
 mod build_lock;
 mod error;
-pub mod lease;
+pub mod identity;
+mod lease;
 pub mod lock;
 mod migrations;
 mod objects;

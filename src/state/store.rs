@@ -10,13 +10,12 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use rustix::fs::{FlockOperation, flock};
-use uuid::Uuid;
 
 use super::error::{LimitReached, StoreError};
 use super::record::{Object, ObjectKind, SessionRecord, SetupState, Timestamp};
 use super::rows::{COLUMNS, INSERT, Time, UPDATE, Word, read, with_parameters};
 use super::workspaces::{self, Workspace};
-use super::{migrations, objects};
+use super::{identity, migrations, objects};
 use crate::names::{MachineName, SessionKey, UserName};
 use crate::spec::{Kind, Limits};
 
@@ -52,12 +51,13 @@ impl Store {
             let _alone = lock_directory(path).map_err(|error| fail.io(&error))?;
             connection
                 .pragma_update(None, "journal_mode", "WAL")
-                .and_then(|()| migrations::migrate(&mut connection, &Uuid::new_v4().to_string()))
+                .and_then(|()| migrations::migrate(&mut connection, &identity::of_a_new(path)))
                 .map_err(|error| fail.sql(error))?;
         }
-        let installation = connection
+        let installation: String = connection
             .query_row("SELECT value FROM meta WHERE key = 'installation'", [], |row| row.get(0))
             .map_err(|error| fail.sql(error))?;
+        identity::remember(path, &installation);
         Ok(Self { connection: Mutex::new(connection), path: path.into(), installation })
     }
 

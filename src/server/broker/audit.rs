@@ -3,11 +3,12 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use crate::names::misleads;
+use crate::session::Orphan;
 use crate::state::{SessionRecord, Timestamp};
 
 /// Appends to the file that the configuration names.
@@ -27,8 +28,8 @@ pub(super) enum Event<'a> {
     Create,
     /// A container was removed.
     Destroy { reason: &'a str },
-    /// A command ended.
-    Command { command: &'a str, status: u8 },
+    /// A command or, where it is empty, a shell ended. No status: its client was gone first.
+    Command { command: &'a str, status: Option<u8> },
 }
 
 impl Audit {
@@ -81,20 +82,44 @@ impl Audit {
             Event::Command { command, status } => {
                 put("command", json!(command));
                 put("exit_code", json!(status));
-                put("outcome", if *status == 0 { "success" } else { "failure" }.into());
+                put("outcome", if *status == Some(0) { "success" } else { "failure" }.into());
+                if command.is_empty() {
+                    put("shell", true.into());
+                }
             }
         }
-        let text = safe(&Value::Object(line).to_string()) + "\n";
-        let opened = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(file);
-        // One write for each line: lines of several requests never mix.
-        if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
-            tracing::error!(file = %file.display(), "the audit log cannot be written: {error}");
-        }
+        append(file, line);
+    }
+
+    /// A container went that had lost its session.
+    pub(super) fn write_orphan(&self, orphan: &Orphan<'_>, now: Timestamp) {
+        let Some(file) = &self.file else { return };
+        let line = json!({
+            "time": now.to_string(),
+            "level": "INFO",
+            "msg": "audit",
+            "event": "container_destroy",
+            "user": orphan.user,
+            "timestamp": now.to_string(),
+            "actor": "operator:podspawn",
+            "actor_kind": "operator",
+            "session_id": orphan.session,
+            "container_id": orphan.container,
+            "container": orphan.name,
+            "reason": "orphan",
+        });
+        append(file, line.as_object().cloned().unwrap_or_default());
+    }
+}
+
+/// Adds a line.
+fn append(file: &Path, line: Map<String, Value>) {
+    let text = safe(&Value::Object(line).to_string()) + "\n";
+    let opened =
+        OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(file);
+    // One write for each line: lines of several requests never mix.
+    if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+        tracing::error!(file = %file.display(), "the audit log cannot be written: {error}");
     }
 }
 

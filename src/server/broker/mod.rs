@@ -42,7 +42,7 @@ use super::installation::state_dir;
 use crate::config::{ConfigError, Layers};
 use crate::engine::{self, LazyEngine};
 use crate::session::attach::Guests;
-use crate::session::{Core, Dirs, Observer, Reason};
+use crate::session::{Core, Dirs, Observer, Orphan, Reason};
 use crate::state::{SessionRecord, Store, StoreError};
 use crate::system::{Clock, Host, SystemClock};
 
@@ -195,6 +195,10 @@ impl Observer for Watcher {
         if !record.container_id.is_empty() {
             self.write(&Event::Destroy { reason: reason.as_str() }, record);
         }
+    }
+
+    fn orphan_removed(&self, orphan: &Orphan<'_>) {
+        self.audit.write_orphan(orphan, SystemClock.now());
     }
 }
 

@@ -98,12 +98,8 @@ pub(super) async fn serve(
     };
     broker.attached.leave(number);
     depart(broker, handed, record.clone()).await;
-    if !original.is_empty()
-        && let Some(status) = status
-    {
-        let event = Event::Command { command: &original, status };
-        broker.audit.write(&event, &record, record.key.user.as_str(), broker.core.clock.now());
-    }
+    let event = Event::Command { command: &original, status };
+    broker.audit.write(&event, &record, record.key.user.as_str(), broker.core.clock.now());
     Ok(())
 }
 

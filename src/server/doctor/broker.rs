@@ -30,10 +30,10 @@ impl Server {
         let (check, examined) = match asked {
             Ok(mut answers) => match answers.pop() {
                 Some(examined) => (Check::pass("broker", "it answers"), Some(examined)),
-                None => (unanswered(&AskError::Answer), None),
+                None => (self.unanswered(&AskError::Answer), None),
             },
             Err(AskError::NoBroker { source, .. }) => (self.absent(&source, starts_broker), None),
-            Err(error) => (unanswered(&error), None),
+            Err(error) => (self.unanswered(&error), None),
         };
         tell(check);
         tell(self.database(examined.is_some()));
@@ -59,6 +59,15 @@ impl Server {
         if let Some(orphans) = examined.and_then(|examined| examined.orphans) {
             tell(lost(&orphans));
         }
+    }
+
+    /// It is there, and of no use: hung, or of another version. Another one in its place ends no session.
+    fn unanswered(&self, error: &AskError) -> Check {
+        let fix = match has_systemd() && self.installation.config_flag().is_none() {
+            true => "systemctl restart podspawn-broker.service",
+            false => "end the broker's process: the next login starts another, and no session ends",
+        };
+        Check::fail("broker", error.to_string(), fix)
     }
 
     fn absent(&self, source: &io::Error, starts_broker: bool) -> Check {
@@ -190,14 +199,6 @@ impl Server {
             None => Check::pass(NAME, "the broker ends what has expired while it runs"),
         }
     }
-}
-
-fn unanswered(error: &AskError) -> Check {
-    let fix = match error {
-        AskError::Refused { hints, .. } if !hints.is_empty() => hints.join("; or "),
-        _ => "end the broker's process: the next login starts another, and no session ends".into(),
-    };
-    Check::fail("broker", error.to_string(), fix)
 }
 
 fn lost(orphans: &[String]) -> Check {

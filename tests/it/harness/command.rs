@@ -113,6 +113,11 @@ impl Running {
         system::signal_group(&self.child, signal);
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("wait for a child").is_some()
+    }
+
     /// Waits for its end and for the end of its output.
     pub fn wait(mut self, limit: Duration) -> Run {
         let deadline = self.started + limit;

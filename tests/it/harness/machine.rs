@@ -138,7 +138,8 @@ impl Machine {
         self.with("ssh", &["-F", "/root/.ssh-config", &format!("{user}@127.0.0.1"), command])
     }
 
-    fn load(&self, image: &str) {
+    /// Brings an image of this host into its Docker.
+    pub fn load(&self, image: &str) {
         let mut save = EngineName::Docker
             .cli()
             .args(["save", image])

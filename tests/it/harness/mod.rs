@@ -7,11 +7,13 @@
 mod matrix;
 pub mod command;
 pub mod dockerd;
+pub mod elder;
 pub mod engines;
 pub mod env;
 pub mod greeter;
 pub mod json;
 pub mod machine;
+pub mod moments;
 pub mod podman;
 pub mod server;
 pub mod sshd;
@@ -21,6 +23,14 @@ pub mod terminal;
 /// Whether the long rounds are wanted.
 pub fn soak() -> bool {
     podspawn::system::Host::capture().var("PODSPAWN_SOAK") == Some("1")
+}
+
+/// How long the round of random events lasts: `PODSPAWN_SOAK_SECONDS`, else half an hour where the long rounds are wanted.
+pub fn round() -> std::time::Duration {
+    let told = podspawn::system::Host::capture();
+    let told =
+        told.var("PODSPAWN_SOAK_SECONDS").map(|text| text.parse().expect("PODSPAWN_SOAK_SECONDS in seconds"));
+    std::time::Duration::from_secs(told.unwrap_or(if soak() { 1800 } else { 15 }))
 }
 
 pub use command::Run;

@@ -3,16 +3,13 @@
 //! `PODSPAWN_SOAK=1` raises the counts; nothing is ever skipped. `PODSPAWN_SEED` repeats a run.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use podspawn::names::UserName;
 use podspawn::state::UserLocks;
-use podspawn::system::Host;
 use rustix::process::Signal;
 
-use crate::harness::system::{random_hex, readable};
+use crate::harness::moments::{Moments, let_pass};
 use crate::harness::{Env, soak};
 
 /// Longer than the age below which cleanup leaves things without a row alone.
@@ -21,34 +18,6 @@ const ORPHAN_AGE: Duration = Duration::from_secs(12);
 /// How many kills of one kind.
 fn rounds() -> u32 {
     if soak() { 50 } else { 3 }
-}
-
-/// Random moments from a seed that is printed, so that a run can be repeated.
-struct Moments(u64);
-
-impl Moments {
-    fn new() -> Self {
-        let seed = Host::capture().var("PODSPAWN_SEED").and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or_else(|| u64::from_str_radix(&random_hex(), 16).expect("hexadecimal"));
-        // Shown even where the test succeeds: a soak's log tells which moments it tried.
-        writeln!(std::io::stderr(), "PODSPAWN_SEED={seed}").expect("standard error");
-        Self(seed)
-    }
-
-    /// A moment before `limit`: a step of the generator that its inventors call splitmix64.
-    fn next(&mut self, limit: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        limit.mul_f64((mixed >> 11) as f64 / (1u64 << 53) as f64)
-    }
-}
-
-/// Lets time pass: the moment itself is what the test is about, so there is no event to wait for.
-fn let_pass(time: Duration) {
-    let (reader, _writer) = rustix::pipe::pipe().expect("a pipe");
-    assert!(!readable(&[reader.as_fd()], Instant::now() + time));
 }
 
 /// Runs a command that is to succeed.

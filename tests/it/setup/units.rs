@@ -27,6 +27,22 @@ fn an_init_system_finds_nothing_wrong_with_the_units() {
     assert!(output.status.success() && complaints.is_empty(), "{complaints}");
 }
 
+/// What the init system makes of a unit's sandbox: ten is none at all.
+#[test]
+fn every_unit_is_in_a_sandbox() {
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
+    for (unit, most) in [("broker", 60), ("cleanup", 10), ("cleanup-once", 10)] {
+        let unit = units.join(format!("podspawn-{unit}.service"));
+        let mut security = Command::new("systemd-analyze");
+        security
+            .args(["security", "--offline=true", "--no-pager", &format!("--threshold={most}")])
+            .arg(&unit);
+        let output = security.output().expect("start systemd-analyze");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{told}");
+    }
+}
+
 on_engines! {
     [docker, podman]
     fn a_broker_starts_with_its_first_client_where_the_socket_waits_for_it(server: Server) {
@@ -37,6 +53,7 @@ on_engines! {
         server.start_broker_with_its_first_client();
         assert_eq!(server.sh(&ann, "echo served"), "served");
         server.broker_log().wait("broker started", SOON);
+        server.audited(&ann, "disconnect", 1, SOON);
         assert_eq!(server.list()[0]["connections"], 1);
         terminal.line("exit");
         terminal.wait();

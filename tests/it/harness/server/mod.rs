@@ -269,7 +269,7 @@ impl Server {
             let _ = kill_process(Pid::from_child(&broker), Signal::TERM);
             let _ = broker.wait();
         }
-        self.end_detached_broker();
+        self.end_brokers(Signal::TERM);
         for (kind, id) in self.objects() {
             let args: &[&str] =
                 if kind == "container" { &["rm", "-f", "-v", &id] } else { &[kind, "rm", &id] };
@@ -292,8 +292,8 @@ impl Server {
         assert_eq!(left, Vec::new(), "left behind in the engine");
     }
 
-    /// A broker that something else than the test started holds the lock of the state directory.
-    fn end_detached_broker(&self) {
+    /// Every broker of this installation, whoever started it.
+    fn brokers(&self) -> Vec<Pid> {
         let holds = |pid: i32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).into_owned();
@@ -302,14 +302,33 @@ impl Server {
         let pids = fs::read_dir("/proc")
             .expect("read /proc")
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-        for pid in pids.filter(|pid| holds(*pid)) {
-            let Some(pid) = Pid::from_raw(pid) else { continue };
+        pids.filter(|pid| holds(*pid)).filter_map(Pid::from_raw).collect()
+    }
+
+    /// Ends every broker of this installation: the next login starts another. Returns once they are gone.
+    pub fn end_brokers(&self, signal: Signal) {
+        for pid in self.brokers() {
             let Ok(watched) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
                 continue;
             };
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
             assert!(system::ends_by(&watched, Instant::now() + PATIENCE), "a broker does not end");
         }
+        // The one that the test started is for the test to reap.
+        if let Some(mut child) = self.broker.borrow_mut().take() {
+            child.wait().expect("wait for the broker");
+        }
+    }
+
+    /// Puts another build of the program in the place of this one, as an installation does: by its name.
+    pub fn replace_program(&self) {
+        let new = self.path("bin/new");
+        // Copied by another process: a file that is open for writing here could not be executed.
+        run(Command::new("sh")
+            .args(["-c", "cp \"$0\" \"$1\" && echo >>\"$1\""])
+            .arg(system::podspawn())
+            .arg(&new));
+        fs::rename(new, self.program()).expect("rename");
     }
 }
 
