@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::harness::machine::Machine;
 use crate::harness::engines::fact;
 use crate::harness::json;
+use crate::harness::machine::Machine;
 
 /// What the doctor says of one check.
 struct Said {
