@@ -305,7 +305,7 @@ impl From<EnvironmentError> for CommandError {
         match error {
             EnvironmentError::Podfile(error) => error.into(),
             EnvironmentError::Resolve(error) => error.into(),
-            EnvironmentError::Recipe { .. } => Self::new(ErrorKind::Config, error.to_string())
+            EnvironmentError::Recipe(_) => Self::new(ErrorKind::Config, error.to_string())
                 .hint("`podspawn podfile check` shows what the Podfile says"),
             EnvironmentError::Directory { .. } => Self::failed_to(ErrorKind::State, &error),
             EnvironmentError::Own { .. } => Self::new(ErrorKind::State, error.to_string())

@@ -4,12 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::{Logs, explain_project, open};
 use crate::cli::{OutputArg, SpecRequest};
-use crate::command_error::CommandError;
+use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
 use crate::local::{Overrides, Settings};
-use crate::names::{ImageRef, SessionKey};
-use crate::spec::{Kind, Request, Resolved, rows};
+use crate::names::{ImageRef, ProjectName, SessionKey};
+use crate::server::Installation;
+use crate::server::projects::{self, ServerProjectError};
+use crate::spec::{Kind, Request, Resolved, resolve, rows};
 use crate::system::Host;
 use crate::ui::{Style, Table, Ui};
 
@@ -35,6 +37,7 @@ pub(super) fn run(
                 context.workspace_spec(&key).map_err(|error| explain_project(&context, error))?;
             of_checkout.map_or_else(|| plain(&settings, key, kind, None), Ok)?
         }
+        (Some(_), None) if settings.is_server() => of_server(&settings, overrides, key)?,
         (_, image) => plain(&settings, key, kind, image)?,
     };
     match output {
@@ -42,6 +45,41 @@ pub(super) fn run(
         OutputArg::Json => ui.json(&value(&resolved))?,
     }
     Ok(Exit::Success)
+}
+
+/// What a session of a server is made of, with the file about its user and the Podfile of its project.
+fn of_server(settings: &Settings, overrides: &Overrides, key: SessionKey) -> Result<Resolved, CommandError> {
+    let name = key.name.as_ref().and_then(|name| name.as_str().parse::<ProjectName>().ok());
+    let is_project = match &name {
+        Some(name) => projects::registered(&settings.layers)?.get(name).is_some(),
+        None => false,
+    };
+    if !is_project {
+        return plain(settings, key, Kind::Session, None);
+    }
+    if settings.host.uid() != 0 {
+        let text = "only root can look into a server's projects";
+        return Err(CommandError::new(ErrorKind::State, text).hint("sudo"));
+    }
+    let installation = Installation::new(overrides.config.clone());
+    let (layers, user_env) = installation.load_for(&key.user)?;
+    let request = projects::request(&layers, user_env, key)?;
+    Ok(resolve(&request, &layers)?)
+}
+
+impl From<ServerProjectError> for CommandError {
+    fn from(error: ServerProjectError) -> Self {
+        match error {
+            ServerProjectError::Registry(error) => error.into(),
+            ServerProjectError::Podfile(error) => error.into(),
+            ServerProjectError::Recipe(_) => Self::new(ErrorKind::Config, error.to_string())
+                .hint("correct the Podfile in the project's repository"),
+            ServerProjectError::NotCloned(ref name) => {
+                let hint = format!("sudo podspawn update-project {name}");
+                Self::new(ErrorKind::State, error.to_string()).hint(hint)
+            }
+        }
+    }
 }
 
 /// What is not made of a project: the named image, or locally the user's own Podfile.
@@ -94,7 +132,6 @@ mod tests {
 
     use super::*;
     use crate::config::{Deployment, Flag, Sources, load};
-    use crate::spec::resolve;
 
     fn resolved() -> Resolved {
         let sources = Sources {

@@ -13,7 +13,7 @@ use super::dev_name;
 use super::machine::MachineError;
 use crate::config::Mode;
 use crate::names::{ImageRef, SessionKey};
-use crate::podfile::{self, Https, Loaded, MountWay, Places, PodfileError};
+use crate::podfile::{self, Https, Loaded, MountWay, Places, PodfileError, RecipeError};
 use crate::session::{EngineSource, Report, SessionError};
 use crate::spec::{
     self, CopySpec, HostMount, Kind, MountRequest, Owner, ProjectRequest, Recipe, Request, ResolveError,
@@ -27,13 +27,8 @@ pub enum EnvironmentError {
     #[error(transparent)]
     Podfile(#[from] PodfileError),
     /// Its image.
-    #[error("{}: {reason}", path.display())]
-    Recipe {
-        /// The Podfile.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     /// What it asks for together with the configuration.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -108,8 +103,7 @@ impl Settings {
 
     /// The name of a Podfile's image, and how it is made. `project` is the project, machine or session that it is for.
     pub fn recipe_of(&self, loaded: &Loaded, project: &str) -> Result<(ImageRef, Recipe), EnvironmentError> {
-        podfile::recipe(&loaded.podfile, &loaded.canonical, project, &self.layers.config.packages.sources)
-            .map_err(|reason| EnvironmentError::Recipe { path: loaded.path.clone(), reason })
+        Ok(loaded.image(project, &self.layers.config.packages.sources)?)
     }
 
     /// What a session of a Podfile is asked for, without mounts and ports.

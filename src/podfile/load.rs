@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use thiserror::Error;
+
 use super::devcontainer::{Converted, convert};
 use super::error::PodfileError;
 use super::extends::{Places, Root, resolve};
@@ -11,8 +13,11 @@ use super::fetch::Fetch;
 use super::layer::Place;
 use super::model::{Base, Podfile};
 use super::parse::parse;
+use super::recipe::recipe;
 use super::validate::validate;
-use crate::config::Origin;
+use crate::config::{Origin, PackageSources};
+use crate::names::ImageRef;
+use crate::spec::Recipe;
 
 /// Where a repository keeps its Podfile, first choice first.
 pub const LOCATIONS: [&str; 4] =
@@ -31,6 +36,24 @@ pub struct Loaded {
     pub canonical: String,
     /// What its writer should know, one line each.
     pub warnings: Vec<String>,
+}
+
+/// Why a Podfile has no image.
+#[derive(Debug, Error)]
+#[error("{}: {reason}", path.display())]
+pub struct RecipeError {
+    /// The Podfile.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Loaded {
+    /// The name of its image, and how that is made. `project` is the project, machine or session that it is for.
+    pub fn image(&self, project: &str, sources: &PackageSources) -> Result<(ImageRef, Recipe), RecipeError> {
+        recipe(&self.podfile, &self.canonical, project, sources)
+            .map_err(|reason| RecipeError { path: self.path.clone(), reason })
+    }
 }
 
 /// The Podfile of a directory, if it has one. A place that cannot be looked at stops the search.

@@ -31,7 +31,7 @@ pub use devcontainer::devcontainer;
 pub use error::PodfileError;
 pub use extends::Places;
 pub use fetch::{Fetch, Https};
-pub use load::{LOCATIONS, Loaded, load, load_text, locate};
+pub use load::{LOCATIONS, Loaded, RecipeError, load, load_text, locate};
 pub use model::*;
 pub use packages::check_package;
 pub use recipe::recipe;

@@ -3,15 +3,17 @@
 //! The clone is only looked at: each session gets a copy of its own. Who clones is the administrator's command, never the
 //! broker. Calls `config`, `podfile`, `spec`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::installation::state_dir;
 use crate::config::{Config, ConfigError, Layers, Project, Projects, Word};
-use crate::names::{GitUrl, ImageRef, ProjectName};
-use crate::podfile::{self, Https, Loaded, Places, PodfileError};
-use crate::spec::{CopySpec, ProjectRequest, Recipe};
+use crate::names::{GitUrl, ImageRef, MachineName, ProjectName, SessionKey};
+use crate::podfile::{self, Https, Loaded, Places, PodfileError, RecipeError};
+use crate::spec::{CopySpec, Kind, ProjectRequest, Recipe, Request};
+use crate::system::host::timezone;
 
 /// Why a project cannot become a session.
 #[derive(Debug, Error)]
@@ -23,13 +25,8 @@ pub enum ServerProjectError {
     #[error(transparent)]
     Podfile(#[from] PodfileError),
     /// Its image.
-    #[error("{}: {reason}", path.display())]
-    Recipe {
-        /// The Podfile.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     /// It was written into the registry by hand and not cloned since.
     #[error("the repository of the project `{0}` has not been fetched yet")]
     NotCloned(String),
@@ -45,11 +42,11 @@ impl ServerProjectError {
 
 /// What a session of a project is made of besides what configuration says.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ProjectParts {
+struct ProjectParts {
     /// With a Podfile, what that says.
-    pub project: Option<ProjectRequest>,
+    project: Option<ProjectRequest>,
     /// The files that are copied in.
-    pub copy: CopySpec,
+    copy: CopySpec,
 }
 
 /// The image of a clone's Podfile, and how it is made.
@@ -97,19 +94,47 @@ pub fn image_of(
 ) -> Result<ProjectImage, ServerProjectError> {
     match load(&layers.config, directory)? {
         Some(loaded) => {
-            let (image, recipe) = recipe(&layers.config, &loaded, name)?;
+            let (image, recipe) = loaded.image(name.as_str(), &layers.config.packages.sources)?;
             Ok(ProjectImage { image, recipe: Some(recipe) })
         }
         None => Ok(ProjectImage { image: layers.config.defaults.image.clone(), recipe: None }),
     }
 }
 
-/// What a session of a registered project is made of, as its clone stands now.
-pub fn parts(
+/// What is asked for when a session is made, as configuration, registry and clones stand now. `user_env`: what the
+/// administrator's file about its user sets.
+pub fn request(
     layers: &Layers,
-    name: &ProjectName,
-    project: &Project,
-) -> Result<ProjectParts, ServerProjectError> {
+    user_env: BTreeMap<String, String>,
+    key: SessionKey,
+) -> Result<Request, ServerProjectError> {
+    let parts = match &key.name {
+        Some(name) => parts_of(layers, name)?,
+        None => None,
+    };
+    let (project, copy) = parts.map_or((None, None), |parts| (parts.project, Some(parts.copy)));
+    Ok(Request {
+        user_env,
+        user_dotfiles: layers.dotfiles.clone(),
+        timezone: timezone(),
+        project,
+        copy,
+        ..Request::new(key, Kind::Session)
+    })
+}
+
+/// What a registered project adds to its sessions; none for the name of any other session.
+fn parts_of(layers: &Layers, name: &MachineName) -> Result<Option<ProjectParts>, ServerProjectError> {
+    // Names of projects and of sessions have one grammar.
+    let Ok(name) = name.as_str().parse::<ProjectName>() else { return Ok(None) };
+    match registered(layers)?.get(&name) {
+        Some(project) => parts(layers, &name, project).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What a session of a registered project is made of, as its clone stands now.
+fn parts(layers: &Layers, name: &ProjectName, project: &Project) -> Result<ProjectParts, ServerProjectError> {
     let config = &layers.config;
     let directory = clone_of(config, name);
     if !directory.is_dir() {
@@ -125,7 +150,7 @@ pub fn parts(
     };
     let project = match loaded {
         Some(loaded) => {
-            let (image, recipe) = recipe(config, &loaded, name)?;
+            let (image, recipe) = loaded.image(name.as_str(), &config.packages.sources)?;
             Some(ProjectRequest {
                 image,
                 recipe,
@@ -148,15 +173,6 @@ fn load(config: &Config, directory: &Path) -> Result<Option<Loaded>, PodfileErro
         github: config.github_url.as_str().to_owned(),
     };
     podfile::locate(directory)?.map(|path| podfile::load(&path, &places, &Https)).transpose()
-}
-
-fn recipe(
-    config: &Config,
-    loaded: &Loaded,
-    name: &ProjectName,
-) -> Result<(ImageRef, Recipe), ServerProjectError> {
-    podfile::recipe(&loaded.podfile, &loaded.canonical, name.as_str(), &config.packages.sources)
-        .map_err(|reason| ServerProjectError::Recipe { path: loaded.path.clone(), reason })
 }
 
 /// Whether an address says more than which user git is to be.

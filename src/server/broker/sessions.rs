@@ -15,16 +15,14 @@ use super::limits::OpenRequest;
 use super::link::Link;
 use super::tell::{self, Lines, Refusal};
 use super::{Broker, Duty, network};
-use crate::config::Layers;
-use crate::names::{MachineName, ProjectName, SessionKey};
-use crate::server::projects::{self, ProjectParts};
+use crate::names::{MachineName, SessionKey};
+use crate::server::projects;
 use crate::server::route;
 use crate::session::attach::{Passable, open_direct, open_relay};
 
 use crate::session::{Audience, Caller, Cancel, EngineSource, Exists, GuestAddress, Session, Skip};
-use crate::spec::{self, Kind, Request, SessionSpec};
+use crate::spec::{self, SessionSpec};
 use crate::state::{AttachWay, HandedLease, Holder, SessionRecord, SetupState};
-use crate::system::host::timezone;
 use crate::system::peer::Peer;
 
 /// What a stub is given.
@@ -275,41 +273,16 @@ impl Broker {
         session.record.setup == SetupState::Pending || session.record.key.name.is_some()
     }
 
-    /// What a registered project adds to its sessions; none for any other session.
-    fn parts(
-        &self,
-        identity: &Identity,
-        layers: &Layers,
-        key: &SessionKey,
-    ) -> Result<Option<ProjectParts>, Refusal> {
-        let Some(name) = &key.name else { return Ok(None) };
-        // Names of projects and of sessions have one grammar.
-        let Ok(name) = name.as_str().parse::<ProjectName>() else { return Ok(None) };
-        let known = projects::registered(layers).inspect_err(|error| {
-            tracing::error!(user = %identity.user, "{error}");
-        })?;
-        let Some(project) = known.get(&name) else { return Ok(None) };
-        projects::parts(layers, &name, project).map(Some).map_err(|error| {
-            tracing::error!(user = %identity.user, project = %name, "{}", tell::chain(&error));
-            tell::project(&name, &error, &layers.config)
-        })
-    }
-
     /// What the configuration says now of a session.
     fn spec(&self, identity: &Identity, key: SessionKey) -> Result<SessionSpec, Refusal> {
         let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
             tracing::error!(user = %identity.user, "{error}");
         })?;
-        let parts = self.parts(identity, &layers, &key)?;
-        let (project, copy) = parts.map_or((None, None), |parts| (parts.project, Some(parts.copy)));
-        let request = Request {
-            user_env: user,
-            user_dotfiles: layers.dotfiles.clone(),
-            timezone: timezone(),
-            project,
-            copy,
-            ..Request::new(key, Kind::Session)
-        };
+        let project = key.project().to_owned();
+        let request = projects::request(&layers, user, key).map_err(|error| {
+            tracing::error!(user = %identity.user, project, "{}", tell::chain(&error));
+            tell::project(&project, &error, &layers.config)
+        })?;
         let resolved = spec::resolve(&request, &layers)
             .inspect_err(|error| tracing::error!(user = %identity.user, "{error}"))?;
         Ok(resolved.spec)
@@ -335,6 +308,9 @@ impl Broker {
         });
         self.fetch_missing(identity, &key, &mut report)?;
         let spec = self.spec(identity, key)?;
+        if spec.security.readonly_rootfs && spec.environment.copy.is_some() {
+            return Err(tell::no_room_for_files());
+        }
         if spec.guarded_network {
             self.guard_host(identity)?;
         }

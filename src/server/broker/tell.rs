@@ -7,7 +7,6 @@ use podspawn_wire::broker::FromBroker;
 
 use super::identity::StrangerError;
 use crate::config::{Config, ConfigError};
-use crate::names::ProjectName;
 use crate::server::projects::ServerProjectError;
 use crate::session::attach::AttachError;
 use crate::session::{BuildPart, News, Reason, Report, SessionError, Step};
@@ -150,19 +149,25 @@ impl From<ResolveError> for Refusal {
 }
 
 /// Why a project is not to be had. Whoever works on it can repair its Podfile, so they are told what is wrong in it.
-pub(super) fn project(name: &ProjectName, error: &ServerProjectError, config: &Config) -> Refusal {
+pub(super) fn project(name: &str, error: &ServerProjectError, config: &Config) -> Refusal {
     match error {
         ServerProjectError::Registry(_) => Refusal::internal("the registry of projects cannot be read"),
         ServerProjectError::NotCloned(_) => {
             Refusal::new(error.to_string()).hint(format!("{ASK}: `sudo podspawn update-project {name}`"))
         }
-        ServerProjectError::Podfile(_) | ServerProjectError::Recipe { .. } => {
+        ServerProjectError::Podfile(_) | ServerProjectError::Recipe(_) => {
             Refusal::new(format!("the project `{name}` cannot be used: {}", error.without_places(config)))
                 .hint(format!(
                     "correct it in the repository, then {ASK}: `sudo podspawn update-project {name}`"
                 ))
         }
     }
+}
+
+/// A session of a project where nothing can be written to.
+pub(super) fn no_room_for_files() -> Refusal {
+    Refusal::new("containers of this host are read-only, and a project's files need room in them")
+        .hint(format!("{ASK}: `security.readonly_rootfs` cannot be had together with projects"))
 }
 
 /// An error and its causes on one line, for the log.

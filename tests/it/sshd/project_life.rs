@@ -160,6 +160,37 @@ on_engines! {
     }
 
     [docker, podman]
+    fn a_read_only_root_has_no_room_for_a_project_and_says_so(server: Server) {
+        let config = fs::read_to_string(server.config_file()).expect("read");
+        let config = config.replace("security:\n", "security:\n  readonly_rootfs: true\n");
+        fs::write(server.config_file(), config).expect("write");
+        register(&server, &format!("base: {}\n", fact("IMAGE_SUDO")));
+        let ann = server.user("ann");
+        let run = server.ssh(&ann, &API, &["echo in"]).run();
+        assert!(run.status == 1 && run.out().is_empty(), "{}", run.stderr);
+        assert!(run.stderr.contains("read-only") && run.stderr.contains("`security.readonly_rootfs`"), "{}", run.stderr);
+        assert_eq!(server.sh(&ann, "touch /etc/new 2>/dev/null || echo closed"), "closed", "without a project");
+    }
+
+    [docker, podman]
+    fn spec_shows_what_a_session_of_a_project_is_made_of(server: Server) {
+        register(&server, &format!("base: {}\nenv:\n  EDITOR: vim\n", fact("IMAGE_SUDO")));
+        let ann = server.user("ann");
+        fs::create_dir(server.path("etc/users")).expect("mkdir");
+        let file = server.path("etc/users").join(format!("{ann}.yaml"));
+        fs::write(&file, "memory: 300m\n").expect("write");
+        let out = server.podspawn(&["spec", &format!("{ann}@api")]).run().ok().out();
+        let row = |key: &str| {
+            let found = out.lines().find(|line| line.split_whitespace().next() == Some(key));
+            found.unwrap_or_else(|| panic!("{key} in {out}")).to_owned()
+        };
+        assert!(row("image").contains("podspawn/api:podfile-") && row("image").contains("built from the Podfile"), "{out}");
+        assert!(row("copy").contains("/workspace/api"), "{out}");
+        assert!(row("resources.memory").contains("300m") && row("resources.memory").contains(&format!("{ann}.yaml")), "{out}");
+        assert!(server.list().is_empty(), "only looked at");
+    }
+
+    [docker, podman]
     fn an_update_to_a_podfile_that_is_not_valid_is_refused_and_the_old_one_stays(server: Server) {
         let remote = Remote::start();
         remote.commit("api", "main", &[("podfile.yaml", &format!("base: {}\nenv:\n  STATE: first\n", fact("IMAGE_SUDO")))]);
