@@ -90,21 +90,23 @@ fn each_failure_has_its_line_and_the_fix_that_the_doctor_prints_repairs_it() {
     repaired(&machine, "key directory", "warn", "has mode 0777", "chmod 700 /etc/podspawn/keys");
     served(&machine);
 
-    // The module is missing: logins work, and nothing is forwarded.
-    machine.sh("rm \"$(find /usr/local/lib/podspawn /usr/lib/podspawn -name pam_podspawn.so 2>/dev/null | head -n 1)\"");
-    let forward = "ssh -F /root/.ssh-config -W 127.0.0.1:22 ann@127.0.0.1 </dev/null";
-    let run = machine.run(forward).run();
-    assert!(run.status != 0 && run.stderr.contains("stdio forwarding failed"), "{}", run.stderr);
-    served(&machine);
-    assert_eq!(said(&machine, "forwarding").outcome, "warn");
-    repaired(&machine, "PAM module", "warn", "is missing", "podspawn server-setup");
-    served(&machine);
-
-    // Nobody listens for logins.
-    machine.sh("systemctl stop podspawn-broker.socket podspawn-broker.service");
+    // Nobody listens for logins, and the module that would start a broker is missing.
+    machine.sh("rm /usr/local/lib/podspawn/pam_podspawn.so
+         systemctl stop podspawn-broker.socket podspawn-broker.service");
     refused(&machine, "Error: podspawn's broker cannot be reached: ");
     let start = "systemctl enable --now podspawn-broker.socket";
     repaired(&machine, "broker", "fail", "podspawn-broker.socket is not active", start);
+    served(&machine);
+
+    // The module alone is missing: logins work, and nothing is forwarded.
+    let forward = "ssh -F /root/.ssh-config -o LogLevel=INFO -W 127.0.0.1:22 ann@127.0.0.1 </dev/null";
+    let run = machine.run(forward).run();
+    assert!(run.status != 0 && run.stderr.contains("administratively prohibited"), "{}", run.stderr);
+    assert_eq!(said(&machine, "forwarding").outcome, "warn");
+    repaired(&machine, "PAM module", "warn", "is missing", "podspawn server-setup");
+    let run = machine.run(forward).run();
+    // It ends in the container, where nobody listens.
+    assert!(run.stderr.contains("Connection refused"), "{}", run.stderr);
     served(&machine);
 
     // No engine.
