@@ -112,7 +112,11 @@ fn each_failure_has_its_line_and_the_fix_that_the_doctor_prints_repairs_it() {
     // No engine.
     machine.sh("systemctl stop docker.socket docker.service");
     refused(&machine, "Error: the container engine does not answer");
-    repaired(&machine, "Docker daemon", "fail", "", "systemctl start docker");
+    let Said { outcome, detail, fix } = said(&machine, "engine choice");
+    assert_eq!(outcome, "fail", "{detail}");
+    let (command, _) = fix.split_once("; or, where there is none, ").expect("a command");
+    assert_eq!(command, "systemctl start docker");
+    machine.sh(command);
     served(&machine);
 
     // The image is missing, and its registry out of reach.
