@@ -6,7 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ "$(id -u)" != 0 ]; then
     echo "test: the tests need root: going on with sudo" >&2
     exec sudo -- env "PATH=$PATH" "HOME=$HOME" "CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" \
-        "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/root}" "CARGO=${CARGO:-cargo}" "$PWD/scripts/test.sh" "$@"
+        "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/root}" "CARGO=${CARGO:-cargo}" \
+        "PODSPAWN_SOAK_SECONDS=${PODSPAWN_SOAK_SECONDS:-}" "PODSPAWN_SEED=${PODSPAWN_SEED:-}" "$PWD/scripts/test.sh" "$@"
 fi
 CARGO=${CARGO:-cargo}
 step() { echo "test: $*" >&2; }

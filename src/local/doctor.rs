@@ -74,7 +74,15 @@ async fn checks(subject: &Subject<'_>, tell: &dyn Fn(Check), after_engine: &dyn 
     let lazy = LazyEngine::new(host, subject.engine);
     let connected = match lazy.choose() {
         Err(error) => {
-            let failed = Check::fail("engine choice", error.to_string(), error.hints().join("; or "));
+            let hints = error.hints().join("; or ");
+            let fix = match (subject.is_server(), subject.engine) {
+                (true, Some(choice)) => {
+                    let name = if choice == EngineChoice::Podman { "Podman" } else { "Docker" };
+                    format!("{}; or, where there is none, {hints}", start(subject, name))
+                }
+                _ => hints,
+            };
+            let failed = Check::fail("engine choice", error.to_string(), fix);
             tell(subject.as_seen(failed));
             after_engine(None);
             None

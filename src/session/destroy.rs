@@ -1,6 +1,6 @@
 //! Removing a session: container, services, network, volumes, directories, row. Goes on past errors.
 
-use podspawn_runtimes::{Engine, Runtime};
+use podspawn_runtimes::{Engine, EngineError, Runtime};
 
 use super::core::{Core, EngineSource, display_name};
 use super::decide::Reason;
@@ -77,15 +77,18 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         Ok(self.store.take_note(&end_note(key))?)
     }
 
-    /// Removes what a session owns and returns what could not be removed, one fragment each.
+    /// Removes what a session owns and returns what could not be removed, one fragment each. Fails if the engine is away.
     async fn dismantle(&self, record: &SessionRecord, engine: &Runtime) -> Result<Vec<String>, SessionError> {
         let objects = self.store.objects(&record.id)?;
         let of = |kind| objects.iter().filter(move |object: &&Object| object.kind == kind);
-        let mut failures = Vec::new();
+        let (mut failures, mut away) = (Vec::new(), None);
         let mut note = |outcome: podspawn_runtimes::Result<()>| {
             if let Err(error) = outcome {
                 tracing::warn!(user = %record.key.user, container = record.container_name, "{error}");
                 failures.push(error.to_string());
+                if matches!(error, EngineError::Unreachable { .. }) {
+                    away = Some(error);
+                }
             }
         };
         match self.container_ids(record, engine, of(ObjectKind::Container)).await {
@@ -117,7 +120,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 _ => {}
             }
         }
-        Ok(failures)
+        // That the engine is away says more than what could not be removed therefore.
+        away.map_or(Ok(failures), |error| Err(error.into()))
     }
 
     /// Ids of a session's containers. What was recorded by name only is looked for by its labels: the maker may have died

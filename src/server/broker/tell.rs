@@ -102,7 +102,7 @@ fn engine(error: &EngineError) -> Refusal {
         EngineError::NoAddresses { .. } => {
             Refusal::new("this host has no addresses left for another container").hint(ASK)
         }
-        EngineError::Pull { .. } => Refusal::new(error.to_string()).hint(ASK),
+        EngineError::Pull { .. } => Refusal::new(format!("failed to {error}")).hint(ASK),
         _ => Refusal::internal("the container engine could not do it"),
     }
 }

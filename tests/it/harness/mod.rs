@@ -27,9 +27,9 @@ pub fn soak() -> bool {
 
 /// How long the round of random events lasts: `PODSPAWN_SOAK_SECONDS`, else half an hour where the long rounds are wanted.
 pub fn round() -> std::time::Duration {
-    let told = podspawn::system::Host::capture();
-    let told =
-        told.var("PODSPAWN_SOAK_SECONDS").map(|text| text.parse().expect("PODSPAWN_SOAK_SECONDS in seconds"));
+    let host = podspawn::system::Host::capture();
+    let told = host.var("PODSPAWN_SOAK_SECONDS").filter(|text| !text.is_empty());
+    let told = told.map(|text| text.parse().expect("PODSPAWN_SOAK_SECONDS in seconds"));
     std::time::Duration::from_secs(told.unwrap_or(if soak() { 1800 } else { 15 }))
 }
 

@@ -90,32 +90,39 @@ fn each_failure_has_its_line_and_the_fix_that_the_doctor_prints_repairs_it() {
     repaired(&machine, "key directory", "warn", "has mode 0777", "chmod 700 /etc/podspawn/keys");
     served(&machine);
 
-    // The module is missing: logins work, and nothing is forwarded.
-    machine.sh("rm \"$(find /usr/local/lib/podspawn /usr/lib/podspawn -name pam_podspawn.so 2>/dev/null | head -n 1)\"");
-    let forward = "ssh -F /root/.ssh-config -W 127.0.0.1:22 ann@127.0.0.1 </dev/null";
-    let run = machine.run(forward).run();
-    assert!(run.status != 0 && run.stderr.contains("stdio forwarding failed"), "{}", run.stderr);
-    served(&machine);
-    assert_eq!(said(&machine, "forwarding").outcome, "warn");
-    repaired(&machine, "PAM module", "warn", "is missing", "podspawn server-setup");
-    served(&machine);
-
-    // Nobody listens for logins.
-    machine.sh("systemctl stop podspawn-broker.socket podspawn-broker.service");
+    // Nobody listens for logins, and the module that would start a broker is missing.
+    machine.sh("rm /usr/local/lib/podspawn/pam_podspawn.so
+         systemctl stop podspawn-broker.socket podspawn-broker.service");
     refused(&machine, "Error: podspawn's broker cannot be reached: ");
     let start = "systemctl enable --now podspawn-broker.socket";
     repaired(&machine, "broker", "fail", "podspawn-broker.socket is not active", start);
     served(&machine);
 
+    // The module alone is missing: logins work, and nothing is forwarded.
+    let forward = "ssh -F /root/.ssh-config -o LogLevel=INFO -W 127.0.0.1:22 ann@127.0.0.1 </dev/null";
+    let run = machine.run(forward).run();
+    assert!(run.status != 0 && run.stderr.contains("administratively prohibited"), "{}", run.stderr);
+    assert_eq!(said(&machine, "forwarding").outcome, "warn");
+    repaired(&machine, "PAM module", "warn", "is missing", "podspawn server-setup");
+    let run = machine.run(forward).run();
+    // It ends in the container, where nobody listens.
+    assert!(run.stderr.contains("Connection refused"), "{}", run.stderr);
+    served(&machine);
+
     // No engine.
     machine.sh("systemctl stop docker.socket docker.service");
     refused(&machine, "Error: the container engine does not answer");
-    repaired(&machine, "Docker daemon", "fail", "", "systemctl start docker");
+    let Said { outcome, detail, fix } = said(&machine, "engine choice");
+    assert_eq!(outcome, "fail", "{detail}");
+    let (command, _) = fix.split_once("; or, where there is none, ").expect("a command");
+    assert_eq!(command, "systemctl start docker");
+    machine.sh(command);
     served(&machine);
 
     // The image is missing, and its registry out of reach.
-    machine.sh(&format!("sed -i 's|image: .*|image: localhost:9/none:1|' /etc/podspawn/config.yaml"));
-    refused(&machine, "Error: failed to pull ");
+    machine.sh("podspawn stop ann || :
+         sed -i 's|image: .*|image: localhost:9/none:1|' /etc/podspawn/config.yaml");
+    refused(&machine, "Error: failed to pull image `localhost:9/none:1`: ");
     let Said { outcome, detail, fix } = said(&machine, "default image");
     assert_eq!(outcome, "warn", "{detail}");
     let (pull, otherwise) = fix.split_once("; ").expect("two ways");
@@ -128,9 +135,9 @@ fn each_failure_has_its_line_and_the_fix_that_the_doctor_prints_repairs_it() {
     machine.sh(&format!("sed -i 's|image: .*|image: {image}|' /etc/podspawn/config.yaml"));
     served(&machine);
 
-    // The engine's disk is nearly full.
-    machine.sh("until [ \"$(docker ps -q)\" = '' ]; do sleep 0.1; done
-         systemctl stop docker.socket docker.service
+    // The engine's disk is nearly full. A broker that runs would not see what is mounted in a machine that is a container.
+    machine.sh("podspawn stop ann || :
+         systemctl stop docker.socket docker.service podspawn-broker.service
          mount -t tmpfs -o size=200m,mode=0711 podspawn-it /var/lib/docker
          systemctl start docker");
     machine.load(image);
