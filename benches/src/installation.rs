@@ -345,12 +345,14 @@ impl Installation {
 
     /// An image whose containers stay and do nothing.
     pub(crate) fn image_that_stays(&self) -> Result<String> {
-        let (name, image) = (format!("bench-{}", self.id), format!("podspawn-bench/stays:{}", self.id));
+        let image = format!("podspawn-bench/stays:{}", self.id);
         self.note("image", &image)?;
-        self.engine(&["create", "--name", &name, &self.base_image, "sleep", "infinity"])?;
-        let committed = self.engine(&["commit", &name, &image]);
-        self.engine(&["rm", &name])?;
-        committed.map(|_| image)
+        let recipe = self.path("stays");
+        fs::create_dir(&recipe)?;
+        let lines = format!("FROM {}\nCMD [\"sleep\", \"infinity\"]\n", self.base_image);
+        fs::write(recipe.join("Dockerfile"), lines)?;
+        self.engine(&["build", "--quiet", "--tag", &image, text(&recipe)?])?;
+        Ok(image)
     }
 
     /// What broker and sshd said last.
