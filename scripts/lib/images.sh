@@ -41,7 +41,7 @@ mmdebstrap_tar() {
     local recipe=$1 tar=$2
     shift 2
     need mmdebstrap debian-archive-keyring
-    case ${recipe%% *} in bookworm | trixie) ;; *) [ "$HOST_ID" = debian ] || need ubuntu-keyring ;; esac
+    case ${recipe%% *} in bookworm | trixie) ;; *) [ "$HOST_ID" = debian ] || need ubuntu-keyring distro-info-data ;; esac
     mmdebstrap --quiet --mode=root --format=tar --variant=minbase --include="${recipe#* }" \
         --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
