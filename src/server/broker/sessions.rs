@@ -55,8 +55,9 @@ pub(super) async fn serve(
     let outcome = loop {
         tokio::select! {
             biased;
-            line = progress.recv(), if !progress.is_closed() => {
-                if let Some(line) = line.filter(|_| interactive && !gone) {
+            // All that was said before the end is told before the end.
+            Some(line) = progress.recv() => {
+                if interactive && !gone {
                     link.send(&FromBroker::Progress(line), Vec::new()).await?;
                 }
             }

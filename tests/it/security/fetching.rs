@@ -35,10 +35,10 @@ on_engines! {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of the status");
             line.split_whitespace().map(|id| id.parse().expect("a number")).collect::<Vec<u32>>()
         };
-        let nobody = server.uid("nobody");
+        let account = server.uid(&server.git_account());
         let (mut group, mut groups) = (0, Vec::new());
         for status in &gits {
-            assert_eq!(field(status, "Uid:"), [nobody; 4], "{status}");
+            assert_eq!(field(status, "Uid:"), [account; 4], "{status}");
             group = field(status, "Gid:")[0];
             assert_eq!(field(status, "Gid:"), [group; 4], "{status}");
             groups = field(status, "Groups:");
@@ -59,7 +59,7 @@ on_engines! {
         );
         let as_root = server.tool("sh", &["-c", &script]).run().ok().out();
         assert_eq!(as_root.lines().collect::<Vec<_>>(), ["engine", "broker", "state", "keys"]);
-        let (uid, gid) = (nobody.to_string(), group.to_string());
+        let (uid, gid) = (account.to_string(), group.to_string());
         let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
         let groups = if groups.is_empty() { "--clear-groups".to_owned() } else { format!("--groups={}", groups.join(",")) };
         let as_git = server.tool("setpriv", &["--reuid", &uid, "--regid", &gid, &groups, "sh", "-c", &script]).run().ok();

@@ -76,6 +76,11 @@ impl Server {
         user
     }
 
+    /// The account that git works as.
+    pub fn git_account(&self) -> String {
+        format!("pv{}", self.id)
+    }
+
     /// The uid of an account.
     pub fn uid(&self, user: &str) -> u32 {
         run(Command::new("id").args(["-u", user])).trim().parse().expect("a uid")
