@@ -105,8 +105,8 @@ fn the_sessions_user_cannot_speak_to_the_guest() {
 #[test]
 fn a_full_backlog_is_emptied_again() {
     let machine = Machine::debian();
-    // More than are served at once: the rest waits until these are let go.
-    let crowd: Vec<UnixStream> = (0..600)
+    // More than are served at once and may wait, 512 and 128: the rest waits until these are let go.
+    let crowd: Vec<UnixStream> = (0..700)
         .map_while(|_| {
             let socket = rustix::net::socket_with(
                 rustix::net::AddressFamily::UNIX,
@@ -121,7 +121,7 @@ fn a_full_backlog_is_emptied_again() {
         })
         .collect();
     // One was turned away, so that it is full.
-    assert!(crowd.len() < 600);
+    assert!(crowd.len() < 700);
     drop(crowd);
     assert_eq!(machine.sh("echo served"), "served");
 }
