@@ -105,6 +105,7 @@ fn the_sessions_user_cannot_speak_to_the_guest() {
 #[test]
 fn a_full_backlog_is_emptied_again() {
     let machine = Machine::debian();
+    let address = rustix::net::SocketAddrUnix::new(crate::client::socket(&machine)).unwrap();
     // More than are served at once and may wait, 512 and 128: the rest waits until these are let go.
     let crowd: Vec<UnixStream> = (0..700)
         .map_while(|_| {
@@ -115,8 +116,6 @@ fn a_full_backlog_is_emptied_again() {
                 None,
             )
             .unwrap();
-            let path = crate::client::socket(&machine);
-            let address = rustix::net::SocketAddrUnix::new(path).unwrap();
             rustix::net::connect(&socket, &address).ok().map(|()| UnixStream::from(socket))
         })
         .collect();
