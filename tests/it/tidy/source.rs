@@ -42,6 +42,9 @@ pub(super) fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Directories of what programs make, which git leaves out as well.
+const NOT_OURS: [&str; 6] = [".git", "target", ".cargo-home", "corpus", "artifacts", "coverage"];
+
 /// Every text file of the tree, build output and git's own left out, sorted by path.
 pub(super) fn files() -> Vec<File> {
     let mut paths = Vec::new();
@@ -73,7 +76,7 @@ fn collect(dir: &Path, into: &mut Vec<PathBuf>) {
         let entry = entry.expect("a readable entry");
         let name = entry.file_name();
         let kind = entry.file_type().expect("a known file type");
-        if kind.is_dir() && name != ".git" && name != "target" && name != ".cargo-home" {
+        if kind.is_dir() && !NOT_OURS.iter().any(|other| name == *other) {
             collect(&entry.path(), into);
         } else if kind.is_file() && name != ".git" {
             into.push(entry.path());
