@@ -10,7 +10,6 @@ use bollard::ClientVersion;
 use bollard::errors::Error;
 use bollard::models::{Runtime, SystemInfo, SystemInfoCgroupVersionEnum};
 
-
 use crate::call::Action;
 use crate::endpoint::{Endpoint, Target};
 use crate::error::{EngineError, Result};
