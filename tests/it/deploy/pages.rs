@@ -71,7 +71,8 @@ fn the_page_for_rootless_podman_leads_to_a_session_through_a_boot_and_back() {
         host.machine.reboot();
         the_server_is_out_of_reach(host);
         // Of units that wait for each other systemd leaves one out, another at each boot.
-        let cycles = host.machine.sh("systemd-analyze --man=no verify default.target 2>&1 | grep -i cycle || :");
+        let cycles =
+            host.machine.sh("systemd-analyze --man=no verify default.target 2>&1 | grep -i cycle || :");
         assert_eq!(cycles, "");
         // Nothing of root's serves users: neither the engine nor the broker, which asking for something starts.
         let broker = "podspawn doctor | tail -1
