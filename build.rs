@@ -2,9 +2,9 @@
 //!
 //! The guest runs in images that have no C library at all, so it is linked statically whatever this build is asked for; the
 //! module runs in the host's sshd, so it takes the host's C library and must unwind. Each is a cargo run of its own, with
-//! flags of its own, in a folder of its own below `OUT_DIR` (sharing the outer cargo's folder would wait for the outer
-//! cargo's lock for ever), where cargo sees by itself whether it is stale. Also tells the program which commit it was built
-//! from.
+//! flags of its own, in a folder of its own beside the outer cargo's profiles (sharing one of those would wait for the outer
+//! cargo's lock for ever), where cargo sees by itself whether it is stale. Linter, tests and release take the same parts from
+//! there. Also tells the program which commit it was built from.
 
 #![allow(clippy::disallowed_methods, reason = "a build script's arguments are its environment")]
 
@@ -100,7 +100,7 @@ fn run() -> Result<(), String> {
 
 /// Builds a part and tells the sources where it is and what its SHA-256 is.
 fn embed(part: &Part, root: &Path, out: &Path, triple: &str) -> Result<(), String> {
-    let program = build(part, root, &out.join(part.profile), triple)?;
+    let program = build(part, root, &shared(out).join(part.profile), triple)?;
     let mut bytes = fs::read(&program).map_err(|e| format!("read {}: {e}", program.display()))?;
     if part.loaded_by_others {
         move_program_headers_to_the_end(&mut bytes)?;
@@ -114,6 +114,12 @@ fn embed(part: &Part, root: &Path, out: &Path, triple: &str) -> Result<(), Strin
     println!("cargo::rustc-env={}={}", part.variable, embedded.display());
     println!("cargo::rustc-env={}_SHA256={hash}", part.variable);
     Ok(())
+}
+
+/// The folder that the builds of all profiles share: in the one that cargo has marked as its own, else in `out`.
+fn shared(out: &Path) -> PathBuf {
+    let marked = out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    marked.unwrap_or(out).join("embedded")
 }
 
 fn build(part: &Part, root: &Path, target_dir: &Path, triple: &str) -> Result<PathBuf, String> {

@@ -3,15 +3,12 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::ClientVersion;
 use bollard::errors::Error;
 use bollard::models::{Runtime, SystemInfo, SystemInfoCgroupVersionEnum};
-
-use futures_util::future::{Either, select};
 
 use crate::call::Action;
 use crate::endpoint::{Endpoint, Target};
@@ -83,20 +80,18 @@ impl Api {
         }
     }
 
-    /// What a Docker says of itself; waits at most [`CONNECT_TIMEOUT`]. Podman answers this API too, slowly and without
-    /// what makes it Podman: then the head of its answer to a ping comes back instead.
+    /// What a Docker says of itself; waits at most [`CONNECT_TIMEOUT`]. Podman answers this API too, without what makes it
+    /// Podman: then the head of its answer to a ping comes back instead. It is not asked for more: its report runs half a
+    /// dozen programs to learn their versions, and keeps a processor busy for that long, whoever still waits for it.
     pub(crate) async fn identify(&self) -> Result<Identity> {
         let action = Action::general(&format!("ask {} what it is", self.target.engine));
         let (head, body) = action
             .wait_for(CONNECT_TIMEOUT, async {
-                let ping = pin!(raw::get(&self.target, &action, "/_ping"));
-                let info = pin!(raw::get(&self.target, &action, "/info"));
-                match select(ping, info).await {
-                    Either::Left((Ok((head, body)), _)) if head.libpod_version.is_some() => Ok((head, body)),
-                    Either::Left((Ok(_), info)) => info.await,
-                    Either::Left((Err(error), _)) => Err(error),
-                    Either::Right((info, _)) => info,
+                let (head, body) = raw::get(&self.target, &action, "/_ping").await?;
+                if head.libpod_version.is_some() {
+                    return Ok((head, body));
                 }
+                raw::get(&self.target, &action, "/info").await
             })
             .await?;
         if head.libpod_version.is_some() {

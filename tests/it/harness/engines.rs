@@ -1,9 +1,13 @@
 //! The engines that the test set-up started. One that is missing fails the test that asks for it.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
+
+use serde_json::Value;
 
 /// Where the set-up tells what it started.
 const FACTS: &str = "/run/podspawn-test/engines.env";
@@ -112,12 +116,32 @@ impl EngineName {
     }
 
     /// Ids of objects (`container`, `network`, `volume`) with this label.
+    #[track_caller]
     pub fn labelled(self, kind: &str, label: &str) -> Vec<String> {
-        let filter = format!("label={label}");
-        let args: &[&str] = match kind {
-            "container" => &["container", "ls", "-aq", "--no-trunc", "--filter", &filter],
-            kind => &[kind, "ls", "-q", "--filter", &filter],
+        // {"label":["…"]}
+        let filters = format!("%7B%22label%22%3A%5B%22{}%22%5D%7D", label.replace('=', "%3D"));
+        let (path, objects, id) = match kind {
+            "container" => ("/containers/json?all=true&filters=", "", "Id"),
+            "network" => ("/networks?filters=", "", "Id"),
+            "volume" => ("/volumes?filters=", "/Volumes", "Name"),
+            other => panic!("no listing of {other}"),
         };
-        self.run(args).lines().map(str::to_owned).collect()
+        let answer = self.get(&format!("{path}{filters}"));
+        let objects = answer.pointer(objects).and_then(Value::as_array);
+        objects.into_iter().flatten().map(|object| object[id].as_str().expect("an id").to_owned()).collect()
+    }
+
+    /// What the engine answers to a question: without its command line, which takes thirty times as long.
+    #[track_caller]
+    fn get(self, path: &str) -> Value {
+        let mut stream = UnixStream::connect(self.socket()).expect("the engine's socket");
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: engine\r\n\r\n").expect("ask the engine");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("the engine's answer");
+        let body = answer.windows(4).position(|end| end == b"\r\n\r\n").map(|end| &answer[end + 4..]);
+        match body.map(serde_json::from_slice) {
+            Some(Ok(value)) if answer.starts_with(b"HTTP/1.0 200") => value,
+            _ => panic!("{}: {path}: {}", self.label(), String::from_utf8_lossy(&answer)),
+        }
     }
 }

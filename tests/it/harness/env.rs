@@ -205,12 +205,17 @@ impl Env {
 
     fn clear(&self) {
         let Some(engine) = self.engine else { return };
-        for object in self.objects() {
+        let objects = self.objects();
+        if objects.is_empty() {
+            return;
+        }
+        for object in objects {
             let (kind, id) = object.split_once(' ').expect("kind and id");
             let args: &[&str] = if kind == "container" { &["rm", "-f", "-v", id] } else { &[kind, "rm", id] };
             // Whatever podspawn itself removes meanwhile is gone already: the listing afterwards tells.
             let _ = engine.cli().args(args).output();
         }
+        assert_eq!(self.objects(), Vec::<String>::new(), "left behind in the engine");
     }
 }
 
@@ -221,7 +226,6 @@ impl Drop for Env {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.clear()));
         } else {
             self.clear();
-            assert_eq!(self.objects(), Vec::<String>::new(), "left behind in the engine");
         }
     }
 }

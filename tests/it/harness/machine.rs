@@ -9,7 +9,7 @@ use super::engines::fact;
 use super::{EngineName, Env, system};
 
 /// Longest that a boot may take, and anything else.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What runs before systemd: its control groups are its own to write, what is mounted later is seen by its units as on every
 /// host, and slirp4netns finds its device.

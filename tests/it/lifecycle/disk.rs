@@ -24,7 +24,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.0).status();
+        // A program that another story starts at this moment has this process's files open until it runs.
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
         if !std::thread::panicking() {
             assert!(unmounted.expect("start umount").success(), "umount {}", self.0.display());
         }

@@ -62,7 +62,7 @@ fn whoever_kills_it_at_any_moment_leaves_a_valid_configuration() {
     let lab = Lab::new("UsePAM yes\nMatch User daemon\n    X11Forwarding no\n");
     let original = lab.read("ssh/sshd_config");
     let pam = lab.read("pam");
-    let took = [&[][..], &["--remove"]].map(|flags| lab.setup(flags).run().ok().took);
+    let mut took = [&[][..], &["--remove"]].map(|flags| lab.setup(flags).run().ok().took);
     assert_eq!(lab.read("ssh/sshd_config"), original);
 
     let mut killed = 0;
@@ -77,7 +77,12 @@ fn whoever_kills_it_at_any_moment_leaves_a_valid_configuration() {
         crate::harness::system::readable(&[std::os::fd::AsFd::as_fd(&never)], until);
         running.signal(Signal::KILL);
         let run = running.wait(Duration::from_secs(60));
-        killed += u32::from(run.status == 137);
+        if run.status == 137 {
+            killed += 1;
+        } else {
+            // The machine has less to do than at first: later moments are parts of what it takes now.
+            took[turn] = took[turn].min(run.took);
+        }
         assert!(lab.is_valid(), "round {round}, after {moment:?}: {}", lab.read("ssh/sshd_config"));
         let text = lab.read("ssh/sshd_config");
         assert!(text.ends_with(&original), "round {round}: {text}");
@@ -122,7 +127,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
 
