@@ -88,7 +88,8 @@ impl Dockerfile {
                 if !begun && escapes_otherwise(line) {
                     return Err(wrong("an escape character other than `\\` is not supported here".into()));
                 }
-                lines.push(Line::Text(line.trim_end_matches(|c: char| c == '\\' || c.is_whitespace()).into()));
+                lines
+                    .push(Line::Text(line.trim_end_matches(|c: char| c == '\\' || c.is_whitespace()).into()));
                 continue;
             }
             begun = true;
@@ -146,7 +147,8 @@ impl Dockerfile {
             match line {
                 Line::Text(line) => text += line,
                 Line::From { image, platform, name, number } => {
-                    let base = bases.get(image).ok_or_else(|| format!("line {number}: `{image}` is unknown"))?;
+                    let base =
+                        bases.get(image).ok_or_else(|| format!("line {number}: `{image}` is unknown"))?;
                     if let Some(platform) = platform
                         && !is_of(platform, &base.architecture)
                     {
@@ -407,7 +409,9 @@ fn from(
 }
 
 fn unknown(shown: &str) -> String {
-    format!("{shown} names no image: write its name there, or give every `ARG` before the first `FROM` a value")
+    format!(
+        "{shown} names no image: write its name there, or give every `ARG` before the first `FROM` a value"
+    )
 }
 
 /// The words of a line, in which white space between quotes is a part of them.

@@ -16,7 +16,8 @@ fn refused(text: &str) -> String {
 #[track_caller]
 fn pinned(text: &str, args: &[(&str, &str)], target: Option<&str>) -> String {
     let args = args.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let read = Dockerfile::parse(text.as_bytes(), &args, target).unwrap_or_else(|why| panic!("{text:?}: {why}"));
+    let read =
+        Dockerfile::parse(text.as_bytes(), &args, target).unwrap_or_else(|why| panic!("{text:?}: {why}"));
     let base = |image: &ImageRef| Base { id: image.as_str().to_uppercase(), architecture: "amd64".into() };
     let bases = read.images().into_iter().map(|image| (image, base(image))).collect();
     read.pinned(&bases).unwrap_or_else(|why| panic!("{text:?}: {why}"))
@@ -49,7 +50,10 @@ fn only_what_is_built_for_the_wanted_stage_is_looked_at() {
 #[test]
 fn arguments_before_the_first_stage_name_images() {
     let text = "ARG A=one B='two'\nARG C=\"$A-${B}\"\nARG D\nFROM $C AS x\nFROM ${D:-three}:${A:+1}\n";
-    assert_eq!(pinned(text, &[], None).lines().skip(3).collect::<Vec<_>>(), ["FROM ONE-TWO AS x", "FROM THREE:1"]);
+    assert_eq!(
+        pinned(text, &[], None).lines().skip(3).collect::<Vec<_>>(),
+        ["FROM ONE-TWO AS x", "FROM THREE:1"]
+    );
     let given = pinned(text, &[("A", "uno"), ("D", "quattro"), ("E", "x")], None);
     assert_eq!(given.lines().skip(3).collect::<Vec<_>>(), ["FROM UNO-TWO AS x", "FROM QUATTRO:1"]);
     for text in [
@@ -146,7 +150,9 @@ fn no_stage_begins_in_a_here_document() {
     ] {
         assert!(refused(text).contains("here-document must not begin with `FROM`"), "{text}");
     }
-    for text in ["RUN <<;END\nFROM x AS y\n;END\n", "RUN <<$E\n", "RUN <<E\"N\"D\n", "RUN <<\\END\n", "RUN <<''\n"] {
+    for text in
+        ["RUN <<;END\nFROM x AS y\n;END\n", "RUN <<$E\n", "RUN <<E\"N\"D\n", "RUN <<\\END\n", "RUN <<''\n"]
+    {
         assert!(refused(text).contains("plain word"), "{text}");
     }
 }
@@ -157,14 +163,22 @@ fn a_platform_is_the_one_that_there_is() {
     assert_eq!(pinned(text, &[], None), "ARG P=linux/amd64\nFROM A\nFROM B\n");
     let other = parse("FROM --platform=linux/arm64 a\n").unwrap();
     let base = Base { id: "A".into(), architecture: "amd64".into() };
-    let why = other.pinned(&other.images().into_iter().map(|image| (image, base.clone())).collect()).unwrap_err();
+    let why =
+        other.pinned(&other.images().into_iter().map(|image| (image, base.clone())).collect()).unwrap_err();
     assert_eq!(why, "line 1: `--platform=linux/arm64` is not that of `a` here, linux/amd64");
 }
 
 #[test]
 fn what_an_image_brings_along_is_harmless_or_named() {
     let triggers = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let fine = triggers(&["COPY . /app", " run make --mount", "ENV A=`b`", "", "RUN --network=none x", "WORKDIR /a"]);
+    let fine = triggers(&[
+        "COPY . /app",
+        " run make --mount",
+        "ENV A=`b`",
+        "",
+        "RUN --network=none x",
+        "WORKDIR /a",
+    ]);
     assert_eq!(harmful(&fine), None);
     for bad in [
         "RUN --mount=type=bind,from=x,source=/l,target=/m cat /m/etc/passwd",

@@ -143,7 +143,7 @@ pub fn stands_alone(dockerfile: &str) -> bool {
         matches!(word.as_str(), "copy" | "add" | "onbuild")
     };
     let plain: String =
-        dockerfile.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`')).collect();
+        dockerfile.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`' | '"' | '\'')).collect();
     // An instruction may begin on one line and go on on the next.
     let joined = dockerfile.replace("\\\r\n", "").replace("\\\n", "");
     !plain.to_ascii_lowercase().contains("--mount") && !dockerfile.lines().chain(joined.lines()).any(takes)

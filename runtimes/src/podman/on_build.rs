@@ -89,7 +89,8 @@ async fn copied(target: &Target, action: &Action, hex: &str) -> Result<Vec<u8>> 
     let source = Source::of(raw::open(target, action, &url, Request::Stream).await?);
     let wanted = hex.to_owned();
     let read = tokio::task::spawn_blocking(move || pick(source, &wanted)).await;
-    let found = read.map_err(|error| action.io(io::Error::other(error)))?.map_err(|error| action.io(error))?;
+    let found =
+        read.map_err(|error| action.io(io::Error::other(error)))?.map_err(|error| action.io(error))?;
     found.ok_or_else(|| action.refused(None, "its configuration is not the one that it is named after"))
 }
 
@@ -251,7 +252,8 @@ mod tests {
 
         let archive = |content: &[u8]| {
             let mut archive = tar::Builder::new(Vec::new());
-            for (name, content) in [("0f/layer.tar", [7; 5000].as_slice()), (&format!("{hex}.json"), content)] {
+            for (name, content) in [("0f/layer.tar", [7; 5000].as_slice()), (&format!("{hex}.json"), content)]
+            {
                 let mut header = tar::Header::new_gnu();
                 header.set_size(content.len() as u64);
                 archive.append_data(&mut header, name, content).unwrap();

@@ -79,7 +79,8 @@ pub(crate) async fn what_an_image_brings_along_for_builds_is_told(lab: Arc<Lab>)
     assert_eq!(lab.engine.on_build(&base).await.unwrap(), Vec::<String>::new());
     // One without a single file has nothing in a store but what is known of it.
     for base in [base.as_str(), "scratch"] {
-        let made = spec(&lab, &format!("FROM {base}\nONBUILD RUN echo \\\n  a\nONBUILD ENV A=b\nCMD [\"/x\"]\n"));
+        let made =
+            spec(&lab, &format!("FROM {base}\nONBUILD RUN echo \\\n  a\nONBUILD ENV A=b\nCMD [\"/x\"]\n"));
         lab.remember_image(&made.tag);
         let made = lab.engine.build(&made, &mut |_| ()).await.unwrap();
         let brought = lab.engine.on_build(&made.id).await.unwrap();

@@ -10,7 +10,7 @@ use podspawn::session::SessionError;
 use tempfile::TempDir;
 
 use super::lab::Lab;
-use crate::harness::engines::{EngineName, fact};
+use crate::harness::engines::fact;
 use crate::harness::system::random_hex;
 
 /// An image that reads a file of this host in every build on it, and what stands in that file.
@@ -30,13 +30,15 @@ impl Hostile {
         let file = dir.path().join("key");
         fs::write(&file, &secret).expect("write");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("chmod");
-        let linked = lab.made("linked", &format!("FROM {}\nRUN ln -s / /out\n", fact("IMAGE_SUDO")));
+        let linked = lab.made(
+            "linked",
+            &format!("FROM {}\nRUN ln -s {} /out\n", fact("IMAGE_SUDO"), dir.path().display()),
+        );
         let image = lab.made(
             "hostile",
             &format!(
-                "FROM {linked}\nONBUILD RUN --mount=type=bind,from={linked},source=/out,destination=/mnt,rw \
-                 cat /mnt{} | tee /stolen\n",
-                file.display()
+                "FROM {linked}\nONBUILD RUN --mount=type=bind,from={linked},source=/out,destination=/mnt \
+                 cat /mnt/key | tee /stolen\n"
             ),
         );
         let (_, told) = lab.plain_build(&lab.named("plain"), &format!("FROM {image}\n"));
@@ -148,7 +150,7 @@ on_engines! {
         direct.base = Base::Image(base.clone());
         // Here one line, one instruction; what is a comment, and what goes on, stays what it is.
         let dockerfile = format!(
-            "# syntax=docker/dockerfile:1\nARG NAME={base}\nFROM ${{NAME}} AS First\nRUN echo a \\\n  # not this\n  b > /own\n\
+            "# a comment\nARG NAME={base}\nFROM ${{NAME}} AS First\nRUN echo a \\\n  # not this\n  b > /own\n\
              FROM First\nCOPY . /context\n"
         );
         let context = lab.context(&[("Dockerfile", &dockerfile), ("note", "n")]);

@@ -130,7 +130,8 @@ impl Lab {
         at_step: impl FnMut(&str) + Send + 'static,
     ) -> (Result<bool, SessionError>, Vec<String>) {
         let mut steps = Steps { at_step: Some(Box::new(at_step)), ..Steps::default() };
-        let outcome = self.run(image, recipe, &Cancel::never(), &mut steps, async || std::future::pending().await);
+        let outcome =
+            self.run(image, recipe, &Cancel::never(), &mut steps, async || std::future::pending().await);
         (outcome, steps.told)
     }
 
