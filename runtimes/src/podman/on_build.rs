@@ -116,9 +116,16 @@ fn has_hash(content: &[u8], hex: &str) -> bool {
 /// All triggers in a configuration. A key may be in any case, and there twice; wherever it is, its list counts.
 fn brought(config: &[u8]) -> serde_json::Result<Vec<String>> {
     let value: Value = serde_json::from_slice(config)?;
-    let mut triggers = Vec::new();
-    value.collect(&mut triggers);
-    Ok(triggers)
+    let mut lists = Vec::new();
+    value.collect(&mut lists);
+    // Docker's format has the same list for the image and for the container that it was made from.
+    let mut triggers: Vec<Vec<String>> = Vec::new();
+    for list in lists {
+        if !triggers.contains(&list) {
+            triggers.push(list);
+        }
+    }
+    Ok(triggers.concat())
 }
 
 /// JSON as far as it matters here: with every key of an object, also those that are there twice.
@@ -130,7 +137,7 @@ enum Value {
 }
 
 impl Value {
-    fn collect(self, triggers: &mut Vec<String>) {
+    fn collect(self, lists: &mut Vec<Vec<String>>) {
         match self {
             Self::Object(entries) => {
                 for (key, value) in entries {
@@ -140,13 +147,13 @@ impl Value {
                                 Self::Text(text) => Some(text),
                                 _ => None,
                             });
-                            triggers.extend(texts);
+                            lists.push(texts.collect());
                         }
-                        value => value.collect(triggers),
+                        value => value.collect(lists),
                     }
                 }
             }
-            Self::List(list) => list.into_iter().for_each(|value| value.collect(triggers)),
+            Self::List(list) => list.into_iter().for_each(|value| value.collect(lists)),
             Self::Text(_) | Self::Other => {}
         }
     }
@@ -215,7 +222,7 @@ mod tests {
     #[test]
     fn triggers_are_found_however_their_key_is_written_and_how_often() {
         for config in [
-            r#"{"config": {"OnBuild": ["RUN a"]}}"#,
+            r#"{"config": {"OnBuild": ["RUN a"]}, "container_config": {"OnBuild": ["RUN a"]}}"#,
             r#"{"CONFIG": {"onbuild": ["RUN a"], "OnBuild": []}}"#,
             r#"{"config": {"ONBUILD": ["RUN a"]}, "config": {"OnBuild": null}}"#,
             r#"{"config": {"\u004fnBuild": ["RUN a"], "Env": ["A=1"], "n": [1, -1, 1.5, true, null]}}"#,

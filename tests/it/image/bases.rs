@@ -151,7 +151,7 @@ on_engines! {
         // Here one line, one instruction; what is a comment, and what goes on, stays what it is.
         let dockerfile = format!(
             "# a comment\nARG NAME={base}\nFROM ${{NAME}} AS First\nRUN echo a \\\n  # not this\n  b > /own\n\
-             FROM First\nCOPY . /context\n"
+             FROM first\nCOPY . /context\n"
         );
         let context = lab.context(&[("Dockerfile", &dockerfile), ("note", "n")]);
         for (podfile, wanted) in

@@ -31,11 +31,14 @@ pub struct Lab {
     dir: TempDir,
 }
 
+/// What happens when a step of that text begins.
+type AtStep = Box<dyn FnMut(&str) + Send>;
+
 /// What was reported, as the steps' lines.
 #[derive(Default)]
 pub struct Steps {
     told: Vec<String>,
-    at_step: Option<Box<dyn FnMut(&str) + Send>>,
+    at_step: Option<AtStep>,
 }
 
 impl Report for Steps {
