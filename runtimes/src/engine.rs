@@ -29,6 +29,10 @@ pub trait Engine {
     /// Builds an image. No deadline. Fails with [`crate::EngineError::Build`] that carries the last lines of output.
     async fn build(&self, spec: &BuildSpec, progress: ProgressSink<'_>) -> Result<ImageInfo>;
 
+    /// The instructions that an image brings along for builds on it (`ONBUILD`), in their order. No deadline in all: a Podman
+    /// whose store cannot be read from here makes a copy of the whole image for the answer.
+    async fn on_build(&self, image: &str) -> Result<Vec<String>>;
+
     /// Gives an image a further name.
     async fn tag_image(&self, image: &str, new_name: &str) -> Result<()>;
 

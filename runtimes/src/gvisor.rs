@@ -70,6 +70,10 @@ impl Engine for Gvisor {
         self.docker.build(spec, progress).await
     }
 
+    async fn on_build(&self, image: &str) -> Result<Vec<String>> {
+        self.docker.on_build(image).await
+    }
+
     async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {
         self.docker.tag_image(image, new_name).await
     }

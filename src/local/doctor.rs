@@ -309,16 +309,12 @@ async fn default_image(engine: &Runtime, image: &str, fix: &str) -> Check {
     }
 }
 
-/// Of builds that the engine's builder does not keep to themselves.
+/// Of an engine whose builder does not keep `RUN --mount` to the build.
 fn builds(version: &str) -> Check {
-    Check::warn(
-        "image builds",
-        format!(
-            "Podman {version} lets what a base image brings along (`ONBUILD RUN --mount`) reach files of this host: \
-             podspawn cannot see it there"
-        ),
-        "use Podman 5.3.2 or later, or let Podfiles name only base images that you trust",
-    )
+    let detail = format!(
+        "Dockerfiles and base images that use `RUN --mount` are refused: Podman {version} lets it reach files of this host"
+    );
+    Check::pass("image builds", detail)
 }
 
 fn direct_attach(facts: &Facts) -> Check {

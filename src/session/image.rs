@@ -3,10 +3,13 @@
 //! No user's lock is held meanwhile. Two processes that want the same image to be built share one build: the second waits
 //! for the lock of that image and then finds it.
 
-use podspawn_runtimes::{BuildSpec, Engine, EngineError, Gap, Labels, Runtime};
+use std::collections::BTreeMap;
+
+use podspawn_runtimes::{BuildSpec, Engine, EngineError, Gap, ImageInfo, Labels, Runtime};
 
 use super::build_watch::Watch;
 use super::core::{Core, EngineSource, label};
+use super::dockerfile::{self, Base, Dockerfile};
 use super::error::{BuildPart, SessionError};
 use super::report::{Cancel, Report, Step};
 use crate::names::{ImageRef, printable};
@@ -16,6 +19,8 @@ use crate::system::BuildContext;
 
 /// Name of the Dockerfile in its context.
 const DOCKERFILE: &str = "Dockerfile";
+/// Longest part of an instruction that a message shows, in characters.
+const LONGEST_SHOWN: usize = 80;
 
 impl<S: EngineSource, G> Core<S, G> {
     /// Sees to it that the engine has an image: builds it from its recipe, or pulls it if it has none. Makes no container
@@ -78,41 +83,76 @@ impl<S: EngineSource, G> Core<S, G> {
             return Ok(false);
         }
         report.step(Step::Building { image: image.as_str() });
-        if let Some(base) = &recipe.base
-            && engine.image(base.as_str()).await?.is_none()
-        {
-            let text = format!("Pulling base image {base}");
-            report.step(Step::BuildStep { text: &text });
-            let mut progress = |progress| report.step(Step::PullProgress(progress));
-            engine.pull(base.as_str(), &mut progress).await?;
-            report.step(Step::BuildStepDone { text: &text });
+        if let Some(base) = &recipe.base {
+            self.present(engine, base, report).await?;
         }
         if let (Some(base), Some(name)) = (&recipe.base_build, &recipe.base_tag)
             && engine.image(name.as_str()).await?.is_none()
         {
-            let (spec, dockerfile) = self.base_spec(base, name).await?;
+            let spec = self.base_spec(engine, base, name, report).await?;
             let file = printable(&base.dockerfile);
-            if engine.facts().lacks(Gap::BuildMounts) && mounts(&dockerfile) {
-                let version = printable(&engine.facts().version);
-                return Err(SessionError::Impossible(format!(
-                    "`{file}` uses `RUN --mount`, which Podman {version} does not keep away from the files of its host: \
-                     write it without, or use Podman 5.3.2 or Docker"
-                )));
-            }
             let text = format!("Building base image from {file}");
             let part = BuildPart::Dockerfile { file, instruction: None };
             self.run_build(engine, spec, text, part, report).await?;
         }
+        let dockerfile = match recipe.base.as_ref().or(recipe.base_tag.as_ref()) {
+            Some(base) if engine.facts().lacks(Gap::BuildMounts) => {
+                let base = self.harmless(engine, base, report).await?;
+                let (_, rest) = recipe.dockerfile.split_once('\n').unwrap_or_default();
+                format!("FROM {}\n{rest}", base.id)
+            }
+            _ => recipe.dockerfile.clone(),
+        };
         let text = match recipe.packages.as_slice() {
             [] => "Preparing the image".to_owned(),
             packages => format!("Installing packages: {}", packages.join(" ")),
         };
-        let context = archive(&recipe.dockerfile).map_err(SessionError::Impossible)?;
+        let context = archive(&dockerfile).map_err(SessionError::Impossible)?;
         let spec = self.build_spec(image, DOCKERFILE.into(), context);
         let part = BuildPart::Whole(text.clone());
         self.run_build(engine, spec, text, part, report).await?;
         report.step(Step::Built { image: image.as_str() });
         Ok(true)
+    }
+
+    /// An image that is to be built on: pulled, if the engine does not have it.
+    async fn present(
+        &self,
+        engine: &Runtime,
+        base: &ImageRef,
+        report: &mut dyn Report,
+    ) -> Result<ImageInfo, SessionError> {
+        if let Some(found) = engine.image(base.as_str()).await? {
+            return Ok(found);
+        }
+        let text = format!("Pulling base image {base}");
+        report.step(Step::BuildStep { text: &text });
+        let mut progress = |progress| report.step(Step::PullProgress(progress));
+        let pulled = engine.pull(base.as_str(), &mut progress).await?;
+        report.step(Step::BuildStepDone { text: &text });
+        Ok(pulled)
+    }
+
+    /// As [`Core::present`], for a builder that does not keep `RUN --mount` away from the files of its host: an image that brings
+    /// one along for builds on it is refused. What is built on is then the image of this id, whatever its name leads to.
+    async fn harmless(
+        &self,
+        engine: &Runtime,
+        base: &ImageRef,
+        report: &mut dyn Report,
+    ) -> Result<Base, SessionError> {
+        let found = self.present(engine, base, report).await?;
+        let triggers = engine.on_build(&found.id).await?;
+        if let Some(trigger) = dockerfile::harmful(&triggers) {
+            return Err(SessionError::Impossible(format!(
+                "the image `{base}` brings along `ONBUILD {}`, and Podman {} does not keep `RUN --mount` away from the files \
+                 of its host: build on another image, or use Podman 5.3.2 or Docker",
+                printable(&shortened(trigger)),
+                printable(&engine.facts().version)
+            )));
+        }
+        let id = found.id.strip_prefix("sha256:").unwrap_or(&found.id).to_owned();
+        Ok(Base { id, architecture: found.architecture })
     }
 
     fn build_spec(&self, image: &ImageRef, dockerfile: String, context: Vec<u8>) -> BuildSpec {
@@ -130,19 +170,49 @@ impl<S: EngineSource, G> Core<S, G> {
     /// Reads a repository's own build context; it may be large, so this happens beside everything else.
     async fn base_spec(
         &self,
+        engine: &Runtime,
         base: &BuildBase,
         name: &ImageRef,
-    ) -> Result<(BuildSpec, Vec<u8>), SessionError> {
+        report: &mut dyn Report,
+    ) -> Result<BuildSpec, SessionError> {
         let (context, dockerfile) = (base.context.clone(), base.dockerfile.clone());
         let read = tokio::task::spawn_blocking(move || BuildContext::read(&context, &dockerfile)).await;
-        let context = match read {
+        let mut context = match read {
             Ok(Ok(context)) => context,
             Ok(Err(error)) => return Err(SessionError::Impossible(error.to_string())),
             Err(error) => return Err(SessionError::Impossible(format!("read the build context: {error}"))),
         };
+        if engine.facts().lacks(Gap::BuildMounts) {
+            let text = self.harmless_dockerfile(engine, base, &context.dockerfile, report).await?;
+            let put = context.replace_dockerfile(text);
+            put.map_err(|error| SessionError::Impossible(format!("pack the Dockerfile: {error}")))?;
+        }
         let spec = self.build_spec(name, base.dockerfile.clone(), context.archive);
-        let spec = BuildSpec { args: base.args.clone(), target: base.target.clone(), ..spec };
-        Ok((spec, context.dockerfile))
+        Ok(BuildSpec { args: base.args.clone(), target: base.target.clone(), ..spec })
+    }
+
+    /// The text of a repository's Dockerfile for a builder that does not keep `RUN --mount` away from the files of its host.
+    async fn harmless_dockerfile(
+        &self,
+        engine: &Runtime,
+        build: &BuildBase,
+        text: &[u8],
+        report: &mut dyn Report,
+    ) -> Result<String, SessionError> {
+        let wrong = |why: String| {
+            SessionError::Impossible(format!(
+                "`{}`, {why} (Podman {} does not keep `RUN --mount` away from the files of its host): change it, or use \
+                 Podman 5.3.2 or Docker",
+                printable(&build.dockerfile),
+                printable(&engine.facts().version)
+            ))
+        };
+        let parsed = Dockerfile::parse(text, &build.args, build.target.as_deref()).map_err(wrong)?;
+        let mut bases = BTreeMap::new();
+        for image in parsed.images() {
+            bases.insert(image, self.harmless(engine, image, report).await?);
+        }
+        parsed.pinned(&bases).map_err(wrong)
     }
 
     async fn run_build(
@@ -172,14 +242,13 @@ impl<S: EngineSource, G> Core<S, G> {
     }
 }
 
-/// Whether a Dockerfile may have a `RUN --mount`, however it is cut into lines and escaped. Comments apart, finding the word
-/// anywhere is enough.
-fn mounts(dockerfile: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(dockerfile);
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let plain: String =
-        lines.flat_map(str::chars).filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`')).collect();
-    plain.contains("--mount")
+/// The beginning of an instruction, for a message.
+fn shortened(instruction: &str) -> String {
+    let instruction = instruction.trim();
+    match instruction.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}…", &instruction[..end]),
+        None => instruction.to_owned(),
+    }
 }
 
 /// A context that contains the Dockerfile and nothing else.
@@ -192,25 +261,4 @@ fn archive(dockerfile: &str) -> Result<Vec<u8>, String> {
         .append_data(&mut header, DOCKERFILE, dockerfile.as_bytes())
         .and_then(|()| archive.into_inner())
         .map_err(|error| format!("pack the Dockerfile: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mounts_of_a_dockerfile_are_found_however_they_are_written() {
-        for text in [
-            "FROM x\nRUN --mount=type=bind,source=/x ls",
-            "RUN --mo\\\nunt=type=cache x",
-            "RUN --mo\\  \n# a comment\n  unt=type=cache x",
-            "# escape=`\nRUN --mo`\r\nunt=x",
-            "ONBUILD RUN \\-\\-mount=x",
-        ] {
-            assert!(mounts(text.as_bytes()), "{text}");
-        }
-        for text in ["FROM x\nRUN mount; ls -l\n", "# RUN --mount=x\nFROM x\n", "RUN cp --no-clobber a b"] {
-            assert!(!mounts(text.as_bytes()), "{text}");
-        }
-    }
 }

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -68,6 +69,16 @@ pub struct BuildContext {
     pub archive: Vec<u8>,
     /// The Dockerfile as it stands in the archive.
     pub dockerfile: Vec<u8>,
+    /// Where that is.
+    entry: Entry,
+}
+
+/// Where an archive has a file, and as what.
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    bytes: Range<usize>,
+    path: String,
+    mode: u32,
 }
 
 impl BuildContext {
@@ -83,6 +94,7 @@ impl BuildContext {
             context,
             wanted: &relative,
             dockerfile: Vec::new(),
+            entry: Entry::default(),
             ignore,
             archive,
             bytes: 0,
@@ -90,11 +102,27 @@ impl BuildContext {
             looked_at: 0,
         };
         reading.directory(&top, "", 1)?;
-        let Reading { archive, dockerfile, .. } = reading;
+        let Reading { archive, dockerfile, entry, .. } = reading;
         let archive = archive
             .into_inner()
             .map_err(|source| BuildContextError::Read { path: context.to_owned(), source })?;
-        Ok(Self { archive, dockerfile })
+        Ok(Self { archive, dockerfile, entry })
+    }
+
+    /// Puts another text in the place of the Dockerfile's.
+    pub fn replace_dockerfile(&mut self, text: String) -> io::Result<()> {
+        let mut one = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(self.entry.mode);
+        header.set_size(text.len() as u64);
+        one.append_data(&mut header, &self.entry.path, text.as_bytes())?;
+        // Without the end of an archive.
+        let new = one.get_ref().clone();
+        let length = new.len();
+        self.archive.splice(self.entry.bytes.clone(), new);
+        self.entry.bytes.end = self.entry.bytes.start + length;
+        self.dockerfile = text.into_bytes();
+        Ok(())
     }
 }
 
@@ -115,7 +143,7 @@ pub fn stands_alone(dockerfile: &str) -> bool {
         matches!(word.as_str(), "copy" | "add" | "onbuild")
     };
     let plain: String =
-        dockerfile.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`')).collect();
+        dockerfile.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\\' | '`' | '"' | '\'')).collect();
     // An instruction may begin on one line and go on on the next.
     let joined = dockerfile.replace("\\\r\n", "").replace("\\\n", "");
     !plain.to_ascii_lowercase().contains("--mount") && !dockerfile.lines().chain(joined.lines()).any(takes)
@@ -155,6 +183,7 @@ struct Reading<'a> {
     /// The Dockerfile's path, and what it says.
     wanted: &'a str,
     dockerfile: Vec<u8>,
+    entry: Entry,
     ignore: Ignore,
     archive: tar::Builder<Vec<u8>>,
     bytes: u64,
@@ -238,8 +267,11 @@ impl Reading<'_> {
                 let mut content = Vec::new();
                 File::from(file).take(size).read_to_end(&mut content).map_err(io)?;
                 header.set_size(content.len() as u64);
+                let start = self.archive.get_ref().len();
                 self.archive.append_data(&mut header, path, content.as_slice()).map_err(io)?;
                 if path == self.wanted {
+                    let bytes = start..self.archive.get_ref().len();
+                    self.entry = Entry { bytes, path: path.to_owned(), mode: stat.st_mode & 0o7777 };
                     self.dockerfile = content;
                 }
             }
@@ -322,6 +354,24 @@ mod tests {
         assert_eq!(names(&context), wanted);
         assert!(!String::from_utf8_lossy(&context.archive).contains("root:x"));
         assert_eq!(BuildContext::read(dir.path(), "docker/Dockerfile").unwrap().archive, context.archive);
+    }
+
+    #[test]
+    fn another_dockerfile_takes_the_place_of_the_one_that_was_read() {
+        let dir = tempfile::Builder::new().prefix("podspawn-context-").tempdir().unwrap();
+        let place = format!("{}/", "deep".repeat(30));
+        fs::create_dir(dir.path().join(&place)).unwrap();
+        for (name, text) in [("a", "first"), ("Dockerfile", "FROM x\n"), ("z", "last")] {
+            fs::write(dir.path().join(&place).join(name), text).unwrap();
+        }
+        let name = format!("{place}Dockerfile");
+        let mut context = BuildContext::read(dir.path(), &name).unwrap();
+        for text in ["FROM y\n".repeat(1000), "FROM z\n".to_owned()] {
+            context.replace_dockerfile(text.clone()).unwrap();
+            fs::write(dir.path().join(&name), text).unwrap();
+            let read = BuildContext::read(dir.path(), &name).unwrap();
+            assert!(context.archive == read.archive && context.dockerfile == read.dockerfile);
+        }
     }
 
     #[test]

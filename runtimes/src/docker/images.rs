@@ -90,6 +90,12 @@ impl Api {
         built.ok_or_else(|| output.failed(spec, missing, progress))
     }
 
+    pub(crate) async fn on_build(&self, image: &str) -> Result<Vec<String>> {
+        let action = Action::on("inspect", "image", image)?;
+        let found = self.ask(&action, self.client.inspect_image(image)).await?;
+        Ok(found.config.and_then(|config| config.on_build).unwrap_or_default())
+    }
+
     pub(crate) async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {
         let action = Action::on("tag", "image", image)?;
         let name = with_tag(new_name);

@@ -57,6 +57,10 @@ impl Engine for Docker {
         }
     }
 
+    async fn on_build(&self, image: &str) -> Result<Vec<String>> {
+        self.api.on_build(image).await
+    }
+
     async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {
         self.api.tag_image(image, new_name).await
     }

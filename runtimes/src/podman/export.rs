@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::call::Action;
 use crate::endpoint::{Reader, Target, Writer};
 use crate::error::Result;
-use crate::raw::{self, Request};
+use crate::raw::{self, RawStream, Request};
 
 /// Pieces of output that may wait for their reader.
 const WAITING: usize = 4;
@@ -29,8 +29,7 @@ pub(super) async fn pick(
 ) -> Result<Option<BoxStream<'static, Result<Bytes>>>> {
     let url = format!("/v4.3.1/libpod/containers/{}/export", action.name);
     let raw = action.wait(raw::open(target, action, &url, Request::Stream)).await?;
-    let source =
-        Source { handle: Handle::current(), reader: raw.reader, rest: raw.rest, _writer: raw.writer };
+    let source = Source::of(raw);
     let (sender, mut receiver) = mpsc::channel(WAITING);
     let (selection, failed) = (Selection::new(path), action.clone());
     tokio::task::spawn_blocking(move || {
@@ -95,12 +94,19 @@ impl Selection {
     }
 }
 
-/// The export, for a reader that waits.
-struct Source {
+/// An answer, for a reader that waits.
+pub(super) struct Source {
     handle: Handle,
     reader: Reader,
     rest: BytesMut,
     _writer: Writer,
+}
+
+impl Source {
+    /// Of an answer that is a stream of bytes. Belongs to the runtime that makes it.
+    pub(super) fn of(raw: RawStream) -> Self {
+        Self { handle: Handle::current(), reader: raw.reader, rest: raw.rest, _writer: raw.writer }
+    }
 }
 
 impl Read for Source {

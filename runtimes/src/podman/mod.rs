@@ -4,6 +4,7 @@
 mod convert;
 mod export;
 mod facts;
+mod on_build;
 mod seccomp;
 
 use std::collections::BTreeMap;
@@ -170,6 +171,13 @@ impl Engine for Podman {
             }
         }
         self.compatible.build(spec, progress).await
+    }
+
+    /// Neither API tells: read from the image's configuration.
+    async fn on_build(&self, image: &str) -> Result<Vec<String>> {
+        let action = Action::on("read what builds inherit from", "image", image)?;
+        let found = self.ask(&action, self.client.images().get(image).inspect()).await?;
+        on_build::triggers(&self.compatible.target, &action, &found).await
     }
 
     async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {

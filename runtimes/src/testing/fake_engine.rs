@@ -47,6 +47,10 @@ impl Engine for Fake {
         .await
     }
 
+    async fn on_build(&self, image: &str) -> Result<Vec<String>> {
+        self.call("on_build", image, |world| Ok(world.on_build.get(image).cloned().unwrap_or_default())).await
+    }
+
     async fn tag_image(&self, image: &str, new_name: &str) -> Result<()> {
         self.call("tag_image", new_name, |world| {
             let found = world.image(image).ok_or_else(|| EngineError::NotFound {

@@ -14,6 +14,9 @@ pub struct World {
     pub images: BTreeMap<String, ImageInfo>,
     /// Images that a pull would find, by reference.
     pub registry: BTreeMap<String, ImageInfo>,
+    /// What images bring along for builds, by id.
+    #[serde(default)]
+    pub on_build: BTreeMap<String, Vec<String>>,
     /// Containers in the order of their making.
     pub containers: Vec<FakeContainer>,
     /// Networks; two may have one name, as in Docker.

@@ -73,3 +73,20 @@ pub(crate) async fn a_failed_build_shows_what_failed(lab: Arc<Lab>) {
         other => panic!("expected a failed build, got {other:?}"),
     }
 }
+
+pub(crate) async fn what_an_image_brings_along_for_builds_is_told(lab: Arc<Lab>) {
+    let base = lab.engines.image_busybox.clone();
+    assert_eq!(lab.engine.on_build(&base).await.unwrap(), Vec::<String>::new());
+    // One without a single file has nothing in a store but what is known of it.
+    for base in [base.as_str(), "scratch"] {
+        let made =
+            spec(&lab, &format!("FROM {base}\nONBUILD RUN echo \\\n  a\nONBUILD ENV A=b\nCMD [\"/x\"]\n"));
+        lab.remember_image(&made.tag);
+        let made = lab.engine.build(&made, &mut |_| ()).await.unwrap();
+        let brought = lab.engine.on_build(&made.id).await.unwrap();
+        let words = |text: &String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        assert_eq!(brought.iter().map(words).collect::<Vec<_>>(), ["RUN echo a", "ENV A=b"], "{base}");
+    }
+    let missing = lab.engine.on_build(&format!("{}/none:1", lab.prefix)).await.unwrap_err();
+    assert!(missing.is_not_found(), "{missing}");
+}

@@ -45,6 +45,7 @@ conformance! {
     build::{
         a_build_takes_its_context_arguments_stage_and_labels,
         a_failed_build_shows_what_failed,
+        what_an_image_brings_along_for_builds_is_told,
     }
     create::{
         user_directory_environment_and_host_name_arrive,

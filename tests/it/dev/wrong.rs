@@ -103,19 +103,24 @@ on_engines! {
     fn a_dockerfile_reaches_no_file_of_the_host(env: Env) {
         let secret = format!("secret-{}", random_hex());
         let file = directory(&env, "private", &[("key", secret.clone())]).join("key");
-        // Another link each time: a layer that is there already would be used.
-        let link = format!("/out-{}", random_hex());
-        let dockerfile = format!(
-            "FROM {base} AS one\nRUN ln -s / {link}\nFROM {base}\n\
-             RUN --mount=type=bind,from=one,source={link},destination=/mnt,rw cat /mnt{file}\n",
-            base = fact("IMAGE_DEBIAN"),
-            file = file.display(),
-        );
-        let config = r#"{"build": {"dockerfile": "Dockerfile"}}"#.to_owned();
-        let files = [(".devcontainer.json", config), ("Dockerfile", dockerfile)];
-        let app = directory(&env, "app", &files);
-        let run = env.podspawn(["dev", "--name", "out", "--", "true"]).at(&app).run().status(1);
-        assert!(!run.stderr.contains(&secret) && run.stderr.contains("--mount"), "{}", run.stderr);
+        // However its flag is written: with quotes, with a variable, on two lines.
+        for flag in ["--mount", "--m\"oun\"t", "--$M", "--mo\\\nunt"] {
+            // Another link each time: a layer that is there already would be used.
+            let link = format!("/out-{}", random_hex());
+            let dockerfile = format!(
+                "FROM {base} AS one\nRUN ln -s / {link}\nFROM {base}\nARG M=mount\n\
+                 RUN {flag}=type=bind,from=one,source={link},destination=/mnt,rw cat /mnt{file}\n",
+                base = fact("IMAGE_DEBIAN"),
+                file = file.display(),
+            );
+            let config = r#"{"build": {"dockerfile": "Dockerfile"}}"#.to_owned();
+            let files = [(".devcontainer.json", config), ("Dockerfile", dockerfile)];
+            let app = directory(&env, "app", &files);
+            let run = env.podspawn(["dev", "--name", "out", "--", "true"]).at(&app).run().status(1);
+            // Docker takes all but the variable, and keeps the link inside.
+            let named = run.stderr.contains("--m") || run.stderr.contains("$M");
+            assert!(!run.stderr.contains(&secret) && named, "{flag}: {}", run.stderr);
+        }
         assert_eq!(env.objects(), Vec::<String>::new());
     }
 }

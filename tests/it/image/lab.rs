@@ -1,12 +1,14 @@
 //! A core on a real engine, and Podfiles that are built with it.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use podspawn::config::PackageSources;
 use podspawn::names::ImageRef;
-use podspawn::podfile::{self, Base, Hooks, MountWay, Podfile, Ports, Resources};
+use podspawn::podfile::{self, Base, BuildBase, Hooks, MountWay, Podfile, Ports, Resources};
 use podspawn::session::attach::Guests;
 use podspawn::session::{Cancel, Core, Dirs, Report, SessionError, Step};
 use podspawn::spec::Recipe;
@@ -29,21 +31,32 @@ pub struct Lab {
     dir: TempDir,
 }
 
+/// What happens when a step of that text begins.
+type AtStep = Box<dyn FnMut(&str) + Send>;
+
 /// What was reported, as the steps' lines.
 #[derive(Default)]
-pub struct Steps(pub Vec<String>);
+pub struct Steps {
+    told: Vec<String>,
+    at_step: Option<AtStep>,
+}
 
 impl Report for Steps {
     fn step(&mut self, step: Step<'_>) {
         match step {
-            Step::Building { .. } => self.0.push("building".into()),
-            Step::BuildStep { text } => self.0.push(format!("{text}...")),
-            Step::BuildStepDone { text } => self.0.push(format!("{text}... done")),
-            Step::BuildStepFailed { text, output } => {
-                self.0.push(format!("{text}... failed"));
-                self.0.extend(output.iter().map(|line| format!("  {line}")));
+            Step::Building { .. } => self.told.push("building".into()),
+            Step::BuildStep { text } => {
+                self.told.push(format!("{text}..."));
+                if let Some(at_step) = &mut self.at_step {
+                    at_step(text);
+                }
             }
-            Step::Built { .. } => self.0.push("built".into()),
+            Step::BuildStepDone { text } => self.told.push(format!("{text}... done")),
+            Step::BuildStepFailed { text, output } => {
+                self.told.push(format!("{text}... failed"));
+                self.told.extend(output.iter().map(|line| format!("  {line}")));
+            }
+            Step::Built { .. } => self.told.push("built".into()),
             _ => {}
         }
     }
@@ -112,6 +125,19 @@ impl Lab {
         self.build_until(image, recipe, &Cancel::never(), async || std::future::pending().await)
     }
 
+    /// As [`Lab::build`], with something that happens when a step begins and the engine has not been asked for it.
+    pub fn build_with(
+        &self,
+        image: &ImageRef,
+        recipe: &Recipe,
+        at_step: impl FnMut(&str) + Send + 'static,
+    ) -> (Result<bool, SessionError>, Vec<String>) {
+        let mut steps = Steps { at_step: Some(Box::new(at_step)), ..Steps::default() };
+        let outcome =
+            self.run(image, recipe, &Cancel::never(), &mut steps, async || std::future::pending().await);
+        (outcome, steps.told)
+    }
+
     /// As [`Lab::build`], with something that happens meanwhile.
     pub fn build_until(
         &self,
@@ -120,19 +146,74 @@ impl Lab {
         cancel: &Cancel,
         meanwhile: impl AsyncFnOnce(),
     ) -> (Result<bool, SessionError>, Vec<String>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut steps = Steps::default();
-        let outcome = runtime.block_on(async {
+        let outcome = self.run(image, recipe, cancel, &mut steps, meanwhile);
+        (outcome, steps.told)
+    }
+
+    fn run(
+        &self,
+        image: &ImageRef,
+        recipe: &Recipe,
+        cancel: &Cancel,
+        steps: &mut Steps,
+        meanwhile: impl AsyncFnOnce(),
+    ) -> Result<bool, SessionError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
             let core = self.core().await;
-            let building = core.ensure_image(image, Some(recipe), &mut steps, cancel);
+            let building = core.ensure_image(image, Some(recipe), steps, cancel);
             let mut building = std::pin::pin!(tokio::time::timeout(Duration::from_secs(400), building));
             tokio::select! {
                 done = &mut building => done,
                 () = meanwhile() => building.await,
             }
             .expect("in time")
-        });
-        (outcome, steps.0)
+        })
+    }
+
+    /// Makes an image with the engine's own command line; it is removed with the rest.
+    #[track_caller]
+    pub fn made(&self, kind: &str, dockerfile: &str) -> ImageRef {
+        let name = self.named(kind);
+        let (made, told) = self.plain_build(&name, dockerfile);
+        assert!(made, "{told}");
+        name
+    }
+
+    /// A name for an image, which is removed with the rest.
+    pub fn named(&self, kind: &str) -> ImageRef {
+        let name = format!("localhost/podspawn-it/{}-{kind}:1", self.project);
+        self.images.borrow_mut().push(name.clone());
+        name.parse().expect("an image")
+    }
+
+    /// Whether the engine's own command line builds that, and all that it prints.
+    pub fn plain_build(&self, name: &ImageRef, dockerfile: &str) -> (bool, String) {
+        let context = self.context(&[("Dockerfile", dockerfile)]);
+        let mut command = self.engine.cli();
+        command.env("DOCKER_BUILDKIT", "0").args(["build", "--no-cache", "-t", name.as_str()]).arg(&context);
+        let output = command.output().expect("start the engine's command line");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// A directory with these files.
+    pub fn context(&self, files: &[(&str, &str)]) -> PathBuf {
+        let directory = self.dir.path().join(random_hex());
+        fs::create_dir(&directory).expect("mkdir");
+        for (name, text) in files {
+            fs::write(directory.join(name), text).expect("write");
+        }
+        directory
+    }
+
+    /// A Podfile on the Dockerfile in a directory.
+    pub fn podfile_on(&self, context: &Path, args: &[(&str, &str)]) -> Podfile {
+        let args = args.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let build =
+            BuildBase { dockerfile: "Dockerfile".into(), context: context.to_owned(), args, target: None };
+        Podfile { base: Base::Build(build), ..self.podfile(&[]) }
     }
 
     /// What a command prints in a container of that image, run by an account that is not root.
