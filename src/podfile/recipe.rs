@@ -24,11 +24,11 @@ const MAX_LINE: usize = 60_000;
 /// Longest part of a command that is shown as a step's name, in characters.
 const MAX_LABEL: usize = 60;
 
-/// Runs `$1` with bash where there is one, after having said that this step begins.
-const RUN_EXTRA: &str =
-    "echo \"$2\"; if [ -x /bin/bash ]; then exec /bin/bash -ec \"$1\"; fi; exec /bin/sh -ec \"$1\"";
+/// Runs `$1` with bash where there is one, after having said that this step begins. All that it writes comes in one stream:
+/// builders do not keep the order of two, and what an error says might come before its step begins.
+const RUN_EXTRA: &str = "exec 2>&1; echo \"$2\"; if [ -x /bin/bash ]; then exec /bin/bash -ec \"$1\"; fi; exec /bin/sh -ec \"$1\"";
 /// As [`RUN_EXTRA`], with the Podfile's own shell.
-const RUN_EXTRA_WITH: &str = "echo \"$2\"; exec \"$3\" -c \"$1\"";
+const RUN_EXTRA_WITH: &str = "exec 2>&1; echo \"$2\"; exec \"$3\" -c \"$1\"";
 
 /// How the image of a Podfile is made, and its name: `podspawn/<project>:podfile-<hash>`. The hash is that of the
 /// `canonical` text, of where packages come from, of a repository's own build context and of the way of building itself.
@@ -184,7 +184,7 @@ fn dockerfile(
 /// One step that podspawn itself wrote, which says first which part it is.
 fn run(part: &str, script: &str) -> Result<String, String> {
     let begin = packages::word(&format!("{}{part}", Recipe::PART_MARK));
-    exec(&["/bin/sh", "-euc", &format!("echo {begin}\n{script}")], script)
+    exec(&["/bin/sh", "-euc", &format!("exec 2>&1\necho {begin}\n{script}")], script)
 }
 
 /// As Podfiles write it.
