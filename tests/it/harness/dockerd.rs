@@ -91,6 +91,8 @@ impl Drop for Dockerd {
             self.child = std::panic::catch_unwind(spawn).ok();
         }
         self.end();
+        // It mounts its data over itself and leaves that behind.
+        let _ = Command::new("umount").arg("--lazy").arg(root().join("data")).stderr(Stdio::null()).status();
         let _ = std::fs::remove_dir_all(root());
     }
 }
