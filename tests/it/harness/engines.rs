@@ -131,7 +131,7 @@ impl EngineName {
         objects.into_iter().flatten().map(|object| object[id].as_str().expect("an id").to_owned()).collect()
     }
 
-    /// What the engine answers to a question: without its command line, which takes thirty times as long.
+    /// What the engine answers to a question, without starting its command line: every story asks three times at its end.
     #[track_caller]
     fn get(self, path: &str) -> Value {
         let mut stream = UnixStream::connect(self.socket()).expect("the engine's socket");
