@@ -284,7 +284,8 @@ pub enum Frame<'a, Control> {
         /// Which stream.
         stream: StreamId,
     },
-    /// The receiver has room for this many further bytes.
+    /// The receiver has room for this many further bytes. From the sender, with 0: it would like a window of
+    /// [`WIDE_WINDOW`]. A receiver that has none to give is silent.
     Window {
         /// Which stream.
         stream: StreamId,
@@ -307,6 +308,10 @@ impl<Control> Frame<'_, Control> {
 
 /// First window of every stream of a relay, in bytes.
 pub const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// Window of a stream whose sender has asked for it, in bytes: as much as keeps a relay in a sandboxed kernel busy, where each
+/// turn is dear.
+pub const WIDE_WINDOW: u32 = 4 * STREAM_WINDOW;
 
 /// Most bytes in one [`Frame::Data`]: with what stands before them they fit into a message.
 pub const MAX_DATA: usize = 60 * 1024;

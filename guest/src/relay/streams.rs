@@ -54,22 +54,16 @@ impl Input {
         (!self.waiting.is_empty()).then_some(&self.fd)
     }
 
-    /// Writes what came, or keeps what cannot be written yet; says what to grant the host.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Option<u32>, WireError> {
+    /// Keeps what came until it is drained: one write for many frames.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         self.window.accept(bytes.len())?;
-        if !self.waiting.is_empty() {
-            self.waiting.extend(bytes);
-            return Ok(self.drain());
-        }
-        let mut done = 0;
-        while done < bytes.len() {
-            match self.put(&bytes[done..]) {
-                0 => break,
-                put => done += put,
-            }
-        }
-        self.waiting.extend(&bytes[done..]);
-        Ok(self.window.passed_on(done))
+        self.waiting.extend(bytes);
+        Ok(())
+    }
+
+    /// The host asks for a wider window; says what to grant it.
+    pub(super) fn widen(&mut self) -> Option<u32> {
+        self.window.widen()
     }
 
     /// How many of `bytes` are done with: written, or thrown away because nobody reads them. None if there is no room.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use podspawn_runtimes::{Engine, Runtime};
 use podspawn_wire::{
-    Exit, Frame, FromGuest, GuestChannel, HostChannel, Program, Received, RunAs, StreamId, Streams, ToGuest,
-    WireError, X11, encode,
+    Exit, Frame, FromGuest, GuestChannel, HostChannel, Program, Received, RunAs, SendWindow, StreamId,
+    Streams, ToGuest, WireError, X11, encode,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::io::Interest;
@@ -332,11 +332,11 @@ impl StandIn {
                 ToGuest::Start(start) => match (start.streams.clone(), descriptors.next()) {
                     (Streams::Terminal { .. }, Some(socket)) => {
                         let other = socket.try_clone().map_err(AttachError::io("copy a descriptor"))?;
-                        self.outbound(StreamId::Stdin, socket)?;
+                        self.outbound(StreamId::Stdin, socket, SendWindow::default())?;
                         self.inbound(StreamId::Stdout, other)?;
                     }
                     (Streams::Pipes, Some(stdin)) => {
-                        self.outbound(StreamId::Stdin, stdin)?;
+                        self.outbound(StreamId::Stdin, stdin, SendWindow::to_be_widened())?;
                         for (id, fd) in [StreamId::Stdout, StreamId::Stderr].into_iter().zip(descriptors) {
                             self.inbound(id, fd)?;
                         }
@@ -346,21 +346,25 @@ impl StandIn {
                 ToGuest::AgentOpened { id } => {
                     if let Some(socket) = descriptors.next() {
                         let other = socket.try_clone().map_err(AttachError::io("copy a descriptor"))?;
-                        self.outbound(StreamId::AgentIn(*id), socket)?;
+                        self.outbound(StreamId::AgentIn(*id), socket, SendWindow::default())?;
                         self.inbound(StreamId::AgentOut(*id), other)?;
                     }
                 }
                 _ => {}
             }
+            let widens = matches!(&message, ToGuest::Start(start) if matches!(start.streams, Streams::Pipes));
             self.send(&Frame::Control(message))?;
+            if widens {
+                self.send(&Frame::Window { stream: StreamId::Stdin, bytes: 0 })?;
+            }
         }
         Ok(())
     }
 
     /// Bytes from here to the container.
-    fn outbound(&mut self, id: StreamId, fd: OwnedFd) -> Result<(), AttachError> {
-        let (task, handle) =
-            Outbound::new(id, fd, self.to_relay.clone()).map_err(AttachError::io("set up a stream"))?;
+    fn outbound(&mut self, id: StreamId, fd: OwnedFd, window: SendWindow) -> Result<(), AttachError> {
+        let (task, handle) = Outbound::new(id, fd, self.to_relay.clone(), window)
+            .map_err(AttachError::io("set up a stream"))?;
         let abort = self.tasks.spawn(task.run());
         self.streams.insert(id, Carried::Outbound(handle, abort));
         Ok(())

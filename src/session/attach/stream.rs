@@ -31,7 +31,6 @@ pub(super) struct Outbound {
     window: Arc<Window>,
 }
 
-#[derive(Default)]
 struct Window {
     left: Mutex<SendWindow>,
     granted: Notify,
@@ -54,8 +53,9 @@ impl Outbound {
         id: StreamId,
         fd: OwnedFd,
         to_relay: mpsc::UnboundedSender<Vec<u8>>,
+        window: SendWindow,
     ) -> io::Result<(Self, OutboundHandle)> {
-        let window = Arc::new(Window::default());
+        let window = Arc::new(Window { left: Mutex::new(window), granted: Notify::new() });
         Ok((Self { id, fd: watch(fd)?, to_relay, window: window.clone() }, OutboundHandle(window)))
     }
 

@@ -1,11 +1,33 @@
 //! One test per engine from one function.
 
+/// `tests_on! { [docker, podman; soak: gvisor] story }` makes the tests `docker` and `podman`, which call `story` with the
+/// engine's name, and `gvisor`, which only `make soak` runs: for stories that no engine but the first ones can be expected
+/// to end differently, and that cost much.
+#[macro_export]
+macro_rules! tests_on {
+    ([$($engine:ident),+ $(; soak: $($later:ident),+)?] $story:expr) => {
+        $(
+            #[test]
+            fn $engine() {
+                ($story)($crate::harness::EngineName::named(stringify!($engine)));
+            }
+        )+
+        $($(
+            #[test]
+            #[ignore = "a longer proof: make soak"]
+            fn $later() {
+                ($story)($crate::harness::EngineName::named(stringify!($later)));
+            }
+        )+)?
+    };
+}
+
 /// `on_engines! { [docker, podman] fn name(env: Env) { … } }` makes the tests `name::docker` and `name::podman`, each
 /// with an [`super::Env`] of its own on that engine. With `server: Server` it is a [`super::Server`] of its own, and with
-/// `engine: EngineName` the engine's name.
+/// `engine: EngineName` the engine's name. The list of engines is that of [`tests_on!`].
 #[macro_export]
 macro_rules! on_engines {
-    ($( $(#[$meta:meta])* [$($engine:ident),+ $(,)?] fn $name:ident($env:ident: $kind:ident) $body:block )+) => {$(
+    ($( $(#[$meta:meta])* [$($engines:tt)+] fn $name:ident($env:ident: $kind:ident) $body:block )+) => {$(
         $(#[$meta])*
         mod $name {
             #[allow(unused_imports)]
@@ -13,12 +35,7 @@ macro_rules! on_engines {
 
             fn story($env: $crate::harness::$kind) $body
 
-            $(
-                #[test]
-                fn $engine() {
-                    story($crate::harness::$kind::on($crate::harness::EngineName::named(stringify!($engine))));
-                }
-            )+
+            $crate::tests_on! { [$($engines)+] |engine| story($crate::harness::$kind::on(engine)) }
         }
     )+};
 }

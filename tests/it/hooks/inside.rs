@@ -14,19 +14,14 @@ use crate::harness::engines::EngineName;
 use crate::lifecycle::real::{Place, tell};
 
 macro_rules! hooks {
-    ($( [$($engine:ident),+] fn $name:ident($place:ident) $body:block )+) => {$(
+    ($( [$($engines:tt)+] fn $name:ident($place:ident) $body:block )+) => {$(
         mod $name {
             use super::*;
             async fn story($place: &Place) {
                 // On the heap: a long story is too much for the stack of a test.
                 Box::pin(async { $body }).await;
             }
-            $(
-                #[test]
-                fn $engine() {
-                    tell(EngineName::named(stringify!($engine)), story);
-                }
-            )+
+            $crate::tests_on! { [$($engines)+] |engine| tell(engine, story) }
         }
     )+};
 }

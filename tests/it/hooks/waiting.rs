@@ -6,7 +6,6 @@ use podspawn::spec::Setup;
 use podspawn::state::SetupState;
 
 use super::lab::{Memory, file_inside, for_a_person, script, with};
-use crate::harness::engines::EngineName;
 use crate::lifecycle::real::{Place, tell};
 
 /// Stands still until somebody writes into a pipe.
@@ -172,15 +171,10 @@ async fn what_is_given_up_is_still_to_be_done(place: &Place) {
 }
 
 macro_rules! each {
-    ($($name:ident: [$($engine:ident),+];)+) => {$(
+    ($($name:ident: [$($engines:tt)+];)+) => {$(
         mod $name {
             use super::*;
-            $(
-                #[test]
-                fn $engine() {
-                    tell(EngineName::named(stringify!($engine)), super::$name);
-                }
-            )+
+            $crate::tests_on! { [$($engines)+] |engine| tell(engine, super::$name) }
         }
     )+};
 }

@@ -148,16 +148,11 @@ fn tell_in(place: impl Future<Output = Place>, story: impl AsyncFnOnce(&Place)) 
 
 /// `real! { [docker, podman] fn name(place) { … } }`: one test per engine from one story.
 macro_rules! real {
-    ($( [$($engine:ident),+] fn $name:ident($place:ident) $body:block )+) => {$(
+    ($( [$($engines:tt)+] fn $name:ident($place:ident) $body:block )+) => {$(
         mod $name {
             use super::*;
             async fn story($place: &Place) $body
-            $(
-                #[test]
-                fn $engine() {
-                    tell(EngineName::named(stringify!($engine)), story);
-                }
-            )+
+            $crate::tests_on! { [$($engines)+] |engine| tell(engine, story) }
         }
     )+};
 }
