@@ -33,7 +33,7 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((threads < 8 ? threads : 8))}
 case ${1:-} in
     --soak)
         step "$CARGO test, long rounds"
-        PODSPAWN_SOAK=1 "${with_signals[@]}" "$CARGO" test --workspace --no-fail-fast
+        PODSPAWN_SOAK=1 "${with_signals[@]}" "$CARGO" test --workspace --no-fail-fast -- --include-ignored
         ;;
     *)
         step "$CARGO test"

@@ -3,7 +3,7 @@
 use crate::harness::{Env, json};
 
 on_engines! {
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn machines_are_listed_by_name_and_counted(env: Env) {
         assert_eq!(env.podspawn(["list"]).run().ok().out(), "No machines.\n");
         assert_eq!(json::parse(&env.podspawn(["list", "--output", "json"]).run().ok()), serde_json::json!([]));

@@ -10,7 +10,7 @@ use crate::projects::remote::Remote;
 const LIMIT: Duration = Duration::from_secs(400);
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn the_tests_of_a_repository_pass_in_its_environment(env: Env) {
         let engine = env.engine.expect("an engine");
         make_backends(engine);
@@ -60,7 +60,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_project_is_the_same_by_create_and_by_run(env: Env) {
         let engine = env.engine.expect("an engine");
         make_backends(engine);

@@ -9,7 +9,7 @@ use crate::harness::engines::fact;
 const LIMIT: Duration = Duration::from_secs(200);
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn an_ephemeral_session_goes_with_its_command_and_a_fresh_one_begins_anew(env: Env) {
         let app = directory(&env, "app", &podfile("on_create: echo made > ~/made\n"));
         let run = env.podspawn(["dev", "--ephemeral", "--name", "once", "--", "cat", "/home/$USER/made"]);
@@ -32,14 +32,14 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn the_first_session_says_what_it_is_made_of(env: Env) {
         let app = directory(&env, "app", &podfile("ports: {expose: [18080]}\nenv: {EDITOR: vi}\n"));
         let run = env.podspawn(["dev", "--name", "told", "--", "sh", "-c", "echo $EDITOR"]);
         let run = run.at(&app).limit(LIMIT).run().ok();
         assert_eq!(run.out(), "vi\n");
         for line in [
-            format!("told ({})\n", fact("IMAGE_DEBIAN")),
+            format!("told ({})\n", fact("IMAGE_SUDO")),
             format!("  mount: {} -> /workspace/app\n", app.display()),
             "  to remove it: podspawn down --name told\n".into(),
         ] {
@@ -53,7 +53,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_session_of_an_older_podfile_is_joined_and_said_to_be_one(env: Env) {
         let app = directory(&env, "app", &podfile(""));
         let dev = || env.podspawn(["dev", "--name", "older", "--", "true"]).at(&app).limit(LIMIT).run().ok();
@@ -69,7 +69,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_port_that_is_taken_moves_on_or_is_refused(env: Env) {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = taken.local_addr().expect("its address").port();
@@ -117,7 +117,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn an_image_is_built_before_anybody_needs_it(env: Env) {
         let app = directory(&env, "app", &podfile("packages: [tree]\n"));
         let tag = format!("podspawn-test/{}:x", env.user);
@@ -140,13 +140,13 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_development_container_is_understood(env: Env) {
         let json = format!(
             "// written by an editor\n{{ \"image\": \"{}\", \"containerEnv\": {{ \"COLOUR\": \"blue\" }},\n\
              \"features\": {{ \"ghcr.io/devcontainers/features/go:1\": {{}} }},\n\
              \"postCreateCommand\": [\"touch\", \"made here\"], \"postAttachCommand\": {{ \"a\": \"touch a\", \"b\": \"touch b\" }}, }}\n",
-            fact("IMAGE_DEBIAN")
+            fact("IMAGE_SUDO")
         );
         let app = directory(&env, "app", &[(".devcontainer/devcontainer.json", json.clone())]);
         let run = env.podspawn(["dev", "--ephemeral", "--name", "editor", "--", "sh", "-c", "echo $COLOUR; ls"]);

@@ -132,7 +132,7 @@ fn own(env: &Env, path: &Path) {
 
 /// A Podfile with nothing but a base, and further lines.
 pub fn podfile(further: &str) -> Vec<(&'static str, String)> {
-    vec![("podfile.yaml", format!("base: {}\n{further}", fact("IMAGE_DEBIAN")))]
+    vec![("podfile.yaml", format!("base: {}\n{further}", fact("IMAGE_SUDO")))]
 }
 
 /// The one row of `list --output json`.

@@ -143,7 +143,7 @@ on_engines! {
         assert_eq!(lines[0], lines[1]);
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn packages_are_installed(env: Env) {
         create(&env);
         let script = "sudo apt-get update && sudo apt-get install -y file && file /bin/sh";

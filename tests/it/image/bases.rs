@@ -136,7 +136,7 @@ on_engines! {
         assert_eq!(lab.inside(&image, "ls -d /copy/clean /stolen 2>/dev/null || true"), "/copy/clean");
     }
 
-    [docker, docker26, podman]
+    [docker, podman; soak: docker26]
     fn what_is_harmless_of_a_base_image_is_done(engine: EngineName) {
         let lab = Lab::on(engine);
         let base = lab.made(

@@ -11,7 +11,7 @@ fn machine() -> (&'static str, &'static str) {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn versions_come_from_the_mirror_and_work_for_every_account(engine: EngineName) {
         let (mirror, mut lab) = (Mirror::start(), Lab::on(engine));
         lab.sources = mirror.sources();

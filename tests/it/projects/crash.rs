@@ -84,7 +84,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_run_that_was_killed_leaves_its_checkout_to_the_next_command(env: Env) {
         let remote = Remote::start();
         register(&env, "api", &remote.url("api"));

@@ -88,7 +88,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn another_branch_is_checked_out_in_a_clean_checkout_of_a_stopped_machine(env: Env) {
         let remote = registered(&env);
         let _ = env.podspawn(["create", "dev", "--project", "api"]).run().ok();
@@ -138,7 +138,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_name_in_use_is_refused_before_anything_is_cloned(env: Env) {
         let _remote = registered(&env);
         let _ = env.podspawn(["create", "plain"]).run().ok();

@@ -29,7 +29,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_service_that_ended_runs_again_for_whoever_comes_next(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;

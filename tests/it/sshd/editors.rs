@@ -61,7 +61,7 @@ exec 4>&-; cat <&3; wait $pid
 "#;
 
 on_engines! {
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn an_editor_installs_its_server_and_works_through_a_socks_port(server: Server) {
         let ann = server.user("ann");
         let run = server.script(&format!(

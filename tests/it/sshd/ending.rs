@@ -7,7 +7,7 @@ use crate::harness::server::{LATE, Server, Wishes};
 const SOON: Duration = Duration::from_secs(30);
 
 on_engines! {
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn an_administrator_ends_a_session_under_a_connection_which_is_told(server: Server) {
         let ann = server.user("ann");
         let mut terminal = server.login(&ann, &[]);
@@ -61,7 +61,7 @@ on_engines! {
         server.audited(&ann, "disconnect", 1, SOON);
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn a_broker_that_dies_ends_no_session_and_forgets_none(engine: EngineName) {
         let server = Server::with(engine, &Wishes { grace: "3s", ..Wishes::default() });
         let ann = server.user("ann");

@@ -16,7 +16,7 @@ fn limit() -> Duration {
 }
 
 on_engines! {
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn sftp_and_both_protocols_of_scp_carry_large_files_both_ways(engine: EngineName) {
         // Longer than the hashing of a large file between two connections.
         let server = Server::with(engine, &Wishes { grace: "30m", ..Wishes::default() });
@@ -37,7 +37,7 @@ on_engines! {
         }
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn rsync_carries_a_tree_both_ways_and_what_is_there_not_again(server: Server) {
         let ann = server.user("ann");
         let run = server.script(&format!(
@@ -57,7 +57,7 @@ on_engines! {
         assert_eq!(run.run().ok().out(), expected);
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn git_clones_and_pushes(server: Server) {
         let ann = server.user("ann");
         server.sh(&ann, "git init -q --bare -b main repo.git");

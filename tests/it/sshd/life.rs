@@ -65,7 +65,7 @@ on_engines! {
         assert_eq!(server.sh(&ann, "cd; cat kept; stat -c %u ."), "kept\n1000");
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn what_a_killed_client_has_started_ends(server: Server) {
         let ann = server.user("ann");
         let running = server.running(&ann, &[], "echo $$ >/tmp/pid; exec sleep 1000");

@@ -47,7 +47,7 @@ on_engines! {
         assert_eq!(all(), made);
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_volume_is_one_users_and_stays_when_the_session_goes(server: Server) {
         let volumes = "    volumes: [data:/data]\n";
         register(&server, &with_service("db", &image(server.engine, "database"), 5432, volumes));
@@ -127,7 +127,7 @@ on_engines! {
         assert!(server.list().is_empty());
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn what_the_administrator_decides_for_a_user_wins(server: Server) {
         register(&server, &format!("base: {}\nenv:\n  EDITOR: vim\n  TEAM: web\n", fact("IMAGE_SUDO")));
         let (ann, ben) = (server.user("ann"), server.user("ben"));
@@ -137,7 +137,7 @@ on_engines! {
         assert_eq!(server.sh_with(&ben, &API, "echo $EDITOR $TEAM"), "vim web");
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_project_that_cannot_be_used_any_more_keeps_nobody_out_of_their_session(server: Server) {
         let clone = register(&server, &format!("base: {}\non_start: |\n  echo welcome\n", fact("IMAGE_SUDO")));
         let ann = server.user("ann");
@@ -159,7 +159,7 @@ on_engines! {
         assert!(run.status == 1 && run.out().is_empty() && run.stderr.contains("privileged"), "{}", run.stderr);
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_read_only_root_has_no_room_for_a_project_and_says_so(server: Server) {
         let config = fs::read_to_string(server.config_file()).expect("read");
         let config = config.replace("security:\n", "security:\n  readonly_rootfs: true\n");

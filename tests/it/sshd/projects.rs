@@ -84,7 +84,7 @@ on_engines! {
     [docker, podman]
     fn an_administrator_registers_updates_and_removes_a_project(server: Server) {
         let remote = Remote::start();
-        let base = fact("IMAGE_DEBIAN");
+        let base = fact("IMAGE_SUDO");
         remote.commit("api", "main", &[("where", "main\n"), ("podfile.yaml", &format!("base: {base}\nenv:\n  STATE: first\n"))]);
         let added = server.podspawn(&["add-project", "api", "--repo", &remote.url("api")]).run().ok();
         assert!(added.stderr.contains("project api registered, image: podspawn/api:podfile-"), "{}", added.stderr);

@@ -57,7 +57,7 @@ fn reasons(server: &Server, user: &str) -> Vec<String> {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_state_that_is_older_or_missing_loses_no_container_and_harms_nobody(server: Server) {
         let [ann, ben, cleo, dan] = ["ann", "ben", "cleo", "dan"].map(|name| server.user(name));
         let stranger = server.engine.run(&[

@@ -7,7 +7,7 @@ fn project(name: &str) -> String {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_project_that_nobody_registered_is_a_session_of_its_own(server: Server) {
         let ann = server.user("ann");
         let name = |before: &[&str]| server.sh_with(&ann, before, "cat /etc/hostname");
@@ -25,7 +25,7 @@ on_engines! {
         assert_eq!(name(&[]), default);
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn names_that_no_project_can_have_are_refused(server: Server) {
         let ann = server.user("ann");
         let long = "a".repeat(20_000);

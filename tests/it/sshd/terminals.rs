@@ -17,7 +17,7 @@ on_engines! {
         assert!(!screen.contains("Last login") && !screen.contains("ABSOLUTELY NO WARRANTY"), "{screen}");
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn a_terminal_that_the_image_does_not_know_is_told_as_one_that_it_knows(server: Server) {
         let ann = server.user("ann");
         let told = |term: &str| {
@@ -36,7 +36,7 @@ on_engines! {
         }
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn the_time_is_that_of_this_hosts_zone(server: Server) {
         let ann = server.user("ann");
         let expected = podspawn::system::host::timezone().unwrap_or_default();
@@ -83,7 +83,7 @@ on_engines! {
         let _ = server.sh(&ann, &format!("tail --pid={shell} -f /dev/null"));
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn five_people_at_terminals_of_one_account_are_in_one_container(server: Server) {
         let ann = server.user("ann");
         let mut terminals: Vec<_> = (0..5).map(|_| server.login(&ann, &[])).collect();
@@ -107,7 +107,7 @@ on_engines! {
         }
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn five_connections_at_once_share_one_container(server: Server) {
         let ann = server.user("ann");
         let started: Vec<_> =

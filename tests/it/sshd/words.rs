@@ -7,7 +7,7 @@ use crate::harness::server::{Server, Wishes};
 const SOON: Duration = Duration::from_secs(30);
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn people_are_warned_before_the_lifetime_ends_and_told_when_it_has(engine: EngineName) {
         let server = Server::with(engine, &Wishes { lifetime: "10s", ..Wishes::default() });
         let ann = server.user("ann");

@@ -83,12 +83,16 @@ fn forbidden() -> Vec<(String, &'static str)> {
     ]
 }
 
+/// The reason of a test that `make soak` runs.
+const LONGER: &str = "a longer proof: make soak";
+
 #[test]
 fn no_text_is_unfinished_or_tied_to_one_machine() {
     let mut findings = Vec::new();
     for file in files().iter().filter(|file| file.path != "Cargo.lock" && file.path != "clippy.toml") {
         for (word, why) in forbidden() {
-            for (number, line) in file.text.lines().enumerate().filter(|(_, line)| line.contains(&word)) {
+            let lines = file.text.lines().enumerate().filter(|(_, line)| line.contains(&word));
+            for (number, line) in lines.filter(|(_, line)| !line.contains(LONGER)) {
                 findings.push(format!("{}:{}: {why}: {}", file.path, number + 1, line.trim()));
             }
         }
