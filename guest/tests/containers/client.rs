@@ -42,6 +42,8 @@ pub enum Heard {
     Out(Vec<u8>),
     Err(Vec<u8>),
     Control(FromGuest),
+    /// The window of standard input has grown.
+    Room,
     OutEnd,
     ErrEnd,
     Closed,
@@ -226,6 +228,21 @@ impl Session {
         }
     }
 
+    /// Asks for a wider window of standard input; through the engine only.
+    pub fn ask_for_room(&self) {
+        if let Link::Engine { frames, .. } = &self.link {
+            send_frame(frames, Frame::Window { stream: StreamId::Stdin, bytes: 0 });
+        }
+    }
+
+    /// Bytes of standard input that may be sent now.
+    pub fn room(&self) -> usize {
+        match &self.link {
+            Link::Direct { .. } => 0,
+            Link::Engine { window, .. } => window.0.lock().unwrap().left(),
+        }
+    }
+
     /// Ends standard input.
     pub fn end_input(&mut self) {
         match &mut self.link {
@@ -253,6 +270,7 @@ impl Session {
                         frames.take();
                     }
                 }
+                Ok(Heard::Room) => {}
                 Ok(Heard::OutEnd | Heard::ErrEnd) => self.open_outputs -= 1,
                 Ok(ended @ Heard::Closed) => self.give_up(&format!("{ended:?}")),
                 Err(error) => self.give_up(&error.to_string()),
@@ -385,7 +403,7 @@ fn engine_link(machine: &Machine, tell: &Sender<Heard>) -> Link {
     let mut child =
         machine.engine.command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let frames = write_frames(child.stdin.take().unwrap());
-    let window = Arc::new((Mutex::new(SendWindow::default()), Condvar::new()));
+    let window = Arc::new((Mutex::new(SendWindow::to_be_widened()), Condvar::new()));
     let mut stdout = child.stdout.take().unwrap();
     let (mut to_relay, granted, tell) = (Some(frames.clone()), window.clone(), tell.clone());
     thread::spawn(move || {
@@ -412,7 +430,7 @@ fn engine_link(machine: &Machine, tell: &Sender<Heard>) -> Link {
                     Frame::Window { stream: StreamId::Stdin, bytes } => {
                         granted.0.lock().unwrap().grant(bytes).unwrap();
                         granted.1.notify_all();
-                        continue;
+                        Heard::Room
                     }
                     Frame::End { .. } | Frame::Window { .. } => continue,
                 };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use podspawn_wire::{Exit, FailureKind, Program, RunAs, Start, ToGuest};
+use podspawn_wire::{Exit, FailureKind, Program, RunAs, STREAM_WINDOW, Start, ToGuest, WIDE_WINDOW};
 
 use crate::client::{Session, Way, on_terminal, sh, start, ways};
 use crate::everywhere;
@@ -31,6 +31,33 @@ fn bytes_go_both_ways_unchanged_and_the_end_of_input_is_seen() {
         assert_eq!(session.exited(), Exit::Code(0));
         session.pull_until(|session| session.out.len() == data.len());
         assert!(session.out == data);
+    });
+}
+
+#[test]
+fn a_wider_window_is_given_once_and_a_reader_that_stops_holds_no_message_up() {
+    everywhere(|machine, way| {
+        if matches!(way, Way::Direct) {
+            // Windows are the relay's.
+            return;
+        }
+        let mut session = Session::open(machine, way);
+        session.start(sh("trap 'go=1' USR1; echo ready; until [ $go ]; do sleep 0.05; done; wc -c"));
+        session.started();
+        session.expect("ready\n");
+        assert_eq!(session.room(), STREAM_WINDOW as usize);
+        session.ask_for_room();
+        session.ask_for_room();
+        session.pull_until(|session| session.room() == WIDE_WINDOW as usize);
+        // All of it at once, and nobody reads.
+        let much = vec![b'x'; WIDE_WINDOW as usize];
+        session.write(&much);
+        session.send(ToGuest::Signal(10));
+        // More than one window, so that a second grant beyond it would have been noticed.
+        session.write(&much);
+        session.end_input();
+        assert_eq!(session.exited(), Exit::Code(0));
+        assert_eq!(String::from_utf8_lossy(&session.out).trim(), (2 * much.len()).to_string());
     });
 }
 

@@ -3,7 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use super::yard::{api_files, directory, forget_images, make_backends, only_row};
+use super::yard::{
+    api_files, directory, forget_images, make_api_image, make_backends, only_row, prepared_api_files,
+};
 use crate::projects::remote::Remote;
 
 /// An image with packages is built, a database starts 5 s late.
@@ -64,8 +66,9 @@ on_engines! {
     fn a_project_is_the_same_by_create_and_by_run(env: Env) {
         let engine = env.engine.expect("an engine");
         make_backends(engine);
+        make_api_image(engine);
         let remote = Remote::start();
-        let files = api_files();
+        let files = prepared_api_files();
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
         remote.commit("api", "main", &files);
         let project = format!("p{}", &env.user);

@@ -93,7 +93,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_copy_is_a_copy_and_nothing_is_nothing(env: Env) {
         let mut files = podfile("mount: copy\n");
         files.push(("src/main.c", "int main;\n".into()));

@@ -49,11 +49,22 @@ print("2 passed")
 const SCHEMA: &str = "CREATE TABLE users (id serial PRIMARY KEY, name text NOT NULL);\n\
                       INSERT INTO users (name) VALUES ('ann');\n";
 
-/// Files of a small project with a database and a cache.
+/// What the project's tests and hooks need.
+const PACKAGES: [&str; 4] = ["python3-psycopg2", "python3-redis", "postgresql-client", "redis-tools"];
+
+/// Files of a small project with a database and a cache, whose image is built from the distribution's packages.
 pub fn api_files() -> Vec<(&'static str, String)> {
+    files(fact("IMAGE_DEBIAN"), &format!("packages: [{}]\n", PACKAGES.join(", ")))
+}
+
+/// The same on an image of [`make_api_image`] that has the packages: it is built several times in no time.
+pub fn prepared_api_files() -> Vec<(&'static str, String)> {
+    files(&tag("api"), "")
+}
+
+fn files(base: &str, packages: &str) -> Vec<(&'static str, String)> {
     let podfile = format!(
-        "base: {base}\n\
-         packages: [python3-psycopg2, python3-redis, postgresql-client, redis-tools]\n\
+        "base: {base}\n{packages}\
          env:\n  DATABASE_URL: postgres://postgres:devpass@postgres:5432/testdb\n  WHO: ${{PODSPAWN_USER}}\n\
          services:\n\
          \x20 - name: postgres\n    image: {postgres}\n    ports: [5432]\n    env:\n      POSTGRES_PASSWORD: devpass\n\
@@ -65,20 +76,53 @@ pub fn api_files() -> Vec<(&'static str, String)> {
          \x20 cd /workspace/api && psql -q \"$DATABASE_URL\" -f schema.sql && redis-cli -h cache set greeting hello\n\
          \x20 echo created >> ~/created\n\
          on_start: |\n  echo started >> ~/started\n",
-        base = fact("IMAGE_DEBIAN"),
         postgres = tag("postgres"),
         redis = tag("redis"),
     );
     vec![("podfile.yaml", podfile), ("schema.sql", SCHEMA.into()), ("test_api.py", TEST.into())]
 }
 
-/// An image of [`make_backends`]: `postgres` or `redis`.
+/// An image of [`make_backends`] or [`make_api_image`]: `postgres`, `redis` or `api`.
 pub fn tag(name: &str) -> String {
     format!("podspawn-test/backend-{name}:1")
 }
 
 /// Makes the images of the services where the engine does not have them: packages of the distribution.
 pub fn make_backends(engine: EngineName) {
+    make_once(engine, &["postgres", "redis"], async |runtime| {
+        let both = format!(
+            "{}COPY postgres /postgres\n",
+            from_packages(fact("IMAGE_DEBIAN"), &["postgresql", "redis-server"])
+        );
+        make_image(runtime, &tag("both"), &[("Dockerfile", &both), ("postgres", POSTGRES)]).await;
+        for (name, command) in [
+            ("postgres", r#"["sh", "/postgres"]"#),
+            ("redis", r#"["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""]"#),
+        ] {
+            let text = format!("FROM {}\nCMD {command}\n", tag("both"));
+            make_image(runtime, &tag(name), &[("Dockerfile", &text)]).await;
+        }
+    });
+}
+
+/// Makes the image of [`prepared_api_files`] where the engine does not have it.
+pub fn make_api_image(engine: EngineName) {
+    make_once(engine, &["api"], async |runtime| {
+        let text = from_packages(fact("IMAGE_SUDO"), &PACKAGES);
+        make_image(runtime, &tag("api"), &[("Dockerfile", &text)]).await;
+    });
+}
+
+fn from_packages(base: &str, packages: &[&str]) -> String {
+    format!(
+        "FROM {base}\nRUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {} && \
+         rm -rf /var/lib/apt/lists/*\n",
+        packages.join(" ")
+    )
+}
+
+/// Makes images unless the engine has all of them, one story after the other.
+fn make_once(engine: EngineName, names: &[&str], make: impl AsyncFnOnce(&Runtime)) {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -86,22 +130,10 @@ pub fn make_backends(engine: EngineName) {
         let kind = if engine == EngineName::Podman { EngineKind::Podman } else { EngineKind::Docker };
         let chosen = Chosen::at(kind, Endpoint::Unix(engine.socket().into()));
         let runtime = Runtime::connect(&chosen).await.expect("the engine answers");
-        let has = async |name: &str| runtime.image(&tag(name)).await.expect("look for an image").is_some();
-        if has("postgres").await && has("redis").await {
-            return;
-        }
-        let both = format!(
-            "FROM {}\nRUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-             postgresql redis-server && rm -rf /var/lib/apt/lists/*\nCOPY postgres /postgres\n",
-            fact("IMAGE_DEBIAN")
-        );
-        make_image(&runtime, &tag("both"), &[("Dockerfile", &both), ("postgres", POSTGRES)]).await;
-        for (name, command) in [
-            ("postgres", r#"["sh", "/postgres"]"#),
-            ("redis", r#"["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""]"#),
-        ] {
-            let text = format!("FROM {}\nCMD {command}\n", tag("both"));
-            make_image(&runtime, &tag(name), &[("Dockerfile", &text)]).await;
+        for name in names {
+            if runtime.image(&tag(name)).await.expect("look for an image").is_none() {
+                return make(&runtime).await;
+            }
         }
     });
 }

@@ -44,7 +44,7 @@ on_engines! {
         }
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn silent_and_garbled_callers_do_not_keep_others_out(env: Env) {
         create(&env);
         // Bash has no unix sockets; `sudo` itself stopped in mid-call has, and many of them at once. In a sandboxed kernel

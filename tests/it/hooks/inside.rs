@@ -36,7 +36,7 @@ const SERVE: &str = "set -e; export HOME=/root; mkdir -p /srv/git; cd /srv/git; 
     until git ls-remote git://127.0.0.1/web >/dev/null 2>&1; do sleep 0.05; done; echo serving";
 
 hooks! {
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn everything_happens_in_order_as_the_user_and_once(place) {
         let setup = Setup {
             dotfiles: Some(Dotfiles {

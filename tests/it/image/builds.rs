@@ -47,7 +47,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn packages_sudo_environment_and_commands_are_in_the_image(engine: EngineName) {
         let lab = Lab::on(engine);
         let mut podfile = lab.podfile(&["tree", "jq"]);
@@ -94,7 +94,7 @@ on_engines! {
         assert_eq!((outcome.expect("it is there"), steps), (false, Vec::new()));
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_package_that_does_not_exist_is_told_with_the_last_lines(engine: EngineName) {
         let lab = Lab::on(engine);
         let (image, recipe) = lab.recipe(&lab.podfile(&["no-such-package-anywhere"]));

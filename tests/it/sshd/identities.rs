@@ -16,7 +16,7 @@ fn at_once() -> usize {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn an_identity_for_one_command_leaves_nothing_behind(engine: EngineName) {
         let wishes = Wishes { mode: "destroy-on-disconnect", ..Wishes::default() };
         let server = Server::with(engine, &wishes);

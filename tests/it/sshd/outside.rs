@@ -156,7 +156,7 @@ impl Drop for Elsewhere {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_client_whose_network_is_cut_leaves_its_session_to_the_grace_period(engine: EngineName) {
         let elsewhere = Elsewhere::new();
         let address = Some(elsewhere.here.clone());

@@ -138,7 +138,7 @@ on_engines! {
         assert_eq!(server.containers(&dan), [stranger]);
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_new_program_serves_the_sessions_of_the_old_one(server: Server) {
         let (ann, ben) = (server.user("ann"), server.user("ben"));
         let command = stays(&server, &ann);

@@ -113,7 +113,7 @@ fn event(
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn after_a_round_of_random_events_nothing_is_left(engine: EngineName) {
         let server = Server::with(engine, &Wishes { grace: "2s", ..Wishes::default() });
         let users: Vec<String> = ["ann", "ben", "cleo", "dan"].map(|name| server.user(name)).into();
