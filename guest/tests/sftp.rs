@@ -85,11 +85,21 @@ fn hash(path: &Path) -> String {
 }
 
 #[test]
+fn a_large_file_arrives_unchanged_in_both_directions() {
+    there_and_back(128);
+}
+
+#[test]
+#[ignore = "a longer proof: make soak"]
 fn a_gigabyte_arrives_unchanged_in_both_directions() {
+    there_and_back(1024);
+}
+
+fn there_and_back(megabytes: u64) {
     let dir = Dir::new();
     let mut source = fs::File::create(dir.path("source")).unwrap();
     let mut block = noise(1 << 20, 0x9e37_79b9_7f4a_7c15);
-    for number in 0u64..1024 {
+    for number in 0..megabytes {
         block[..8].copy_from_slice(&number.to_le_bytes());
         source.write_all(&block).unwrap();
     }
@@ -99,7 +109,7 @@ fn a_gigabyte_arrives_unchanged_in_both_directions() {
     assert_eq!(hash(&dir.path("there")), expected);
     fs::remove_file(dir.path("source")).unwrap();
     dir.sftp_ok("get there back\n");
-    assert_eq!(fs::metadata(dir.path("back")).unwrap().len(), 1 << 30);
+    assert_eq!(fs::metadata(dir.path("back")).unwrap().len(), megabytes << 20);
     assert_eq!(hash(&dir.path("back")), expected);
 }
 
