@@ -25,8 +25,8 @@ step "$CARGO clippy"
 "$CARGO" clippy --package podspawn --lib --bins --quiet -- -D warnings
 "$CARGO" test --workspace --no-run --quiet
 wait "$engines"
-# A shell that starts this in the background ignores these for all its children; stories press Ctrl-C.
-with_signals=(env --default-signal=INT,QUIT)
+# A shell that starts this in the background, or nohup, ignores these for all its children; stories press Ctrl-C and hang up.
+with_signals=(env --default-signal=HUP,INT,QUIT)
 # Stories wait for engines and clocks more than they compute; some of them count on an engine that is not overrun.
 threads=$((2 * $(nproc)))
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((threads < 8 ? threads : 8))}

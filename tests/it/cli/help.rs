@@ -58,7 +58,7 @@ fn every_flag_names_its_default() {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn every_example_works_as_it_stands(env: Env) {
         let mut all: Vec<(String, String)> = Vec::new();
         for command in commands(&env) {

@@ -27,7 +27,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn volumes_go_with_their_session_whatever_the_podfile_says_by_now(env: Env) {
         make_backends(env.engine.expect("an engine"));
         let service = format!("services: [{{name: cache, image: '{}', volumes: ['data:/data', 'a.b:/b']}}]\n", tag("redis"));

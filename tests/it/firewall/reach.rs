@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use podspawn::server::firewall::{Firewall, FirewallError, Flaw, Guard, Status, status};
 
-use super::world::{World, run};
+use super::world::{LONG, SHORT, World, run};
 
-/// The host's listener, and an echo, at each of the host's addresses.
-fn host_answers(world: &World, container: &str) -> Vec<(Option<String>, bool)> {
+/// The host's listener, and an echo, at each of the host's addresses, within `seconds`.
+fn host_answers(world: &World, container: &str, seconds: u32) -> Vec<(Option<String>, bool)> {
     let ask = |address| {
-        let ping = world.sh(container, &format!("ping -c 1 -W 2 {address}"));
-        (world.ask(container, address, world.host_port), ping.is_some())
+        let ping = world.sh(container, &format!("ping -c 1 -W {seconds} {address}"));
+        (world.ask_for(seconds, container, address, world.host_port), ping.is_some())
     };
     world.host_addresses.iter().map(ask).collect()
 }
@@ -23,17 +23,17 @@ fn the_host_and_the_metadata_are_out_of_reach(runtime: &str) {
     world.start("two", runtime);
 
     // Without rules everything is reached: what follows can fail.
-    let answers = host_answers(&world, "one");
+    let answers = host_answers(&world, "one", LONG);
     assert!(answers.iter().all(|(who, _)| who.as_deref() == Some("host")), "{answers:?}");
     // gVisor gives its containers no raw sockets.
     assert!(answers.iter().all(|(_, ping)| *ping == (runtime == "runc")), "{answers:?}");
     assert_eq!(world.ask("one", world.metadata, 80).as_deref(), Some("outside"));
 
     world.firewall.ensure().expect("put the rules into force");
-    for (address, (who, ping)) in world.host_addresses.iter().zip(host_answers(&world, "one")) {
+    for (address, (who, ping)) in world.host_addresses.iter().zip(host_answers(&world, "one", SHORT)) {
         assert_eq!((who, ping), (None, false), "{address} answered");
     }
-    assert_eq!(world.ask("one", world.metadata, 80), None, "the metadata address answered");
+    assert_eq!(world.ask_in_vain("one", world.metadata, 80), None, "the metadata address answered");
     assert_eq!(world.ask("one", world.metadata, 53).as_deref(), Some("outside"), "a resolver there");
 
     let others = world.container("two");
@@ -107,7 +107,7 @@ fn sessions_do_not_reach_each_other_even_while_dockers_own_rules_are_away() {
     lapse("-I");
     let without = world.ask("one", far, 80);
     world.firewall.ensure().expect("put the rules into force");
-    let with = world.ask("one", far, 80);
+    let with = world.ask_in_vain("one", far, 80);
     let neighbour = world.ask("one", world.address("two"), 80);
     lapse("-D");
     assert_eq!(without.as_deref(), Some("far"), "or the next line shows nothing");

@@ -10,6 +10,11 @@ use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineKind, Labels, NetworkSpe
 use crate::harness::engines::{EngineName, fact};
 use crate::harness::system::random_hex;
 
+/// Seconds for an answer that is expected: reached only by a fault.
+pub const LONG: u32 = 60;
+/// Seconds after which silence is believed.
+pub const SHORT: u32 = 2;
+
 const DOCKER: EngineName = EngineName::Docker;
 
 pub struct World {
@@ -151,10 +156,28 @@ impl World {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Who answers a container at `host:port`; nobody if that takes longer than two seconds.
+    /// Who answers a container at `host:port`. For answers that are expected: a busy machine gets its time.
     pub fn ask(&self, container: &str, host: impl std::fmt::Display, port: u16) -> Option<String> {
-        let script =
-            format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 10 nc -w 2 {host} {port} | tail -n 1");
+        self.ask_for(LONG, container, host, port)
+    }
+
+    /// The same where silence is expected, which is believed after a few seconds.
+    pub fn ask_in_vain(&self, container: &str, host: impl std::fmt::Display, port: u16) -> Option<String> {
+        self.ask_for(SHORT, container, host, port)
+    }
+
+    /// Who answers a container at `host:port` within `seconds`, and nobody after that.
+    pub fn ask_for(
+        &self,
+        seconds: u32,
+        container: &str,
+        host: impl std::fmt::Display,
+        port: u16,
+    ) -> Option<String> {
+        let script = format!(
+            "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout {} nc -w {seconds} {host} {port} | tail -n 1",
+            seconds + 8
+        );
         self.sh(container, &script).filter(|answer| !answer.is_empty())
     }
 }

@@ -8,7 +8,7 @@ use super::{create, inside};
 const SESSIONS: usize = 100;
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_hundred_sessions_share_a_machine(env: Env) {
         create(&env);
         let _ = inside(&env, "mkfifo gate in").ok();

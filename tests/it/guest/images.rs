@@ -4,7 +4,7 @@ use super::{answer, create, create_from, inside, shell};
 use crate::harness::engines::fact;
 
 on_engines! {
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn an_image_of_busybox_alone_is_enough(env: Env) {
         create_from(&env, fact("IMAGE_BUSYBOX"));
         let who = inside(&env, "id -u; id -un; pwd; test -O . && echo mine; sudo -n id -u; /usr/bin/sudo id -un").ok().out();
@@ -25,7 +25,7 @@ on_engines! {
         assert_eq!(inside(&env, "grep -c resident /etc/passwd").status(1).out(), "0\n");
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_read_only_root_has_a_user_a_home_and_sudo(env: Env) {
         env.write_config(&format!("local:\n  image: {}\nsecurity:\n  readonly_rootfs: true\n", env.image));
         create(&env);

@@ -20,7 +20,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 on_engines! {
-    [docker, podman; soak: gvisor]
+    [docker; soak: podman, gvisor]
     fn much_comes_back_unchanged(env: Env) {
         create(&env);
         // A gigabyte in the long rounds.

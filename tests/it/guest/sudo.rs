@@ -6,7 +6,7 @@ use super::{answer, create, create_from, inside, shell};
 use crate::harness::engines::{EngineName, fact};
 
 on_engines! {
-    [docker, docker26, podman, gvisor]
+    [docker, podman, gvisor; soak: docker26]
     fn what_people_and_scripts_use_works(env: Env) {
         create(&env);
         let shown = |script: &str| inside(&env, script).ok().out();
@@ -29,7 +29,7 @@ on_engines! {
         let _ = inside(&env, "sudo -v && sudo -k && sudo -K && sudo -l && sudo -l id").ok();
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn what_cannot_be_done_says_so(env: Env) {
         create(&env);
         for (command, text) in [
@@ -86,7 +86,7 @@ on_engines! {
         assert_eq!(answer(&mut terminal, "echo $?").trim(), "0");
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_root_shell_has_jobs_of_its_own(env: Env) {
         create(&env);
         let mut terminal = shell(&env);
@@ -119,7 +119,7 @@ on_engines! {
         assert_eq!(answer(&mut terminal, "echo $?").trim(), "7");
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn in_pipelines_the_terminal_goes_to_who_wants_it(env: Env) {
         create(&env);
         let mut terminal = shell(&env);

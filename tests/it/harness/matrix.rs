@@ -2,16 +2,16 @@
 
 /// `tests_on! { [docker, podman; soak: gvisor] story }` makes the tests `docker` and `podman`, which call `story` with the
 /// engine's name, and `gvisor`, which only `make soak` runs: for stories that no engine but the first ones can be expected
-/// to end differently, and that cost much.
+/// to end differently, and that cost much. `[; soak: docker]` leaves a story to `make soak` altogether.
 #[macro_export]
 macro_rules! tests_on {
-    ([$($engine:ident),+ $(; soak: $($later:ident),+)?] $story:expr) => {
+    ([$($engine:ident),* $(; soak: $($later:ident),+)?] $story:expr) => {
         $(
             #[test]
             fn $engine() {
                 ($story)($crate::harness::EngineName::named(stringify!($engine)));
             }
-        )+
+        )*
         $($(
             #[test]
             #[ignore = "a longer proof: make soak"]

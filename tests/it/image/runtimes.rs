@@ -42,7 +42,7 @@ on_engines! {
         assert_eq!(versions.lines().collect::<Vec<_>>(), wanted);
     }
 
-    [docker]
+    [; soak: docker]
     fn a_bare_name_is_the_current_stable_release(engine: EngineName) {
         let (mirror, mut lab) = (Mirror::start(), Lab::on(engine));
         lab.sources = mirror.sources();

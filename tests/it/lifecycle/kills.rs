@@ -105,7 +105,7 @@ on_engines! {
         assert_eq!(remains(&env), Vec::<String>::new());
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn killed_at_random_moments_of_removal_nothing_is_left_after_reconcile(env: Env) {
         let image = env.image.clone();
         done(&env, &["create", "web", "--image", &image]);
@@ -129,7 +129,7 @@ on_engines! {
         assert_eq!(remains(&env), Vec::<String>::new());
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn interrupted_at_random_moments_of_creation_nothing_is_left_at_once(env: Env) {
         let image = env.image.clone();
         let limit = time_of(&env, &["create", "first", "--image", &image]);

@@ -34,7 +34,7 @@ fn checkout(env: &Env, name: &str) -> PathBuf {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_create_that_was_killed_while_it_cloned_is_begun_anew(env: Env) {
         let (remote, silent) = (Remote::start(), Silent::start());
         register(&env, "api", &remote.url("api"));

@@ -121,7 +121,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn a_throwaway_checkout_goes_with_its_machine(env: Env) {
         let _remote = registered(&env);
         let run = env.podspawn(["run", "try", "--project", "api", "--branch", "feature"]);
@@ -161,7 +161,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn what_fails_after_the_clone_takes_the_checkout_back(env: Env) {
         let remote = registered(&env);
         remote.repository("linked");

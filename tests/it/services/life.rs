@@ -110,7 +110,7 @@ on_engines! {
         });
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_volume_of_somebody_else_is_never_used_or_removed(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;

@@ -14,7 +14,7 @@ pub(super) fn ask(name: &str, port: u16) -> String {
 }
 
 on_engines! {
-    [docker, docker26, podman, gvisor]
+    [docker, podman, gvisor; soak: docker26]
     fn services_are_found_by_name_and_are_ready_before_anybody_gets_in(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;
@@ -93,7 +93,7 @@ on_engines! {
         });
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn giving_up_while_a_port_stays_closed_leaves_nothing(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;
@@ -114,7 +114,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker]
+    [; soak: docker]
     fn a_port_that_never_opens_is_named_with_what_its_service_said(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;

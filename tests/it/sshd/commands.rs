@@ -27,7 +27,7 @@ on_engines! {
         assert_eq!(run.out(), "xxx");
     }
 
-    [docker, gvisor; soak: podman]
+    [docker; soak: podman, gvisor]
     fn what_goes_through_a_pipe_arrives_as_it_was(server: Server) {
         let ann = server.user("ann");
         let run = server.script(&format!(

@@ -10,7 +10,7 @@ use crate::harness::{EngineName, soak};
 const SERVED: Duration = Duration::from_secs(300);
 
 on_engines! {
-    [docker, podman; soak: gvisor]
+    [docker; soak: podman, gvisor]
     fn everybody_who_comes_at_the_same_moment_gets_a_container_of_their_own(engine: EngineName) {
         let count = match (soak(), engine) {
             (false, _) => 6,

@@ -102,7 +102,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 on_engines! {
-    [docker, podman; soak: gvisor]
+    [docker; soak: podman, gvisor]
     fn an_x_client_reaches_the_persons_own_display_with_a_key_that_is_good_for_nothing_else(server: Server) {
         let ann = server.user("ann");
         let display = Display::open();

@@ -80,6 +80,7 @@ fn sessions_outlive_a_docker_that_crashes_until_it_ends_them() {
 }
 
 #[test]
+#[ignore = "a longer proof: make soak"]
 fn sessions_in_sandboxes_end_with_their_docker() {
     let mut dockerd = Dockerd::start();
     let wishes = Wishes { image: "IMAGE_BUSYBOX", sandboxes: true, ..Wishes::default() };

@@ -37,7 +37,7 @@ on_engines! {
         assert_eq!(run.run().ok().out(), "inside\n".repeat(4));
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn what_else_is_in_the_containers_network_is_reached_by_address_and_by_name(engine: EngineName) {
         // As on hosts with a resolver of their own: it is not there for whoever is in another network.
         let server = Server::with(engine, &Wishes { resolver: Some("127.0.0.53"), ..Wishes::default() });
@@ -98,7 +98,7 @@ on_engines! {
         server.gone(&ann, 1, Duration::from_secs(2) + LATE);
     }
 
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn a_forwarded_agent_is_there_for_several_connections_at_once_and_for_later_ones(server: Server) {
         let ann = server.user("ann");
         let run = server.script(&format!(

@@ -54,7 +54,7 @@ on_engines! {
         assert_ne!(server.containers(&ann), first);
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_container_that_is_stopped_from_outside_ends_its_session_even_if_nobody_is_there(server: Server) {
         let ann = server.user("ann");
         server.sh(&ann, "true");
@@ -63,7 +63,7 @@ on_engines! {
         nothing_left(&server, &ann);
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_persistent_container_that_was_killed_is_started_again(engine: EngineName) {
         let server = Server::with(engine, &Wishes { mode: "persistent", ..Wishes::default() });
         let ann = server.user("ann");

@@ -63,7 +63,7 @@ on_engines! {
         assert_eq!(starts(&ben).as_deref(), Some("1"), "of their own");
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn whoever_comes_while_a_session_is_set_up_waits_files_too(server: Server) {
         let create = "on_create: |\n  mkfifo /tmp/gate\n  echo waiting here\n  cat /tmp/gate >/dev/null\n  echo done >~/done\n";
         register(&server, &format!("base: {}\n{create}", fact("IMAGE_SUDO")));
@@ -97,7 +97,7 @@ on_engines! {
         assert!(server.list().is_empty());
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_build_that_fails_says_what_failed_and_leaves_nothing(server: Server) {
         register(&server, &format!("base: {}\nextra_commands:\n  - echo no luck here; exit 3\n", fact("IMAGE_SUDO")));
         let ann = server.user("ann");
@@ -113,7 +113,7 @@ on_engines! {
         assert!(projects.iter().all(|one| !own.contains(one)), "{projects:?}");
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_service_that_does_not_come_up_is_named_and_everything_is_undone(engine: EngineName) {
         let server = Server::with(engine, &Wishes { forwarding: "off", ..Wishes::default() });
         register(&server, &with_service("db", &image(engine, "broken"), 5432, ""));
@@ -190,7 +190,7 @@ on_engines! {
         assert!(server.list().is_empty(), "only looked at");
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn an_update_to_a_podfile_that_is_not_valid_is_refused_and_the_old_one_stays(server: Server) {
         let remote = Remote::start();
         remote.commit("api", "main", &[("podfile.yaml", &format!("base: {}\nenv:\n  STATE: first\n", fact("IMAGE_SUDO")))]);
@@ -202,7 +202,7 @@ on_engines! {
         assert_eq!(server.sh_with(&ann, &API, "echo $STATE"), "first");
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn an_entry_that_was_written_by_hand_needs_only_an_address(server: Server) {
         let remote = Remote::start();
         remote.commit("api", "main", &[("where", "main\n"), ("podfile.yaml", &format!("base: {}\nenv:\n  STATE: first\n", fact("IMAGE_SUDO")))]);
