@@ -15,10 +15,11 @@ docker26_unpack() {
     rm -rf "$work"
     mkdir -p "$work"/{lists/partial,archives/partial,debs,root,etc} "$LOG"
     printf 'deb [signed-by=%s] http://deb.debian.org/debian %s main\n' $keyring $DOCKER26_SUITE >"$work/etc/sources.list"
-    # a view of apt of its own: the host's sources, lists and preferences are neither read nor changed
+    # a view of apt of its own: the host's sources, lists and preferences are neither read nor changed. Nor is what is
+    # installed: a newer Docker there would be the version that apt looks for.
     local apt=(-o Dir::Etc::SourceList="$work/etc/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
-        -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work" -o Dir::Cache::Archives="$work/archives"
+        -o Dir::State::Status=/dev/null -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work" -o Dir::Cache::Archives="$work/archives"
         -o Acquire::Languages=none -o APT::Sandbox::User=root)
     (
         cd "$work/debs"
