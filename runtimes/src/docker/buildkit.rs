@@ -161,7 +161,7 @@ impl Shown {
                 1 => {
                     let (Some(digest), Some(name), Some(_)) = (part(1), part(3), part(5)) else { continue };
                     let name = String::from_utf8_lossy(name).into_owned();
-                    if !name.starts_with("[internal]") && self.begun.insert(digest.to_vec()) {
+                    if is_of_the_dockerfile(&name) && self.begun.insert(digest.to_vec()) {
                         self.note(name.as_bytes(), progress);
                     }
                 }
@@ -183,6 +183,15 @@ impl Shown {
             }
         }
     }
+}
+
+/// `[2/3] RUN x`, `[stage 1/2] FROM y`. Steps of the builder's own have other names, some of which come late and would be
+/// taken for what a step said: `[internal] load build definition`, `[auth] …`, `copy /context /`, `exporting to image`.
+fn is_of_the_dockerfile(name: &str) -> bool {
+    let Some((place, _)) = name.strip_prefix('[').and_then(|name| name.split_once("] ")) else {
+        return false;
+    };
+    place.contains('/')
 }
 
 /// The fields of a protobuf message that have a length; what does not parse ends it.
@@ -267,6 +276,18 @@ mod tests {
             "err",
         ];
         assert_eq!(lines, wanted.map(|line| Progress::Line(line.into())));
+    }
+
+    #[test]
+    fn what_the_builder_does_for_itself_is_not_a_step() {
+        for name in
+            ["[internal] load build context", "copy /context /", "exporting to image", "[auth] a/b:pull"]
+        {
+            assert!(!is_of_the_dockerfile(name), "{name}");
+        }
+        for name in ["[2/2] RUN x", "[ 1/12] FROM a/b", "[build 3/4] COPY . ."] {
+            assert!(is_of_the_dockerfile(name), "{name}");
+        }
     }
 
     #[test]

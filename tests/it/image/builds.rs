@@ -158,6 +158,30 @@ on_engines! {
     }
 
     [docker, docker26, podman]
+    fn a_dockerfile_that_is_none_is_told_with_what_is_wrong_in_it(engine: EngineName) {
+        let lab = Lab::on(engine);
+        let context = tempfile::Builder::new().prefix("podspawn-it-").tempdir().expect("a directory");
+        let base = fact("IMAGE_SUDO");
+        for (wrong, named) in [("RUNN x", "RUNN"), ("COPY not-there /x", "not-there"), ("RUN --frob=1 x", "frob")] {
+            fs::write(context.path().join("Dockerfile"), format!("FROM {base}\n{wrong}\n")).expect("write");
+            let mut podfile = lab.podfile(&[]);
+            podfile.base = Base::Build(BuildBase {
+                dockerfile: "Dockerfile".into(),
+                context: context.path().to_owned(),
+                args: [].into(),
+                target: None,
+            });
+            let (image, recipe) = lab.recipe(&podfile);
+            let (outcome, steps) = lab.build(&image, &recipe);
+            let error = outcome.expect_err("it cannot be built").to_string();
+            // On an old Podman a wrong `RUN` is refused before the engine sees it.
+            let why = error.split_once("failed: ").map_or(&*error, |(_, why)| why);
+            assert!(why.contains(named) && !error.contains("copy /context"), "{error}");
+            assert!(!steps.join("\n").contains("copy /context"), "{steps:#?}");
+        }
+    }
+
+    [docker, docker26, podman]
     fn a_build_that_is_given_up_ends_and_leaves_no_image(engine: EngineName) {
         let lab = Lab::on(engine);
         let mut podfile = lab.podfile(&[]);
