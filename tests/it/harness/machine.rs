@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use podspawn::config::CAPABILITIES;
+
 use super::command::Invocation;
 use super::engines::fact;
 use super::{EngineName, Env, system};
@@ -39,6 +41,15 @@ Host *
 CONFIG
 "#;
 
+/// What this process could have. Engines of some generations refuse to name others, those of others to start with them.
+fn own_capabilities() -> Vec<&'static str> {
+    let status = std::fs::read_to_string("/proc/self/status").expect("read /proc/self/status");
+    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).expect("the bounding set");
+    let set = u64::from_str_radix(set.trim(), 16).expect("a number");
+    let have = CAPABILITIES.into_iter().enumerate().filter(|(number, _)| set >> number & 1 == 1);
+    have.map(|(_, name)| name).collect()
+}
+
 /// See the module. Everything goes when it is dropped.
 pub struct Machine {
     id: String,
@@ -65,12 +76,12 @@ impl Machine {
     fn start(before: &str) -> Self {
         let machine =
             Self { id: format!("podspawn-it-{}", &system::random_hex()[..12]), env: Env::without_engine() };
-        EngineName::Docker.run(&[
-            "run",
-            "--detach",
-            // As `--privileged`, but for what this host itself may not give.
-            "--cap-add=ALL",
-            "--cap-drop=SYS_RESOURCE",
+        // As `--privileged`, but for what this host itself does not have.
+        let capabilities: Vec<String> =
+            own_capabilities().into_iter().map(|name| format!("--cap-add={name}")).collect();
+        let capabilities: Vec<&str> = capabilities.iter().map(String::as_str).collect();
+        let prepare = format!("{FIRST}\n{before}\nexec /sbin/init");
+        let options = [
             "--security-opt=seccomp=unconfined",
             "--security-opt=apparmor=unconfined",
             "--security-opt=systempaths=unconfined",
@@ -90,8 +101,9 @@ impl Machine {
             fact("IMAGE_SERVER"),
             "sh",
             "-c",
-            &format!("{FIRST}\n{before}\nexec /sbin/init"),
-        ]);
+            &prepare,
+        ];
+        EngineName::Docker.run(&[&["run", "--detach"][..], &capabilities, &options].concat());
         machine.booted();
         machine
     }
