@@ -127,7 +127,7 @@ on_engines! {
         });
     }
 
-    [docker]
+    [docker, podman]
     fn a_health_check_is_waited_for(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;
