@@ -8,7 +8,7 @@ use crate::harness::engines::fact;
 const LIMIT: Duration = Duration::from_secs(200);
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_session_is_removed_also_when_its_podfile_is_broken_or_renamed(env: Env) {
         let app = directory(&env, "app", &podfile("name: first\n"));
         let dev = || env.podspawn(["dev", "--", "true"]).at(&app).limit(LIMIT).run().ok();
@@ -27,7 +27,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn volumes_go_with_their_session_whatever_the_podfile_says_by_now(env: Env) {
         make_backends(env.engine.expect("an engine"));
         let service = format!("services: [{{name: cache, image: '{}', volumes: ['data:/data', 'a.b:/b']}}]\n", tag("redis"));
@@ -42,7 +42,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_session_that_does_not_come_to_be_takes_its_new_volumes_along_and_no_others(env: Env) {
         make_backends(env.engine.expect("an engine"));
         let service = |volumes: &str, further: &str| {
@@ -73,7 +73,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_hook_that_fails_where_nobody_watches_is_one_line_on_standard_error(env: Env) {
         let app = directory(&env, "app", &podfile("on_create: echo so far; echo no luck >&2; exit 3\n"));
         let run = env.podspawn(["dev", "--name", "quiet", "--", "echo", "out"]).at(&app).limit(LIMIT).run().ok();

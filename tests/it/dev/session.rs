@@ -9,7 +9,7 @@ use crate::harness::engines::fact;
 const LIMIT: Duration = Duration::from_secs(200);
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn an_ephemeral_session_goes_with_its_command_and_a_fresh_one_begins_anew(env: Env) {
         let app = directory(&env, "app", &podfile("on_create: echo made > ~/made\n"));
         let run = env.podspawn(["dev", "--ephemeral", "--name", "once", "--", "cat", "/home/$USER/made"]);
@@ -32,7 +32,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn the_first_session_says_what_it_is_made_of(env: Env) {
         let app = directory(&env, "app", &podfile("ports: {expose: [18080]}\nenv: {EDITOR: vi}\n"));
         let run = env.podspawn(["dev", "--name", "told", "--", "sh", "-c", "echo $EDITOR"]);
@@ -53,7 +53,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_session_of_an_older_podfile_is_joined_and_said_to_be_one(env: Env) {
         let app = directory(&env, "app", &podfile(""));
         let dev = || env.podspawn(["dev", "--name", "older", "--", "true"]).at(&app).limit(LIMIT).run().ok();
@@ -69,7 +69,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_port_that_is_taken_moves_on_or_is_refused(env: Env) {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = taken.local_addr().expect("its address").port();
@@ -93,7 +93,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_copy_is_a_copy_and_nothing_is_nothing(env: Env) {
         let mut files = podfile("mount: copy\n");
         files.push(("src/main.c", "int main;\n".into()));
@@ -108,7 +108,7 @@ on_engines! {
         let _ = env.podspawn(["down", "--name", "copied"]).at(&app).run().ok();
 
         let app = directory(&env, "app", &podfile("mount: none\n"));
-        let run = env.podspawn(["dev", "--ephemeral", "--name", "none", "--", "sh", "-c", "pwd; ls /workspace"]);
+        let run = env.podspawn(["dev", "--ephemeral", "--name", "none", "--", "sh", "-c", "pwd; find /workspace -mindepth 1"]);
         assert_eq!(run.at(&app).limit(LIMIT).run().ok().out(), format!("/home/{}\n", env.user));
         for name in ["copied", "none"] {
             forget_images(&env, name);
@@ -117,7 +117,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn an_image_is_built_before_anybody_needs_it(env: Env) {
         let app = directory(&env, "app", &podfile("packages: [tree]\n"));
         let tag = format!("podspawn-test/{}:x", env.user);
@@ -140,7 +140,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_development_container_is_understood(env: Env) {
         let json = format!(
             "// written by an editor\n{{ \"image\": \"{}\", \"containerEnv\": {{ \"COLOUR\": \"blue\" }},\n\

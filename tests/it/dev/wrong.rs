@@ -65,7 +65,7 @@ fn podspawns_own_files_are_mounted_into_no_container() {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn the_name_of_a_machine_is_left_alone(env: Env) {
         let app = directory(&env, "app", &podfile(""));
         let _ = env.podspawn(["create", "mine"]).run().ok();
@@ -79,7 +79,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn hostile_podfiles_make_nothing(env: Env) {
         for text in [
             "services: [{name: '$(id)', image: a}]\n",
@@ -99,7 +99,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_dockerfile_reaches_no_file_of_the_host(env: Env) {
         let secret = format!("secret-{}", random_hex());
         let file = directory(&env, "private", &[("key", secret.clone())]).join("key");

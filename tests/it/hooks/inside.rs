@@ -116,7 +116,7 @@ hooks! {
         place.core.destroy(&spec.key, Reason::Stop, &mut Silent).await.expect("destroy");
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_hook_that_fails_is_said_and_logged_and_keeps_nobody_out(place) {
         let setup = Setup {
             hooks: Hooks {
@@ -152,7 +152,7 @@ hooks! {
         place.core.destroy(&spec.key, Reason::Stop, &mut Silent).await.expect("destroy");
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_program_hears_nothing_whatever_happens(place) {
         let setup = Setup {
             dotfiles: Some(Dotfiles { repo: "git://127.0.0.1/none".parse().expect("an address"), install: None }),
@@ -174,7 +174,7 @@ hooks! {
         place.core.destroy(&spec.key, Reason::Stop, &mut Silent).await.expect("destroy");
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn hooks_at_the_same_time_wait_for_each_other_and_each_is_named(place) {
         let argv = |argv: &[&str]| HookCommand::Argv(argv.iter().map(ToString::to_string).collect());
         // Each waits for the other's end of a pipe: one after the other they would never end.

@@ -33,7 +33,7 @@ fn inside(env: &Env, name: &str, script: &str) -> Run {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_machine_keeps_its_checkout_until_it_is_removed(env: Env) {
         let remote = registered(&env);
         let run = env.podspawn(["create", "dev", "--project", "api"]).run().ok();
@@ -88,7 +88,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn another_branch_is_checked_out_in_a_clean_checkout_of_a_stopped_machine(env: Env) {
         let remote = registered(&env);
         let _ = env.podspawn(["create", "dev", "--project", "api"]).run().ok();
@@ -121,7 +121,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_throwaway_checkout_goes_with_its_machine(env: Env) {
         let _remote = registered(&env);
         let run = env.podspawn(["run", "try", "--project", "api", "--branch", "feature"]);
@@ -138,7 +138,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_name_in_use_is_refused_before_anything_is_cloned(env: Env) {
         let _remote = registered(&env);
         let _ = env.podspawn(["create", "plain"]).run().ok();
@@ -161,7 +161,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn what_fails_after_the_clone_takes_the_checkout_back(env: Env) {
         let remote = registered(&env);
         remote.repository("linked");

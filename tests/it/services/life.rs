@@ -70,7 +70,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_volume_outlives_its_session_and_cleanup_and_goes_by_name(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;
@@ -128,7 +128,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn ports_are_published_on_the_loopback_alone(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;

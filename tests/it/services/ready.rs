@@ -58,7 +58,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_service_that_ends_fails_the_session_at_once_and_leaves_nothing(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;
@@ -79,7 +79,7 @@ on_engines! {
         });
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_missing_image_of_a_service_is_told_before_anything_is_made(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;
@@ -127,7 +127,7 @@ on_engines! {
         });
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_health_check_is_waited_for(engine: EngineName) {
         drive(async {
             let place = Place::on(engine).await;
@@ -143,7 +143,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_services_output_is_shown_and_an_unknown_service_names_the_known(engine: EngineName) {
         use futures_util::StreamExt;
         drive(async {

@@ -31,7 +31,7 @@ fn ask(name: &str, port: u16) -> String {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn services_are_ready_before_a_hook_runs_and_every_connection_is_in_the_same_session(server: Server) {
         let ask = ask("late", 7000);
         let hooks = format!("on_create: |\n  {ask} >>~/created\non_start: |\n  {ask} >>~/started\n");
@@ -42,12 +42,12 @@ on_engines! {
         // That of the default session is another matter.
         let all = || server.engine.labelled("container", &format!("podspawn-session=podspawn-{ann}-api"));
         let made = all();
-        let again = server.sh_with(&ann, &API, "wc -l <~/created; wc -l <~/started; ls ~/mine | wc -l");
+        let again = server.sh_with(&ann, &API, "wc -l <~/created; wc -l <~/started; find ~/mine | wc -l");
         assert_eq!(again.split_whitespace().collect::<Vec<_>>(), ["1", "2", "1"], "{again}");
         assert_eq!(all(), made);
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_volume_is_one_users_and_stays_when_the_session_goes(server: Server) {
         let volumes = "    volumes: [data:/data]\n";
         register(&server, &with_service("db", &image(server.engine, "database"), 5432, volumes));
@@ -63,7 +63,7 @@ on_engines! {
         assert_eq!(starts(&ben).as_deref(), Some("1"), "of their own");
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn whoever_comes_while_a_session_is_set_up_waits_files_too(server: Server) {
         let create = "on_create: |\n  mkfifo /tmp/gate\n  echo waiting here\n  cat /tmp/gate >/dev/null\n  echo done >~/done\n";
         register(&server, &format!("base: {}\n{create}", fact("IMAGE_SUDO")));
@@ -86,7 +86,7 @@ on_engines! {
         assert_eq!(first.wait().0, 0);
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn after_its_grace_period_nothing_of_a_session_is_left(engine: EngineName) {
         let server = Server::with(engine, &Wishes { grace: "1s", forwarding: "off", ..Wishes::default() });
         register(&server, &with_service("greeter", &image(engine, "greeter"), 7000, ""));
@@ -97,7 +97,7 @@ on_engines! {
         assert!(server.list().is_empty());
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_build_that_fails_says_what_failed_and_leaves_nothing(server: Server) {
         register(&server, &format!("base: {}\nextra_commands:\n  - echo no luck here; exit 3\n", fact("IMAGE_SUDO")));
         let ann = server.user("ann");
@@ -113,7 +113,7 @@ on_engines! {
         assert!(projects.iter().all(|one| !own.contains(one)), "{projects:?}");
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_service_that_does_not_come_up_is_named_and_everything_is_undone(engine: EngineName) {
         let server = Server::with(engine, &Wishes { forwarding: "off", ..Wishes::default() });
         register(&server, &with_service("db", &image(engine, "broken"), 5432, ""));
@@ -127,7 +127,7 @@ on_engines! {
         assert!(server.list().is_empty());
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn what_the_administrator_decides_for_a_user_wins(server: Server) {
         register(&server, &format!("base: {}\nenv:\n  EDITOR: vim\n  TEAM: web\n", fact("IMAGE_SUDO")));
         let (ann, ben) = (server.user("ann"), server.user("ben"));
@@ -137,21 +137,21 @@ on_engines! {
         assert_eq!(server.sh_with(&ben, &API, "echo $EDITOR $TEAM"), "vim web");
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_project_that_cannot_be_used_any_more_keeps_nobody_out_of_their_session(server: Server) {
         let clone = register(&server, &format!("base: {}\non_start: |\n  echo welcome\n", fact("IMAGE_SUDO")));
         let ann = server.user("ann");
         assert_eq!(server.sh_with(&ann, &API, "touch mine; echo in"), "in");
         fs::write(clone.join("podfile.yaml"), "base: debian\nprivileged: true\n").expect("write");
         // Programs hear nothing of it.
-        let run = server.ssh(&ann, &API, &["ls mine"]).run().ok();
+        let run = server.ssh(&ann, &API, &["find mine"]).run().ok();
         assert_eq!((run.out().as_str(), run.stderr.as_str()), ("mine\n", ""));
         let mut terminal = server.login(&ann, &API);
         terminal.expect("podspawn: the project `api` cannot be used: ");
         let rest = terminal.expect("`on_start` did not run");
         assert!(rest.contains("podfile.yaml:2") && rest.contains("privileged"), "{rest}");
         terminal.expect("$ ");
-        terminal.line("ls mine; exit").expect("mine");
+        terminal.line("find mine; exit").expect("mine");
         assert_eq!(terminal.wait().0, 0);
         // A new session cannot be made of it.
         let ben = server.user("ben");
@@ -159,7 +159,7 @@ on_engines! {
         assert!(run.status == 1 && run.out().is_empty() && run.stderr.contains("privileged"), "{}", run.stderr);
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_read_only_root_has_no_room_for_a_project_and_says_so(server: Server) {
         let config = fs::read_to_string(server.config_file()).expect("read");
         let config = config.replace("security:\n", "security:\n  readonly_rootfs: true\n");
@@ -172,7 +172,7 @@ on_engines! {
         assert_eq!(server.sh(&ann, "touch /etc/new 2>/dev/null || echo closed"), "closed", "without a project");
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn spec_shows_what_a_session_of_a_project_is_made_of(server: Server) {
         register(&server, &format!("base: {}\nenv:\n  EDITOR: vim\n", fact("IMAGE_SUDO")));
         let ann = server.user("ann");
@@ -190,7 +190,7 @@ on_engines! {
         assert!(server.list().is_empty(), "only looked at");
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn an_update_to_a_podfile_that_is_not_valid_is_refused_and_the_old_one_stays(server: Server) {
         let remote = Remote::start();
         remote.commit("api", "main", &[("podfile.yaml", &format!("base: {}\nenv:\n  STATE: first\n", fact("IMAGE_SUDO")))]);
@@ -202,7 +202,7 @@ on_engines! {
         assert_eq!(server.sh_with(&ann, &API, "echo $STATE"), "first");
     }
 
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn an_entry_that_was_written_by_hand_needs_only_an_address(server: Server) {
         let remote = Remote::start();
         remote.commit("api", "main", &[("where", "main\n"), ("podfile.yaml", &format!("base: {}\nenv:\n  STATE: first\n", fact("IMAGE_SUDO")))]);

@@ -36,7 +36,7 @@ pub(super) fn register(server: &Server, podfile: &str) -> PathBuf {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_registered_project_has_its_files_its_image_and_its_hooks(server: Server) {
         let base = fact("IMAGE_DEBIAN");
         register(
@@ -55,11 +55,11 @@ on_engines! {
         assert_eq!(again.lines().collect::<Vec<_>>(), ["main", "started", "started"]);
         // Another user of the project has a copy of their own; a session without a name has none.
         let ben = server.user("ben");
-        assert_eq!(server.sh_with(&ben, &["-o", PROJECT], "cat /workspace/api/where; ls -d /workspace/api/.git").trim(), "main\n/workspace/api/.git");
-        assert_eq!(server.sh(&ann, "ls -d /workspace/api 2>/dev/null || echo none").trim(), "none");
+        assert_eq!(server.sh_with(&ben, &["-o", PROJECT], "cat /workspace/api/where; find /workspace/api/.git -maxdepth 0").trim(), "main\n/workspace/api/.git");
+        assert_eq!(server.sh(&ann, "find /workspace/api -maxdepth 0 2>/dev/null || echo none").trim(), "none");
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_podfile_that_is_not_valid_is_told_without_places_of_the_host(server: Server) {
         register(&server, "base: debian\nprivileged: true\n");
         let ann = server.user("ann");
@@ -70,7 +70,7 @@ on_engines! {
         assert!(server.list().is_empty());
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_project_whose_repository_was_not_fetched_says_what_to_do(server: Server) {
         let clone = register(&server, "base: debian\n");
         fs::remove_dir_all(clone).expect("remove");
@@ -81,7 +81,7 @@ on_engines! {
         assert!(server.list().is_empty());
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn an_administrator_registers_updates_and_removes_a_project(server: Server) {
         let remote = Remote::start();
         let base = fact("IMAGE_SUDO");
@@ -107,7 +107,7 @@ on_engines! {
         assert!(!server.path("state/projects/api").exists());
     }
 
-    [docker, podman]
+    [docker, podman; soak: gvisor]
     fn a_project_that_cannot_be_added_leaves_nothing(server: Server) {
         let remote = Remote::start();
         remote.commit("api", "main", &[("podfile.yaml", "base: debian\nprivileged: true\n")]);
