@@ -146,6 +146,11 @@ async fn read_exact_head(connection: &mut (impl tokio::io::AsyncRead + Unpin)) -
     Ok(head)
 }
 
+/// What engines call the protocol that they have changed to. Podman 4.9 names the type of the content here, and the protocol
+/// as that type.
+const BYTE_STREAMS: [&str; 3] =
+    ["tcp", "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"];
+
 /// What an answer's head says about an upgrade.
 #[derive(Debug)]
 enum Upgraded {
@@ -175,7 +180,8 @@ impl Upgraded {
         if answer.version != Some(1) {
             return Ok(Self::Wrongly("the engine changed to a stream in an old version of HTTP"));
         }
-        if !is("upgrade", "tcp") || !is("connection", "upgrade") {
+        let to_bytes = BYTE_STREAMS.into_iter().any(|protocol| is("upgrade", protocol));
+        if !to_bytes || !is("connection", "upgrade") {
             return Ok(Self::Wrongly("the engine changed to another protocol than a byte stream"));
         }
         if header("content-length").is_some_and(|length| length.trim() != "0")
@@ -415,6 +421,9 @@ mod tests {
         let parse = |head: &str| Upgraded::parse(head.as_bytes());
         let good = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n";
         assert!(matches!(parse(&format!("{good}\r\n")), Ok(Upgraded::Yes)));
+        let podman = "HTTP/1.1 101 UPGRADED\r\nContent-Type: tcp\r\nConnection: Upgrade\r\n\
+                      Upgrade: application/vnd.docker.raw-stream\r\n\r\n";
+        assert!(matches!(parse(podman), Ok(Upgraded::Yes)));
         let bad = [
             "HTTP/1.0 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".to_owned(),
             "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n".to_owned(),

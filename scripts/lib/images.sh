@@ -6,7 +6,7 @@ IMAGE_DEBIAN=podspawn-test/debian:12
 IMAGE_SUDO=podspawn-test/sudo:12
 IMAGE_BUSYBOX=podspawn-test/busybox:1
 IMAGE_UID1000=podspawn-test/uid1000:12
-IMAGE_SERVER=podspawn-test/server:12
+IMAGE_SERVER=podspawn-test/server:1
 IMAGES=(debian sudo busybox uid1000)
 
 DEBIAN_PACKAGES=bash,ca-certificates,git,less,ncurses-term,procps,tmux,util-linux,bsdutils,bsdextrautils,vim
@@ -19,8 +19,6 @@ declare -A IMAGE_RECIPE=(
     [sudo]="bookworm $DEBIAN_PACKAGES,openssh-client,openssh-sftp-server,rsync,sudo"
     [busybox]="busybox-static, every applet as a link"
     [uid1000]="bookworm $DEBIAN_PACKAGES; useradd --uid 1000 resident"
-    # A whole host: what an administrator has before podspawn comes.
-    [server]="bookworm $SERVER_PACKAGES; what belongs to the kernel is masked; no first boot"
 )
 
 # A base image of this host's own distribution, for `make run` where no registry is reachable. On Debian 12 it is made of
@@ -32,6 +30,9 @@ host_image_name() { echo "podspawn-base:$HOST_ID-$HOST_VERSION"; }
 IMAGE_NAME[host]=$(host_image_name)
 IMAGE_CMD[host]='["bash"]'
 IMAGE_RECIPE[host]="$HOST_CODENAME $DEBIAN_PACKAGES"
+# A whole host: what an administrator has before podspawn comes. Of this host's distribution, since programs that are built
+# here run there.
+IMAGE_RECIPE[server]="$HOST_CODENAME $SERVER_PACKAGES; what belongs to the kernel is masked; no first boot"
 
 recipe_id() { printf '%s' "${IMAGE_RECIPE[$1]} ${IMAGE_CMD[$1]}" | sha256sum | cut -c1-16; }
 image_tar() { echo "$CACHE/images/$(recipe_id "$1").tar"; }
@@ -65,7 +66,9 @@ build_uid1000() {
 
 # Started in a container it must not touch what belongs to the kernel: devices, modules, kernel parameters, terminals.
 build_server() {
-    mmdebstrap_tar "bookworm $SERVER_PACKAGES" "$1" --customize-hook='chroot "$1" systemctl mask \
+    local components=main
+    [ "$HOST_ID" = debian ] || components=main,universe
+    mmdebstrap_tar "$HOST_CODENAME $SERVER_PACKAGES" "$1" --components=$components --customize-hook='chroot "$1" systemctl mask \
         systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service \
         systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
         systemd-remount-fs.service systemd-random-seed.service systemd-timesyncd.service systemd-journald-audit.socket \

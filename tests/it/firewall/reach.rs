@@ -97,12 +97,18 @@ fn sessions_do_not_reach_each_other_even_while_dockers_own_rules_are_away() {
     world.start("one", "runc");
     world.start("two", "runc");
     let far = world.start_elsewhere("far");
-    // What a container meets while Docker has taken its isolation out: nothing in front of an ACCEPT.
+    // What a container meets while Docker has taken its isolation out: nothing in front of an ACCEPT. Since version 28 a
+    // part of the isolation is in the table `raw`.
     let bridges = format!("{}+", world.bridge_prefix);
     let lapse = |action: &str| {
         let rule = ["-i", &bridges, "-o", &bridges, "-j", "ACCEPT"];
         let place = if action == "-I" { &["FORWARD", "1"][..] } else { &["FORWARD"] };
         run("iptables", &[&["-w", action][..], place, &rule].concat());
+        let place = if action == "-I" { &["PREROUTING", "1"][..] } else { &["PREROUTING"] };
+        run(
+            "iptables",
+            &[&["-w", "-t", "raw", action][..], place, &["-i", &bridges, "-j", "ACCEPT"]].concat(),
+        );
     };
     lapse("-I");
     let without = world.ask("one", far, 80);
