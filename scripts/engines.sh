@@ -43,7 +43,7 @@ ENV
 
 start() {
     if forget_previous_boot; then podman_forget_previous_boot; fi
-    need openssh-server openssh-client openssh-sftp-server rsync curl libnss-systemd openssl strace xauth git
+    need openssh-server openssh-client openssh-sftp-server rsync curl libnss-systemd openssl strace xauth xz-utils git
     # sshd's unit makes it when it starts; without it sshd does not even say how it is configured
     mkdir -p /run/sshd
     docker_start

@@ -15,8 +15,11 @@ use super::Broker;
 use crate::system::readiness::watched;
 use crate::system::watch::DirWatch;
 
-/// How long the first pause lasts if nothing is seen of the engine. Each is twice as long as the one before.
+/// How long the first pause lasts. Each is twice as long as the one before, unless something is seen of the engine.
 const FIRST: Duration = Duration::from_secs(5);
+
+/// The next pause after something was seen of it: a socket that was just made may still refuse.
+const STARTING: Duration = Duration::from_millis(50);
 
 /// Longest pause.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -45,20 +48,21 @@ impl Again {
     /// Returns when it is worth another try. May be dropped at any time, and goes on where it was.
     pub(super) async fn pause(&mut self) {
         let until = *self.until.get_or_insert_with(|| Instant::now() + self.pause);
+        let mut seen = false;
         if let Some(socket) = &self.socket {
-            let seen = tokio::select! {
-                seen = socket.appears() => seen,
-                () = tokio::time::sleep_until(until) => Ok(()),
-            };
-            if seen.is_err() {
-                self.socket = None;
+            tokio::select! {
+                told = socket.appears() => match told {
+                    Ok(()) => seen = true,
+                    Err(_) => self.socket = None,
+                },
+                () = tokio::time::sleep_until(until) => {}
             }
         }
         if self.socket.is_none() {
             tokio::time::sleep_until(until).await;
         }
         self.until = None;
-        self.pause = (self.pause * 2).min(LONGEST);
+        self.pause = if seen { STARTING } else { (self.pause * 2).min(LONGEST) };
     }
 }
 
@@ -117,7 +121,10 @@ mod tests {
             fs::remove_file(&socket).unwrap();
             fs::write(&socket, "").unwrap();
             again.pause().await;
-            assert_eq!((again.until, again.pause), (None, LONGEST));
+            assert_eq!((again.until, again.pause), (None, STARTING));
+            // What was just made may still refuse: it is tried again soon, and less often from then on.
+            again.pause().await;
+            assert_eq!((again.until, again.pause), (None, 2 * STARTING));
         });
     }
 

@@ -59,7 +59,10 @@ on_engines! {
     [docker, docker26, podman]
     fn what_a_machine_has_written_is_measured_for_programs(env: Env) {
         let _ = env.podspawn(["create", "dev"]).run().ok();
-        let disk = || json::parse(&env.podspawn(["list", "--output", "json"]).run().ok())[0]["disk_bytes"].as_u64().expect("a number");
+        let disk = || {
+            let list = json::parse(&env.podspawn(["list", "--output", "json"]).run().ok());
+            list[0]["disk_bytes"].as_u64().unwrap_or_else(|| panic!("a number of bytes: {list}"))
+        };
         let before = disk();
         let _ = env.podspawn(["exec", "dev", "--", "sh", "-c", "head -c 3000000 /dev/urandom >~/written; sync"]).run().ok();
         let written = disk() - before;

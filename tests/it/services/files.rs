@@ -29,8 +29,9 @@ on_engines! {
             let mut spec = place.spec();
             spec.environment.copy = Some(CopySpec { source, with_git: false, target: "/workspace/app".into() });
             let session = place.acquire(&spec).await;
-            let user = spec.account.name.clone();
-            // Not `stat` or `ls`: their newer system call is unknown to gVisor.
+            // By its ids: a sandbox may keep what is written to its root, accounts too, from the engine.
+            let user = format!("{0}:{0}", spec.account.uid);
+            // Not `stat` or `ls`: their newer system call is unknown to an old gVisor.
             let look = "cd /workspace && perl -e 'for (@ARGV) { my @s = lstat; printf \"%s %d:%d %o\\n\", $_, @s[4, 5], $s[2] & 07777 }' \
                         . app app/src/deep/main.txt && wc -c < app/large && readlink app/link && cat app/src/deep/main.txt && cd app && echo * && ! test -e .git && cd .. && touch app/new app/src/deep/new && echo ok";
             let seen = place.inside_as(&session.record.container_id, Some(&user), look).await;
