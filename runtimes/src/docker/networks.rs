@@ -34,6 +34,12 @@ impl Api {
                 Error::DockerResponseServerError { status_code: 404, message } => {
                     action.refused(Some(404), message)
                 }
+                // Before version 25 a second network of the name was made.
+                Error::DockerResponseServerError { status_code: 409, message }
+                    if message.contains("already exists") =>
+                {
+                    action.conflict()
+                }
                 other => self.error(&action, other),
             })
         };

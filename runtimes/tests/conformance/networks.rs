@@ -177,6 +177,16 @@ pub(crate) async fn networks_are_listed_by_label_and_removed(lab: Arc<Lab>) {
     assert_eq!((&network.id, &network.name, &network.labels), (&id, &spec.name, &labels));
     assert!(network.created_at.is_some_and(|time| time > 1_700_000_000));
     assert_eq!(lab.engine.networks(&lab.labels).await.unwrap().len(), 2);
+    match lab.engine.create_network(&NetworkSpec { bridge_name: None, ..spec.clone() }).await {
+        Err(error) => assert!(error.is_conflict(), "{error}"),
+        Ok(second) => {
+            assert!(
+                matches!(lab.which, Which::Docker | Which::Gvisor),
+                "only Docker before 25 makes another"
+            );
+            lab.engine.remove_network(&second).await.unwrap();
+        }
+    }
     let user = lab.start(&ContainerSpec { network: Some(spec.name.clone()), ..lab.spec("user") }).await;
     // Bridges of the two others live in a network namespace of their own.
     if matches!(lab.which, Which::Docker | Which::Gvisor) {
