@@ -24,8 +24,10 @@ const BARE: &str = r#"
 test -e /etc/apt/apt.conf.d/90lean || dpkg --purge docker.io containerd runc iptables libnss-systemd
 printf 'APT::Install-Recommends "false";\nDPkg::Options { "--force-confold"; "--force-unsafe-io"; };\n' >/etc/apt/apt.conf.d/90lean"#;
 
-/// What sets the machine up before podspawn comes: an ordinary user, and a key for everybody.
+/// What sets the machine up before podspawn comes: an ordinary user, a key for everybody, and an sshd that somebody has used:
+/// where its socket is waited for, it is started by the first connection.
 const BEFORE: &str = r#"
+systemctl start ssh
 useradd --create-home --shell /bin/bash olaf
 ssh-keygen -q -t ed25519 -N '' -f /root/key
 install -d -m 0700 -o olaf -g olaf /home/olaf/.ssh
