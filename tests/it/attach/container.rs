@@ -71,6 +71,7 @@ fn every_case_passes_through_the_engine_on_docker() {
 }
 
 #[test]
+#[ignore = "a longer proof: make soak"]
 fn every_case_passes_through_the_engine_on_docker26() {
     all_cases(EngineName::Docker26, Way::Engine);
 }

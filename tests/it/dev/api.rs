@@ -62,7 +62,7 @@ on_engines! {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [; soak: docker, podman]
     fn a_project_is_the_same_by_create_and_by_run(env: Env) {
         let engine = env.engine.expect("an engine");
         make_backends(engine);

@@ -132,7 +132,7 @@ on_engines! {
         assert!(!told.contains("  never") && !told.contains("podspawn-step") && !told.contains("/bin/sh"), "{told}");
     }
 
-    [docker, docker26, podman]
+    [docker, docker26; soak: podman]
     fn a_dockerfile_of_the_repository_is_built_first(engine: EngineName) {
         let lab = Lab::on(engine);
         let context = tempfile::Builder::new().prefix("podspawn-it-").tempdir().expect("a directory");

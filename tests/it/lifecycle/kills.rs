@@ -84,7 +84,7 @@ fn clean_up_late_comers(env: &Env) {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn killed_at_random_moments_of_creation_nothing_is_left_after_reconcile(env: Env) {
         let image = env.image.clone();
         let limit = time_of(&env, &["create", "first", "--image", &image]).mul_f64(1.1);

@@ -83,7 +83,7 @@ fn pipe(dir: &Path, args: &[&str], input: &str) -> String {
 }
 
 on_engines! {
-    [docker, podman]
+    [docker; soak: podman]
     fn what_a_container_did_to_its_checkout_never_runs_on_the_host(env: Env) {
         let remote = Remote::start();
         let _ = env.podspawn(["add-project", "api", "--repo", &remote.url("api")]).run().ok();
@@ -128,7 +128,7 @@ on_engines! {
 }
 
 on_engines! {
-    [podman]
+    [; soak: podman]
     fn what_only_root_inside_can_read_keeps_nobody_from_a_machine_and_its_removal(env: Env) {
         let remote = Remote::start();
         for (name, line) in [("alone", ""), ("takes", "COPY where /where\n")] {

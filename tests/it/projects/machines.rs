@@ -33,7 +33,7 @@ fn inside(env: &Env, name: &str, script: &str) -> Run {
 }
 
 on_engines! {
-    [docker, podman; soak: gvisor]
+    [docker; soak: podman, gvisor]
     fn a_machine_keeps_its_checkout_until_it_is_removed(env: Env) {
         let remote = registered(&env);
         let run = env.podspawn(["create", "dev", "--project", "api"]).run().ok();

@@ -66,7 +66,7 @@ on_engines! {
         assert_eq!(server.sh(&ann, &format!("{}wait", tries.collect::<String>())), "");
     }
 
-    [docker, gvisor]
+    [docker; soak: gvisor]
     fn no_forwarding_reaches_another_users_container(server: Server) {
         let (ann, ben) = (server.user("ann"), server.user("ben"));
         let listen = "use IO::Socket::INET; use POSIX; \

@@ -114,7 +114,7 @@ on_engines! {
         assert_eq!(left(&ann), (String::new(), Vec::new()));
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn no_way_in_shows_a_file_of_the_host(server: Server) {
         let (ann, olaf, eve) = (server.user("ann"), server.ordinary("olaf"), server.existing("eve"));
         let (path, text) = server.marker();

@@ -16,7 +16,7 @@ fn limit() -> Duration {
 }
 
 on_engines! {
-    [docker, podman; soak: gvisor]
+    [docker; soak: podman, gvisor]
     fn sftp_and_both_protocols_of_scp_carry_large_files_both_ways(engine: EngineName) {
         // Longer than the hashing of a large file between two connections.
         let server = Server::with(engine, &Wishes { grace: "30m", ..Wishes::default() });

@@ -80,7 +80,7 @@ on_engines! {
         let _ = server.ssh(&ann, &["-S", &control, "-O", "exit"], &[]).run().ok();
     }
 
-    [docker, podman]
+    [docker; soak: podman]
     fn a_connection_that_only_forwards_keeps_its_session(engine: EngineName) {
         let server = Server::with(engine, &Wishes { grace: "2s", ..Wishes::default() });
         let ann = server.user("ann");
@@ -116,7 +116,7 @@ on_engines! {
         let out = run.run().ok().out();
         assert!(out.starts_with("without: 2\n") && out.contains("authentication agent"), "{out}");
     }
-    [docker, podman]
+    [docker; soak: podman]
     fn git_inside_uses_the_persons_keys_on_a_server_that_they_lend(server: Server) {
         let (ann, ben) = (server.user("ann"), server.user("ben"));
         server.sh(&ben, "git init -q -b main repo; cd repo; git -c user.name=Ben -c user.email=b@example.com commit -q --allow-empty -m of-ben");

@@ -23,7 +23,7 @@ on_engines! {
         assert_eq!(server.containers(&ann), containers);
     }
 
-    [docker, podman; soak: gvisor]
+    [docker; soak: podman, gvisor]
     fn a_container_is_gone_soon_after_its_grace_period(engine: EngineName) {
         let server = Server::with(engine, &Wishes { grace: "3s", ..Wishes::default() });
         let ann = server.user("ann");

@@ -31,7 +31,7 @@ fn nothing_left(server: &Server, user: &str) {
 }
 
 on_engines! {
-    [docker, podman, gvisor]
+    [docker, podman; soak: gvisor]
     fn whoever_is_in_a_container_that_is_killed_is_told_and_gets_another(server: Server) {
         let ann = server.user("ann");
         let command = server.running(&ann, &[], "exec sleep 1000");
