@@ -10,7 +10,7 @@ IMAGE_SERVER=podspawn-test/server:1
 IMAGES=(debian sudo busybox uid1000)
 
 DEBIAN_PACKAGES=bash,ca-certificates,git,less,ncurses-term,procps,tmux,util-linux,bsdutils,bsdextrautils,vim
-SERVER_PACKAGES=bash,systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,openssh-client,docker.io,iptables,iproute2,procps
+SERVER_PACKAGES=apt,bash,systemd,systemd-sysv,dbus,libpam-systemd,libnss-systemd,openssh-server,openssh-client,docker.io,iptables,iproute2,procps
 declare -A IMAGE_NAME=([debian]=$IMAGE_DEBIAN [sudo]=$IMAGE_SUDO [busybox]=$IMAGE_BUSYBOX [uid1000]=$IMAGE_UID1000 [server]=$IMAGE_SERVER)
 declare -A IMAGE_CMD=([debian]='["bash"]' [sudo]='["bash"]' [busybox]='["sh"]' [uid1000]='["bash"]' [server]='["/sbin/init"]')
 # What an image is made of. A change here is a new recipe, and every engine gets the new image.
