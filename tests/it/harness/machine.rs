@@ -99,6 +99,8 @@ impl Machine {
             "--tmpfs=/run/lock",
             "--tmpfs=/tmp:exec",
             "--volume=/var/lib/docker",
+            // Where a Docker whose images are containerd's keeps them.
+            "--volume=/var/lib/containerd",
             "--volume=/home",
             "--add-host=server:127.0.0.1",
             fact("IMAGE_SERVER"),
