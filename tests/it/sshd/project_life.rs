@@ -232,7 +232,7 @@ on_engines! {
 }
 
 #[test]
-#[ignore = "a longer proof: make soak"] // a minute of waiting, of which the stories of services have another one
+#[ignore = "a longer proof: make soak"] // a minute of waiting
 fn a_service_that_is_never_ready_is_named_with_what_it_said() {
     let server = Server::with(EngineName::Docker, &Wishes { forwarding: "off", ..Wishes::default() });
     register(&server, &with_service("db", &image(EngineName::Docker, "never"), 5432, ""));
