@@ -151,7 +151,7 @@ on_engines! {
         let rest = terminal.expect("`on_start` did not run");
         assert!(rest.contains("podfile.yaml:2") && rest.contains("privileged"), "{rest}");
         terminal.expect("$ ");
-        terminal.line("find mine; exit").expect("mine");
+        terminal.line("find mi*; exit").expect("mine");
         assert_eq!(terminal.wait().0, 0);
         // A new session cannot be made of it.
         let ben = server.user("ben");
