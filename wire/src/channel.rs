@@ -55,7 +55,17 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Sends what the socket takes; true once nothing waits. After an error nothing waits either: what cannot be sent is not
+    /// kept, least of all its descriptors, whose other holders may wait for them to be closed.
     pub(crate) fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<bool, WireError> {
+        let outcome = self.send(socket);
+        if outcome.is_err() {
+            *self = Self::default();
+        }
+        outcome
+    }
+
+    fn send(&mut self, socket: BorrowedFd<'_>) -> Result<bool, WireError> {
         while let Some((frame, descriptors)) = self.frames.front_mut() {
             let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
             let Some(sent) = passing::send(socket, &frame[self.sent_of_first..], &borrowed)? else {

@@ -190,3 +190,15 @@ fn a_receiver_that_never_reads_costs_bounded_memory() {
     });
     assert!(matches!(refused, Some(WireError::TooLong(_))));
 }
+
+#[test]
+fn what_can_no_longer_be_sent_is_not_kept() {
+    let (mut host, guest) = pair();
+    drop(guest);
+    let (mut reader, descriptors) = three();
+    host.queue(&start(Streams::Pipes), descriptors).unwrap();
+    assert!(matches!(host.flush(), Err(WireError::Closed)));
+    // Its end is there while the channel still is.
+    assert!(!host.wants_write());
+    assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+}

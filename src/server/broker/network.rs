@@ -98,6 +98,8 @@ pub(super) async fn serve(
         // The module says nothing more: this is the end of the SSH connection.
         let _ = link.receive().await;
     }
+    // Nothing of this side may hold what is waited for below.
+    drop(link);
     super::sessions::depart(broker, handed, record).await;
     Ok(())
 }

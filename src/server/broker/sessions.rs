@@ -96,6 +96,8 @@ pub(super) async fn serve(
         Err(_) => None,
     };
     broker.attached.leave(number);
+    // Nothing of this side may hold what is waited for below.
+    drop(link);
     depart(broker, handed, record.clone()).await;
     let event = Event::Command { command: &original, status };
     broker.audit.write(&event, &record, record.key.user.as_str(), broker.core.clock.now());

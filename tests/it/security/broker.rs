@@ -15,6 +15,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::harness::Server;
+use crate::harness::moments::let_pass;
 
 /// Longer than the broker listens to somebody who says nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -232,5 +233,32 @@ on_engines! {
         let granted = answer(connect(&server, &ann), &request(Some(&ann)), pipes());
         assert!(matches!(granted, FromBroker::Attached { .. }), "{granted:?}");
         server.audited(&ann, "disconnect", 1, PATIENCE);
+    }
+
+    /// Gone before the broker's answer can reach them, so that it is the broker that closes what it wanted to hand over.
+    [docker, podman; soak: gvisor]
+    fn whoever_goes_before_the_answer_leaves_no_connection_behind(server: Server) {
+        let ann = server.user("ann");
+        server.sh(&ann, "true");
+        for _ in 0..20 {
+            let mut channel = ClientChannel::new(connect(&server, &ann).into());
+            let pipes = vec![pipe_end(), pipe_end(), pipe_end()];
+            channel.send(&request(None), pipes, Instant::now() + PATIENCE).expect("send");
+        }
+        // And while the network is looked for.
+        for _ in 0..5 {
+            let network = ToBroker::Network { protocol: BROKER_PROTOCOL, user: ann.clone() };
+            let mut channel = ClientChannel::new(connect_as(server.socket(), 0, 0).into());
+            channel.send(&network, Vec::new(), Instant::now() + PATIENCE).expect("send");
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let connections = || {
+            let rows = server.list();
+            rows.iter().filter_map(|row| row["connections"].as_u64()).sum::<u64>()
+        };
+        while connections() > 0 {
+            assert!(Instant::now() < deadline, "{:?}", server.list());
+            let_pass(Duration::from_millis(50));
+        }
     }
 }

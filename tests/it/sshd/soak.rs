@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,12 +46,33 @@ fn left(server: &Server, users: &[String]) -> Vec<String> {
     }
     for place in ["state/locks/leases", "state/locks/setup", "state/sessions"] {
         let entries = fs::read_dir(server.path(place)).into_iter().flatten().flatten();
-        left.extend(entries.map(|entry| entry.path().display().to_string()));
+        for entry in entries {
+            left.push(entry.path().display().to_string());
+            left.extend(holders(&entry.path()));
+        }
     }
     let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
     let root = server.path("").display().to_string();
     left.extend(mounts.lines().filter(|line| line.contains(&root)).map(str::to_owned));
     left
+}
+
+/// Who has a file of this directory open, for whoever has to find out what keeps a lock.
+fn holders(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+        found.push(format!("  {}", file.path().display()));
+        for process in fs::read_dir("/proc").expect("read /proc").flatten() {
+            let descriptors = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+            let mut open = descriptors.filter_map(|one| fs::read_link(one.path()).ok());
+            if open.any(|to| to == file.path()) {
+                let read = |what: &str| fs::read_to_string(process.path().join(what)).unwrap_or_default();
+                let (called, stack) = (read("cmdline").replace('\0', " "), read("stack"));
+                found.push(format!("    open in {}: {called}\n{stack}", process.path().display()));
+            }
+        }
+    }
+    found
 }
 
 /// Does one thing at random; its name.
