@@ -57,8 +57,9 @@ pub(super) async fn serve(
             biased;
             // All that was said before the end is told before the end.
             Some(line) = progress.recv() => {
-                if interactive && !gone {
-                    link.send(&FromBroker::Progress(line), Vec::new()).await?;
+                if interactive && !gone && link.send(&FromBroker::Progress(line), Vec::new()).await.is_err() {
+                    gone = true;
+                    handle.cancel();
                 }
             }
             outcome = &mut work => break outcome,

@@ -15,7 +15,10 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::harness::Server;
+use crate::harness::engines::fact;
 use crate::harness::moments::let_pass;
+use crate::harness::server::{LATE, Wishes};
+use crate::sshd::projects::{PROJECT, register};
 
 /// Longer than the broker listens to somebody who says nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -260,5 +263,28 @@ on_engines! {
             assert!(Instant::now() < deadline, "{:?}", server.list());
             let_pass(Duration::from_millis(50));
         }
+    }
+
+    /// They take no word of what is made for them, and are still there: what is told them fails, and nothing says the end.
+    [docker; soak: podman, gvisor]
+    fn whoever_does_not_listen_leaves_no_session_behind(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { grace: "1s", ..Wishes::default() });
+        register(&server, &format!("base: {}\non_create: echo one; echo two\n", fact("IMAGE_SUDO")));
+        let ann = server.user("ann");
+        // The image is built, so that the hook is the first that is told.
+        let _ = server.sh_with(&ann, &["-o", PROJECT], "true");
+        server.gone(&ann, 2, LATE + PATIENCE);
+        let ToBroker::Spawn { protocol, mut spawn } = request(None) else { unreachable!("see above") };
+        spawn.interactive = true;
+        spawn.project = Some("api".into());
+        let stream = connect(&server, &ann);
+        stream.shutdown(std::net::Shutdown::Read).expect("shut down");
+        let mut channel = ClientChannel::new(stream.into());
+        let deadline = Instant::now() + PATIENCE;
+        let pipes = vec![pipe_end(), pipe_end(), pipe_end()];
+        channel.send(&ToBroker::Spawn { protocol, spawn }, pipes, deadline).expect("send");
+        server.audited(&ann, "container_create", 3, PATIENCE);
+        server.gone(&ann, 3, LATE + PATIENCE);
+        drop(channel);
     }
 }

@@ -13,7 +13,7 @@ mod identities;
 mod life;
 mod outside;
 mod project_life;
-mod projects;
+pub mod projects;
 mod recovery;
 mod routing;
 mod soak;

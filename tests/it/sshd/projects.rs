@@ -9,10 +9,10 @@ use crate::harness::server::Server;
 use crate::harness::system::run;
 use crate::projects::remote::Remote;
 
-pub(super) const PROJECT: &str = "SetEnv=PODSPAWN_PROJECT=api";
+pub(crate) const PROJECT: &str = "SetEnv=PODSPAWN_PROJECT=api";
 
 /// Registers `api` by hand, as if its repository had been fetched.
-pub(super) fn register(server: &Server, podfile: &str) -> PathBuf {
+pub(crate) fn register(server: &Server, podfile: &str) -> PathBuf {
     let config = fs::read_to_string(server.config_file()).expect("read");
     fs::write(
         server.config_file(),
