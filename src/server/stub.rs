@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -182,17 +183,14 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     let Streams { stdin, stdout, stderr } = streams;
     let has_terminal = terminal::is_terminal(stdin);
     let passed_on = host.vars().filter(|(name, value)| route::passes(name, value));
-    let x11 = host.var("DISPLAY").and_then(|display| {
-        let usual = || host.home().map(|home| home.join(".Xauthority"));
-        xauth::take(&host.path_var("XAUTHORITY").map(Path::to_owned).or_else(usual)?, display)
-    });
+    let x11 = host.var("DISPLAY").and_then(|display| xauth::take(&host.home()?.join(".Xauthority"), display));
     let request = AttachRequest {
         program: route::program(original),
         run_as: RunAs::User,
         cwd: None,
         env: passed_on.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         terminal: has_terminal.then(|| host.var("TERM").unwrap_or("dumb").to_owned()),
-        agent: host.path_var("SSH_AUTH_SOCK").map(Path::to_owned),
+        agent: host.path_var("SSH_AUTH_SOCK").filter(|socket| is_of_sshd(socket, host)).map(Path::to_owned),
         stdin: Some(stdin),
         stdout,
         stderr,
@@ -262,6 +260,26 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
 
 fn text_of<'a>(host: &'a Host, name: &str) -> Result<Option<&'a str>, StubError> {
     host.var_os(name).map(|value| value.to_str().ok_or(StubError::NotText)).transpose()
+}
+
+/// Whether sshd has made a socket for the agent of this user's client: an sshd that accepts every variable passes on what the
+/// client says, which may be any socket of this host. It lies in a directory of the user's own that nobody else looks into, which
+/// up to OpenSSH 10.0 is `/tmp/ssh-<random>` and then `~/.ssh/agent`. Nobody makes one of these names but sshd.
+fn is_of_sshd(socket: &Path, host: &Host) -> bool {
+    let (Some(directory), Some(name)) = (socket.parent(), socket.file_name().and_then(OsStr::to_str)) else {
+        return false;
+    };
+    let random = directory.to_str().and_then(|directory| directory.strip_prefix("/tmp/ssh-"));
+    let old = random.is_some_and(|random| !random.is_empty() && !random.contains('/'))
+        && name.starts_with("agent.");
+    let new = host.home().is_some_and(|home| directory == home.join(".ssh/agent"))
+        && name.starts_with("s.")
+        // One that the user has started on this host.
+        && name.split('.').nth(2) != Some("agent");
+    let facts = |path: &Path| path.symlink_metadata().ok().filter(|facts| facts.uid() == host.uid());
+    (old || new)
+        && facts(directory).is_some_and(|facts| facts.is_dir() && facts.mode() & 0o077 == 0)
+        && facts(socket).is_some_and(|facts| facts.file_type().is_socket())
 }
 
 /// The socket of the installation that made an account, in whose run-time directory its home lies.

@@ -185,14 +185,17 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
     }
 
-    /// As [`Core::reconcile`] for every session of a user.
-    pub async fn reconcile_user(&self, user: &UserName) -> Result<(), SessionError> {
+    /// As [`Core::reconcile`] for every session of a user; gives the first error, after all of them were looked at. Waits for
+    /// whoever works for the user at most that long.
+    pub async fn reconcile_user(&self, user: &UserName, patience: Duration) -> Result<(), SessionError> {
         let (report, cancel) = (&mut super::report::Silent, &Cancel::never());
-        let _lock = self.lock(user, report, cancel).await?;
+        let _lock = self.locks().lock(user, patience, |_| {}).await?;
+        let mut outcome = Ok(());
         for record in self.store.of_user(user)? {
-            Box::pin(self.settle(record, Purpose::Tidy, report, cancel)).await?;
+            let settled = Box::pin(self.settle(record, Purpose::Tidy, report, cancel)).await;
+            outcome = outcome.and(settled.map(drop));
         }
-        Ok(())
+        outcome
     }
 
     /// Acts on the same user's other sessions that are over or were left half-way; those that run are not looked at.

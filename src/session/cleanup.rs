@@ -4,20 +4,21 @@
 //! nothing more.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use podspawn_runtimes::{Engine, Labels, Runtime, VolumeInfo};
 
-use super::core::{Core, EngineSource, label};
+use super::core::{Core, EngineSource, LOCK_LIMIT, label};
 use super::decide::{Reason, Verdict, judge};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
-use super::prepare::{GUEST_VOLUME_PREFIX, guest_volume_name};
+use super::prepare::{GUEST_HASH_LENGTH, GUEST_VOLUME_PREFIX, guest_volume_name};
 use super::report::{Cancel, Silent};
 use super::settle::Purpose;
 use crate::names::UserName;
 use crate::spec::Kind;
-use crate::state::{SessionRecord, Status, Timestamp};
+use crate::state::{LockError, SessionRecord, Status, Timestamp};
 
 /// Younger things without a row are left alone.
 const ORPHAN_AGE: SignedDuration = SignedDuration::from_secs(10);
@@ -88,7 +89,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// One pass. One failing session does not stop it; an engine that cannot be reached does, after everything that
     /// needs no engine is done.
     pub async fn cleanup(&self) -> Result<CleanupReport, SessionError> {
-        let mut report = self.expire().await?;
+        let mut report = self.expire(LOCK_LIMIT).await?;
         let engine = self.engines.engine().await?;
         self.compare(engine, &mut report).await?;
         self.forget_leases()?;
@@ -103,8 +104,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         Ok(report)
     }
 
-    /// The part of a pass that needs no look at the engine: what the store and the leases say is over goes.
-    pub async fn expire(&self) -> Result<CleanupReport, SessionError> {
+    /// The part of a pass that needs no look at the engine: what the store and the leases say is over goes. What somebody
+    /// works on for longer than `patience` is a failure of this pass.
+    pub async fn expire(&self, patience: Duration) -> Result<CleanupReport, SessionError> {
         let mut report = CleanupReport::default();
         let now = self.now();
         // The worst first: what is past its grace period is never counted as past its lifetime too.
@@ -112,27 +114,40 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         for record in self.store.all()? {
             match judge(&record, self.leases().count(&record.id)?, now) {
                 Verdict::Destroy(reason) => due.push((order(reason), reason, record)),
-                Verdict::StartGrace(_) | Verdict::Resume => self.pass_over(&record, None, &mut report).await,
+                Verdict::StartGrace(_) | Verdict::Resume => {
+                    self.pass_over(&record, None, patience, &mut report).await;
+                }
                 Verdict::Keep | Verdict::BeingMade => {}
             }
         }
         due.sort_by_key(|(order, _, _)| *order);
         for (_, reason, record) in due {
-            self.pass_over(&record, Some(reason), &mut report).await;
+            self.pass_over(&record, Some(reason), patience, &mut report).await;
         }
         Ok(report)
     }
 
     /// When [`Core::expire`] next has something to do, if nobody comes or goes; of deadlines `after` a time, if one is given.
+    /// What is being removed is due from its beginning: whoever does it may have failed.
     pub fn next_deadline(&self, after: Option<Timestamp>) -> Result<Option<Timestamp>, SessionError> {
         let sessions = self.store.all()?.into_iter().filter(|record| record.kind == Kind::Session);
-        let deadlines = sessions.flat_map(|record| [record.grace_expiry, record.max_lifetime]).flatten();
+        let deadlines = sessions.flat_map(|record| match record.status {
+            Status::Destroying => [Some(record.created_at), None],
+            _ => [record.grace_expiry, record.max_lifetime],
+        });
+        let deadlines = deadlines.flatten();
         Ok(deadlines.filter(|deadline| Some(*deadline) > after).min())
     }
 
     /// Looks at one session again under its user's lock and does what is to be done.
-    async fn pass_over(&self, seen: &SessionRecord, expected: Option<Reason>, report: &mut CleanupReport) {
-        match self.act(seen, expected).await {
+    async fn pass_over(
+        &self,
+        seen: &SessionRecord,
+        expected: Option<Reason>,
+        patience: Duration,
+        report: &mut CleanupReport,
+    ) {
+        match self.act(seen, expected, patience).await {
             Ok(Some(Done::Removed(reason))) => {
                 report.count(reason);
                 report.done.push(format!(
@@ -148,9 +163,14 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             // Whoever cleans up with that engine in use gets at it.
             Err(error @ SessionError::OtherEngine { .. }) => tracing::debug!("{error}"),
             Err(error) => {
-                tracing::warn!(
-                    user = %seen.key.user, project = seen.key.project(), container = seen.container_name, "{error}"
-                );
+                // Who works on it may be removing it just now.
+                if matches!(error, SessionError::Lock(LockError::Timeout { .. })) {
+                    tracing::debug!(user = %seen.key.user, container = seen.container_name, "{error}");
+                } else {
+                    tracing::warn!(
+                        user = %seen.key.user, project = seen.key.project(), container = seen.container_name, "{error}"
+                    );
+                }
                 report.failures.push(error.to_string());
             }
         }
@@ -160,8 +180,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         &self,
         seen: &SessionRecord,
         expected: Option<Reason>,
+        patience: Duration,
     ) -> Result<Option<Done>, SessionError> {
-        let _lock = self.lock(&seen.key.user, &mut Silent, &Cancel::never()).await?;
+        let _lock = self.locks().lock(&seen.key.user, patience, |_| {}).await?;
         let Some(record) = self.store.get(&seen.id)? else { return Ok(None) };
         let verdict = judge(&record, self.leases().sweep(&record.id)?, self.now());
         let reason = match verdict {
@@ -206,7 +227,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             let settled = matches!(record.status, Status::Running | Status::GracePeriod);
             let here = self.engine_of(record).await.is_ok();
             if settled && here && !alive.contains(record.container_id.as_str()) {
-                self.pass_over(record, Some(Reason::ContainerGone), report).await;
+                self.pass_over(record, Some(Reason::ContainerGone), LOCK_LIMIT, report).await;
             }
         }
 
@@ -273,9 +294,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
 
     /// Removes volumes that hold the guest of another version of podspawn. One that a container still uses stays.
     async fn remove_old_guests(&self, engine: &Runtime, volumes: &[VolumeInfo]) {
-        let current = guest_volume_name();
-        let old = |name: &str| name.starts_with(GUEST_VOLUME_PREFIX) && name != current;
-        for volume in volumes.iter().filter(|volume| old(&volume.name)) {
+        for volume in volumes.iter().filter(|volume| is_old_guest(volume)) {
             match engine.remove_volume(&volume.name).await {
                 Ok(()) => tracing::info!(name = volume.name, "removed the guest of another version"),
                 Err(error) => tracing::debug!("{error}"),
@@ -319,6 +338,15 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
         Ok(())
     }
+}
+
+/// Whether a volume holds the guest of another version. The volumes of a user called `guest` have names that begin alike.
+fn is_old_guest(volume: &VolumeInfo) -> bool {
+    let hash = volume.name.strip_prefix(GUEST_VOLUME_PREFIX);
+    hash.is_some_and(|hash| {
+        hash.len() == GUEST_HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }) && !volume.labels.contains_key(label::USER)
+        && volume.name != guest_volume_name()
 }
 
 enum Done {

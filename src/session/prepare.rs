@@ -23,9 +23,12 @@ const SECCOMP_MAX: u64 = 1024 * 1024;
 /// How the names of volumes begin that hold the guest's program.
 pub(super) const GUEST_VOLUME_PREFIX: &str = "podspawn-guest-";
 
+/// How many digits of the program's hash follow.
+pub(super) const GUEST_HASH_LENGTH: usize = 16;
+
 /// The volume that holds this version of the guest's program.
 pub(super) fn guest_volume_name() -> String {
-    format!("{GUEST_VOLUME_PREFIX}{}", &guest_hash()[..16])
+    format!("{GUEST_VOLUME_PREFIX}{}", &guest_hash()[..GUEST_HASH_LENGTH])
 }
 
 /// Whether the guest's socket has to lie in a directory of this host: a user who is not root cannot look into the

@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, pidfd_open, pidfd_send_signal, setrlimit,
+};
 use thiserror::Error;
 
 /// Why a process could not be pinned.
@@ -159,6 +161,13 @@ pub fn tied(command: &mut Command) -> &mut Command {
             if libc::getppid() != starter { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
         })
     }
+}
+
+/// Lets this process have as many descriptors as the system allows it. What it starts inherits that.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Not allowed only where there is nothing to be gained.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// How long processes are given to end by themselves, and after that to be ended.

@@ -18,12 +18,18 @@ use crate::state::{SessionRecord, Status};
 /// How long after its end a session may still be there before that counts as a fault.
 const LATE: Duration = Duration::from_secs(90);
 
-/// The answers, one JSON text each.
-pub(super) async fn answer(broker: &Arc<Broker>, request: &str) -> Result<Vec<String>, Refusal> {
+/// The answers, one JSON text each. Whoever cancels ends what can be begun anew at any time, which is a build; everything else
+/// is done to its end.
+pub(super) async fn answer(
+    broker: &Arc<Broker>,
+    request: &str,
+    cancel: Cancel,
+) -> Result<Vec<String>, Refusal> {
     let request: AdminRequest = serde_json::from_str(request)
         .map_err(|_| Refusal::new("the broker is of another version of podspawn"))?;
     let inner = broker.clone();
-    let answered = tokio::task::spawn_blocking(move || inner.handle.block_on(inner.admin(request))).await;
+    let answered =
+        tokio::task::spawn_blocking(move || inner.handle.block_on(inner.admin(request, &cancel))).await;
     let answers = answered.map_err(|panic| Refusal::new(format!("the broker failed: {panic}")))??;
     Ok(answers.iter().map(Value::to_string).collect())
 }
@@ -34,7 +40,7 @@ fn whole(error: &SessionError) -> Refusal {
 }
 
 impl Broker {
-    async fn admin(&self, request: AdminRequest) -> Result<Vec<Value>, Refusal> {
+    async fn admin(&self, request: AdminRequest, cancel: &Cancel) -> Result<Vec<Value>, Refusal> {
         let value = |value: Result<Value, serde_json::Error>| {
             value.map_err(|error| Refusal::new(format!("the answer cannot be written: {error}")))
         };
@@ -79,7 +85,7 @@ impl Broker {
                 Ok(vec![json!(records.len())])
             }
             AdminRequest::BuildProject { project } => {
-                Ok(vec![value(serde_json::to_value(self.build_project(&project).await?))?])
+                Ok(vec![value(serde_json::to_value(self.build_project(&project, cancel).await?))?])
             }
             AdminRequest::Remove { user } => {
                 let user: UserName = user.parse().map_err(bad_name)?;
@@ -100,15 +106,14 @@ impl Broker {
     }
 
     /// Makes the image that a project's new clone asks for, in the engine that sessions are made in.
-    async fn build_project(&self, project: &str) -> Result<BuiltProject, Refusal> {
+    async fn build_project(&self, project: &str, cancel: &Cancel) -> Result<BuiltProject, Refusal> {
         let name: ProjectName = project.parse().map_err(bad_name)?;
         let layers = self.installation.load().map_err(|error| Refusal::new(error.to_string()))?;
         let directory = projects::new_clone_of(&layers.config, &name);
         let asked =
             projects::image_of(&layers, &name, &directory).map_err(|error| Refusal::new(chain(&error)))?;
         if let Some(recipe) = &asked.recipe {
-            let built =
-                self.core.ensure_image(&asked.image, Some(recipe), &mut Silent, &Cancel::never()).await;
+            let built = self.core.ensure_image(&asked.image, Some(recipe), &mut Silent, cancel).await;
             built.map_err(|error| whole(&error))?;
         }
         let hash = asked.hash().map(|hash| hash.as_str().to_owned());

@@ -3,7 +3,28 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot;
+
 use crate::state::HandedLease;
+
+/// A thread that only waits for a lock needs little.
+const SMALL_STACK: usize = 64 * 1024;
+
+/// Returns when nobody holds the lease any more. It has a thread of its own meanwhile: whoever keeps theirs takes none of those
+/// that requests are decided in.
+pub(super) async fn end_of(lease: HandedLease) {
+    let (ended, end) = oneshot::channel();
+    let waiting = std::thread::Builder::new().name("lease".into()).stack_size(SMALL_STACK).spawn(move || {
+        lease.wait_for_end();
+        let _ = ended.send(());
+    });
+    match waiting {
+        // Not sent only if the thread has failed, and then nothing waits.
+        Ok(_) => drop(end.await),
+        // The next pass finds its end.
+        Err(error) => tracing::error!("a connection cannot be watched: {error}"),
+    }
+}
 
 /// Which connections there are, and how many parts each has in which session.
 #[derive(Debug, Default)]

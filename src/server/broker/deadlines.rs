@@ -4,14 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use tokio::sync::oneshot;
-
 use super::again::Again;
 use super::tell::chain;
 use super::{Broker, Duty};
 use crate::config::EngineChoice;
 use crate::state::{HandedLease, SessionRecord, Timestamp};
+use jiff::SignedDuration;
 
 /// Minutes before the end of a session's lifetime at which those who sit at it are warned.
 const WARNINGS: [i64; 3] = [15, 5, 1];
@@ -19,8 +17,11 @@ const WARNINGS: [i64; 3] = [15, 5, 1];
 /// How long after the store could not be read the next try comes.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// A thread that only waits for a lock needs little.
-const SMALL_STACK: usize = 64 * 1024;
+/// How long a pass waits for whoever works for a user just now: the next pass is not far, and others are not to wait for them.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Longest until the clock is looked at again: what waits does not see that it is set, or stands still with the host.
+const CLOCK: Duration = Duration::from_secs(60);
 
 /// How often the packet filter's rules are looked at while anything is served: they may be flushed by others.
 const LOOK: Duration = Duration::from_secs(60);
@@ -54,8 +55,9 @@ async fn take_over(broker: &Arc<Broker>) {
         }
         let users: HashSet<_> = records.iter().map(|record| &record.key.user).collect();
         for user in users {
-            if let Err(error) = inner.handle.block_on(inner.core.reconcile_user(user)) {
+            if let Err(error) = inner.handle.block_on(inner.core.reconcile_user(user, PATIENCE)) {
                 tracing::warn!(%user, "{}", chain(&error));
+                inner.owe_a_pass();
             }
         }
     });
@@ -91,18 +93,9 @@ fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
     // The broker that gave it out has written it down.
     let _ = broker.connections.enter(&record.id, &lease);
     let duty = Duty::new(broker);
-    let (ended, end) = oneshot::channel();
-    let waiting = std::thread::Builder::new().name("lease".into()).stack_size(SMALL_STACK).spawn(move || {
-        lease.wait_for_end();
-        let _ = ended.send(());
-    });
-    if let Err(error) = waiting {
-        // The next pass over everything finds its end.
-        return tracing::error!("a connection cannot be watched: {error}");
-    }
     let broker = broker.clone();
     broker.handle.clone().spawn(async move {
-        let _ = end.await;
+        super::connections::end_of(lease).await;
         let inner = broker.clone();
         let left = move || inner.departed(&record, &name, &connection);
         let _ = tokio::task::spawn_blocking(left).await;
@@ -113,12 +106,11 @@ fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
 /// Acts on deadlines as they come.
 async fn watch(broker: Arc<Broker>) {
     let mut warned = Warned::new();
-    // While something that is over cannot be removed: when that was last tried, and when it is tried again.
-    let mut tried: Option<Timestamp> = None;
-    let mut again: Option<Again> = None;
+    let mut trying: Option<Trying> = None;
+    let mut is_time = false;
     loop {
         let now = broker.core.clock.now();
-        let next = match broker.core.next_deadline(tried) {
+        let next = match broker.core.next_deadline(trying.as_ref().map(|trying| trying.tried)) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!("{}", chain(&error));
@@ -127,17 +119,15 @@ async fn watch(broker: Arc<Broker>) {
             }
         };
         let warning = warn(&broker, now, &mut warned);
-        if next.is_some_and(|next| next <= now) {
-            let pauses = again.take().unwrap_or_else(|| Again::new(&broker));
+        if broker.owes_a_pass() || is_time || next.is_some_and(|next| next <= now) {
+            is_time = false;
+            // Made before the pass: an engine that comes back during it is not missed.
+            let mut pass = trying.take().unwrap_or_else(|| Trying::new(&broker, now));
             if expire(&broker).await {
-                (tried, again) = (Some(now), Some(pauses));
-            } else {
-                tried = None;
+                pass.tried = now;
+                trying = Some(pass);
             }
             continue;
-        }
-        if tried.is_none() {
-            again = None;
         }
         let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
         let wait = [next, warning].into_iter().flatten().min().map(until);
@@ -145,17 +135,33 @@ async fn watch(broker: Arc<Broker>) {
             () = broker.changed.notified() => {}
             () = async {
                 match wait {
-                    Some(wait) => tokio::time::sleep(wait).await,
+                    Some(wait) => tokio::time::sleep(wait.min(CLOCK)).await,
                     None => std::future::pending().await,
                 }
             } => {}
             () = async {
-                match &mut again {
-                    Some(again) => again.pause().await,
+                match &mut trying {
+                    Some(trying) => trying.again.pause().await,
                     None => std::future::pending().await,
                 }
-            } => tried = None,
+            } => is_time = true,
         }
+    }
+}
+
+/// Something that is over could not be removed.
+struct Trying {
+    /// Deadlines until then were acted upon.
+    tried: Timestamp,
+    /// When it is tried again.
+    again: Again,
+    /// The broker stays for it.
+    _duty: Duty,
+}
+
+impl Trying {
+    fn new(broker: &Arc<Broker>, now: Timestamp) -> Self {
+        Self { tried: now, again: Again::new(broker), _duty: Duty::new(broker) }
     }
 }
 
@@ -163,7 +169,8 @@ async fn watch(broker: Arc<Broker>) {
 async fn expire(broker: &Arc<Broker>) -> bool {
     let duty = Duty::new(broker);
     let (inner, now) = (broker.clone(), broker.core.clock.now());
-    let outcome = tokio::task::spawn_blocking(move || inner.handle.block_on(inner.core.expire())).await;
+    let outcome =
+        tokio::task::spawn_blocking(move || inner.handle.block_on(inner.core.expire(PATIENCE))).await;
     drop(duty);
     match outcome {
         // A session that lives in another engine is no failure, and due all the same.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::names::UserName;
+
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Most requests of one uid that are not answered yet.
@@ -10,6 +12,45 @@ const MOST_OPEN: usize = 64;
 
 /// Of these, how many are worked on at once; the others wait for their turn.
 const MOST_AT_WORK: usize = 16;
+
+/// Most connections that one user has at a time, each with two descriptors here: an SSH connection is one for its forwarding and
+/// one for each process in it. More than a person's clients make, and few enough that nobody takes all that the broker may have.
+const MOST_LINKS: usize = 512;
+
+/// Counts connections by user.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Links(Arc<Mutex<HashMap<UserName, usize>>>);
+
+/// One connection, until it is dropped.
+pub(super) struct LinkCount {
+    user: UserName,
+    all: Links,
+}
+
+impl Links {
+    /// None if the user has too many already.
+    pub(super) fn begin(&self, user: &UserName) -> Option<LinkCount> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(user.clone()).or_default();
+        if *count >= MOST_LINKS {
+            return None;
+        }
+        *count += 1;
+        Some(LinkCount { user: user.clone(), all: self.clone() })
+    }
+}
+
+impl Drop for LinkCount {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.user);
+            }
+        }
+    }
+}
 
 /// Counts open requests by uid.
 #[derive(Debug, Default)]

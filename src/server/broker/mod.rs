@@ -25,6 +25,7 @@ mod tell;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -34,7 +35,7 @@ use self::audit::{Audit, Event};
 use self::complaints::Complaints;
 use self::connections::Connections;
 use self::follow::Followed;
-use self::limits::OpenRequests;
+use self::limits::{Links, OpenRequests};
 use self::registry::Registry;
 use super::Installation;
 use super::firewall::Guard;
@@ -44,7 +45,7 @@ use crate::engine::{self, LazyEngine};
 use crate::session::attach::Guests;
 use crate::session::{Core, Dirs, Observer, Orphan, Reason};
 use crate::state::{SessionRecord, Store, StoreError};
-use crate::system::{Clock, Host, SystemClock};
+use crate::system::{Clock, Host, SystemClock, process};
 
 pub use listen::start_detached;
 
@@ -121,8 +122,12 @@ struct Broker {
     followed: Followed,
     /// What keeps the broker alive besides deadlines: requests, connections, leases that are watched.
     duties: Duties,
+    /// How many connections each user has.
+    links: Links,
     /// Something was made, joined, left or removed: deadlines are to be looked at anew.
     changed: Notify,
+    /// Something that was to be done could not be: the next pass, which comes at once, looks for it.
+    owes_a_pass: AtomicBool,
     handle: Handle,
 }
 
@@ -161,9 +166,24 @@ impl Broker {
             connections: Connections::default(),
             followed: Followed::default(),
             duties: Duties::default(),
+            links: Links::default(),
             changed: Notify::new(),
+            owes_a_pass: AtomicBool::new(false),
             handle,
         })
+    }
+}
+
+impl Broker {
+    /// Has everything looked at soon, and again until nothing is left to be done.
+    fn owe_a_pass(&self) {
+        self.owes_a_pass.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    /// Whether a pass was owed; it is not any more.
+    fn owes_a_pass(&self) -> bool {
+        self.owes_a_pass.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -205,7 +225,7 @@ impl Observer for Watcher {
 /// Counts what the broker must stay for.
 #[derive(Debug, Default)]
 struct Duties {
-    count: std::sync::atomic::AtomicUsize,
+    count: AtomicUsize,
     ended: Notify,
 }
 
@@ -214,20 +234,22 @@ struct Duty(Arc<Broker>);
 
 impl Duty {
     fn new(broker: &Arc<Broker>) -> Self {
-        broker.duties.count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        broker.duties.count.fetch_add(1, Ordering::SeqCst);
         Self(broker.clone())
     }
 }
 
 impl Drop for Duty {
     fn drop(&mut self) {
-        self.0.duties.count.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.duties.count.fetch_sub(1, Ordering::SeqCst);
         self.0.duties.ended.notify_one();
     }
 }
 
 /// Runs the broker until it is asked to end, or has nothing left to do.
 pub fn run(options: &BrokerOptions, host: &Host) -> Result<(), BrokerError> {
+    // Each connection costs two descriptors, and each container one.
+    process::raise_descriptor_limit();
     let installation = Installation::new(options.config_file.clone());
     let layers = installation.load()?;
     let (listening, host) = listen::begin(&layers.config, options, host)?;

@@ -14,7 +14,7 @@ use podspawn_wire::WireError;
 use podspawn_wire::broker::FromBroker;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::limits::OpenRequest;
+use super::limits::{LinkCount, OpenRequest};
 use super::link::Link;
 use super::tell::Refusal;
 use super::{Broker, Duty};
@@ -46,6 +46,7 @@ struct Joined {
     lease: OwnedFd,
     handed: HandedLease,
     record: SessionRecord,
+    count: LinkCount,
 }
 
 pub(super) async fn serve(
@@ -79,16 +80,17 @@ pub(super) async fn serve(
             let broker = broker.clone();
             tokio::spawn(async move {
                 if let Ok(Ok(late)) = work.await {
-                    let Joined { namespace, lease, handed, record, .. } = late;
+                    let Joined { namespace, lease, handed, record, count, .. } = late;
                     drop((namespace, lease));
                     super::sessions::depart(&broker, handed, record).await;
+                    drop(count);
                 }
             });
             Err("the container was not ready in time".to_owned())
         }
     };
     drop(open);
-    let Joined { namespace, resolvers, lease, handed, record } = match joined {
+    let Joined { namespace, resolvers, lease, handed, record, count } = match joined {
         Ok(joined) => joined,
         Err(reason) => return link.send(&FromBroker::NoNetwork { reason }, Vec::new()).await,
     };
@@ -101,6 +103,7 @@ pub(super) async fn serve(
     // Nothing of this side may hold what is waited for below.
     drop(link);
     super::sessions::depart(broker, handed, record).await;
+    drop(count);
     Ok(())
 }
 
@@ -108,6 +111,8 @@ impl Broker {
     /// Joins the network of a user's default session, which is made if the configuration says so. Blocks.
     fn join_network(&self, name: &str, connection: String, cancel: &Cancel) -> Result<Joined, String> {
         let identity = self.named(name).map_err(|error| error.to_string())?;
+        let count =
+            self.links.begin(&identity.user).ok_or("the user has too many connections to this host")?;
         let layers = self.installation.load().map_err(|error| {
             tracing::error!("{error}");
             "the configuration of this host is not valid".to_owned()
@@ -133,7 +138,7 @@ impl Broker {
             Ok(namespace) => {
                 let (record, lease, handed) = session.hand_over();
                 let resolvers = resolvers_of(&record);
-                Ok(Joined { namespace, resolvers, lease, handed, record })
+                Ok(Joined { namespace, resolvers, lease, handed, record, count })
             }
             Err(reason) => {
                 self.give_back(session);

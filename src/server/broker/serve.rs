@@ -14,6 +14,7 @@ use super::link::Link;
 use super::listen::Listening;
 use super::tell::Refusal;
 use super::{Broker, BrokerError, Duty};
+use crate::session::Cancel;
 use crate::system::peer::{Peer, peer};
 use crate::system::readiness::watched;
 
@@ -46,9 +47,9 @@ pub(super) async fn serve(
                         Ok(Some(socket)) => begin(&broker, socket),
                         Ok(None) => ready.clear_ready(),
                         Err(error) => {
-                            // Out of descriptors, as a rule: those who are served go, and then there are some.
+                            // Out of descriptors, as a rule: those who are served go, and then there are some. Still ready:
+                            // nothing would tell of this client again.
                             tracing::error!("a connection could not be accepted: {error}");
-                            ready.clear_ready();
                             tokio::time::sleep(Duration::from_millis(100)).await;
                         }
                     }
@@ -60,8 +61,14 @@ pub(super) async fn serve(
         }
         // Whoever connected in this moment is still served.
         listening.close_door();
-        let Ok(Some(socket)) = listening.accept() else { break };
-        begin(&broker, socket);
+        let mut late = false;
+        while let Ok(Some(socket)) = listening.accept() {
+            begin(&broker, socket);
+            late = true;
+        }
+        if !late {
+            break;
+        }
         listening.open_door(&broker.group)?;
     }
     tracing::info!("nothing is left to do, broker ends");
@@ -143,7 +150,17 @@ async fn request(
                 let refusal = Refusal::new("only root may ask the broker this").hint("sudo");
                 return link.send(&refusal.into_message(), Vec::new()).await;
             }
-            match super::admin::answer(broker, &request).await {
+            let (handle, cancel) = Cancel::new();
+            let mut answering = std::pin::pin!(super::admin::answer(broker, &request, cancel));
+            let answered = tokio::select! {
+                answered = &mut answering => answered,
+                // A command has nothing to say now: whatever comes is its end, or nonsense.
+                _ = link.receive() => {
+                    handle.cancel();
+                    answering.await
+                }
+            };
+            match answered {
                 Ok(answers) => {
                     for answer in answers {
                         link.send(&FromBroker::Answer(answer), Vec::new()).await?;

@@ -11,10 +11,10 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::audit::Event;
 use super::follow::follow;
 use super::identity::Identity;
-use super::limits::OpenRequest;
+use super::limits::{LinkCount, OpenRequest};
 use super::link::Link;
 use super::tell::{self, Lines, Refusal};
-use super::{Broker, Duty, network};
+use super::{Broker, Duty, connections, network};
 use crate::names::{MachineName, SessionKey};
 use crate::server::projects;
 use crate::server::route;
@@ -33,6 +33,7 @@ struct Served {
     handed: HandedLease,
     record: SessionRecord,
     notices: Vec<String>,
+    count: LinkCount,
 }
 
 pub(super) async fn serve(
@@ -86,7 +87,7 @@ pub(super) async fn serve(
     };
     // Answered: the request is no longer open, the connection is.
     drop(open);
-    let Served { way, connection, lease, handed, record, notices } = served;
+    let Served { way, connection, lease, handed, record, notices, count } = served;
     let (number, mut told) = broker.attached.enter(&record.id, interactive);
     broker.arrived(&record, &handed);
     follow(broker, &record);
@@ -100,6 +101,7 @@ pub(super) async fn serve(
     // Nothing of this side may hold what is waited for below.
     drop(link);
     depart(broker, handed, record.clone()).await;
+    drop(count);
     let event = Event::Command { command: &original, status };
     broker.audit.write(&event, &record, record.key.user.as_str(), broker.core.clock.now());
     Ok(())
@@ -127,12 +129,10 @@ async fn attend(link: &mut Link, told: &mut tokio::sync::mpsc::UnboundedReceiver
 /// After the end of a connection: waits until the kernel has ended its lease too, and does what the session's mode says.
 pub(super) async fn depart(broker: &Arc<Broker>, handed: HandedLease, record: SessionRecord) {
     let duty = Duty::new(broker);
+    let (name, connection) = (handed.name(), handed.connection());
+    connections::end_of(handed).await;
     let inner = broker.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        let (name, connection) = (handed.name(), handed.connection());
-        handed.wait_for_end();
-        inner.departed(&record, &name, &connection);
-    });
+    let done = tokio::task::spawn_blocking(move || inner.departed(&record, &name, &connection));
     if let Err(panic) = done.await {
         tracing::error!("the end of a connection failed: {panic}");
     }
@@ -164,6 +164,7 @@ impl Broker {
                 "after a connection had ended: {}",
                 tell::chain(&error)
             );
+            self.owe_a_pass();
         }
         self.changed.notify_one();
     }
@@ -179,6 +180,14 @@ impl Broker {
     ) -> Result<Served, Refusal> {
         let identity = self.identify(peer.uid, spawn.user.as_deref()).inspect_err(|error| {
             self.complaints.log(peer.uid, peer.pid, &format_args!("a stub is not served: {error}"));
+        })?;
+        let count = self.links.begin(&identity.user).ok_or_else(|| {
+            self.complaints.log(
+                peer.uid,
+                peer.pid,
+                &"a stub is not served: its user has too many connections",
+            );
+            Refusal::new("you have too many connections to this host")
         })?;
         let name =
             match &spawn.project {
@@ -230,7 +239,7 @@ impl Broker {
         match self.enter(&session, start, passed) {
             Ok((way, connection)) => {
                 let (record, lease, handed) = session.hand_over();
-                Ok(Served { way, connection, lease, handed, record, notices })
+                Ok(Served { way, connection, lease, handed, record, notices, count })
             }
             Err(refusal) => {
                 self.give_back(session);
@@ -310,7 +319,7 @@ impl Broker {
             // Nobody listens any more: then nobody has to be told.
             let _ = lines.send(line);
         });
-        self.fetch_missing(identity, &key, &mut report)?;
+        self.fetch_missing(identity, &key, &mut report, cancel)?;
         let spec = self.spec(identity, key)?;
         if spec.security.readonly_rootfs && spec.environment.copy.is_some() {
             return Err(tell::no_room_for_files());
@@ -379,6 +388,7 @@ impl Broker {
         let container = session.record.container_name.clone();
         if let Err(error) = self.handle.block_on(self.core.release(session)) {
             tracing::warn!(container, "{}", tell::chain(&error));
+            self.owe_a_pass();
         }
     }
 

@@ -3,9 +3,13 @@
 use podspawn::session::{Filter, Reason, Released, Silent};
 use podspawn::spec::{Limits, Mode};
 use podspawn::state::{Object, ObjectKind, Status};
-use podspawn_runtimes::ContainerState;
+use podspawn_runtimes::testing::{At, When};
+use podspawn_runtimes::{ContainerState, EngineError, Labels, VolumeInfo};
 
 use super::lab::{Lab, acquire, drive, key, machine, session, throwaway};
+
+/// How long a pass waits for a lock here.
+const SHORT: std::time::Duration = std::time::Duration::from_millis(20);
 
 #[test]
 fn a_session_is_kept_for_its_grace_period_and_then_removed() {
@@ -78,6 +82,75 @@ fn a_connection_that_ended_without_a_word_starts_the_grace_period_at_the_next_lo
         assert_eq!(core.cleanup().await.expect("clean up").grace_expired, 1);
     });
     lab.assert_nothing_left("after grace");
+}
+
+#[test]
+fn a_removal_that_failed_is_due_until_it_is_done() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, fake) = lab.process();
+        let spec = session("ann", "web", Mode::Persistent);
+        assert!(core.release(acquire(&core, &spec).await).await.is_ok());
+        assert_eq!(core.next_deadline(None).expect("deadlines"), None);
+        fake.fail(At::Named("remove_container", 1), When::Before, || EngineError::Unreachable {
+            engine: "Docker",
+            endpoint: "unix:///nowhere".into(),
+            reason: "away".into(),
+        });
+        core.destroy(&spec.key, Reason::Stop, &mut Silent).await.expect_err("the engine is away");
+        let due = core.next_deadline(None).expect("deadlines").expect("one");
+        assert!(due.as_second() <= lab.fake.world().now);
+        // Whoever tries again says since when; until then nothing else is due.
+        assert_eq!(core.next_deadline(Some(due)).expect("deadlines"), None);
+        assert_eq!(core.expire(SHORT).await.expect("a pass").unfinished, 1);
+        assert_eq!(core.next_deadline(None).expect("deadlines"), None);
+    });
+    lab.assert_nothing_left("after the second try");
+}
+
+#[test]
+fn a_pass_does_not_wait_long_for_whoever_works_for_a_user() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        drop(acquire(&core, &session("ann", "web", Mode::GracePeriod)).await);
+        drop(acquire(&core, &session("bob", "web", Mode::GracePeriod)).await);
+        let at_work = core.locks().try_lock(&"ann".parse().expect("a name")).expect("a lock");
+        let report = core.expire(SHORT).await.expect("a pass");
+        assert_eq!((report.grace_started, report.failures.len()), (1, 1), "{report:?}");
+        drop(at_work);
+        let report = core.expire(SHORT).await.expect("a pass");
+        assert_eq!((report.grace_started, report.failures.len()), (1, 0), "{report:?}");
+    });
+}
+
+#[test]
+fn volumes_of_a_user_who_is_called_guest_are_no_guests_of_another_version() {
+    let lab = Lab::new();
+    drive(async {
+        let (core, _) = lab.process();
+        let ours = |user: Option<&str>| {
+            let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            let mut labels = Labels::from([label("podspawn-installation", core.store.installation())]);
+            labels.extend(user.map(|user| label("podspawn-user", user)));
+            labels
+        };
+        let made = [
+            ("podspawn-guest-api.data", Some("guest"), true),
+            ("podspawn-guest-0123456789abcdef", Some("guest"), true),
+            ("podspawn-guest-api", None, true),
+            ("podspawn-guest-0123456789abcdee", None, false),
+        ];
+        lab.fake.change(|world| {
+            world
+                .volumes
+                .extend(made.map(|(name, user, _)| VolumeInfo { name: name.into(), labels: ours(user) }));
+        });
+        core.cleanup().await.expect("clean up");
+        let left: Vec<String> = lab.fake.world().volumes.into_iter().map(|volume| volume.name).collect();
+        let stay = made.iter().filter(|(.., stays)| *stays).map(|(name, ..)| (*name).to_owned());
+        assert_eq!(left, stay.collect::<Vec<_>>());
+    });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a user does inside, with everything that a container lets them do.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,6 +10,28 @@ use crate::harness::server::Wishes;
 use crate::harness::system::run;
 
 on_engines! {
+    /// The sshd of these stories accepts every variable.
+    [docker, podman; soak: gvisor]
+    fn a_socket_that_the_client_names_is_not_its_agent(server: Server) {
+        let ann = server.user("ann");
+        let (uid, gid) = (server.uid(&ann), server.gid());
+        // Her own, where she alone may look; and one that looks like sshd's, of somebody else.
+        let hers = server.path("hers");
+        let others = tempfile::Builder::new().prefix("ssh-").rand_bytes(10).tempdir_in("/tmp").expect("a directory");
+        for (directory, uid) in [(hers.as_path(), uid), (others.path(), 0)] {
+            std::fs::create_dir_all(directory).expect("a directory");
+            let socket = directory.join("agent.1");
+            let _listener = UnixListener::bind(&socket).expect("listen");
+            for place in [directory, &socket] {
+                std::os::unix::fs::chown(place, Some(uid), Some(gid)).expect("chown");
+            }
+            std::fs::set_permissions(directory, PermissionsExt::from_mode(0o700)).expect("a mode");
+            let named = format!("SetEnv=SSH_AUTH_SOCK={}", socket.display());
+            let run = server.ssh(&ann, &["-o", &named], &["echo \"[$SSH_AUTH_SOCK]\""]).run().ok();
+            assert_eq!(run.out(), "[]\n", "{named}");
+        }
+    }
+
     [docker, podman, gvisor]
     fn what_a_command_says_is_done_inside_only(server: Server) {
         let ann = server.user("ann");

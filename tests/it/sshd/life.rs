@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use podspawn::state::UserLocks;
 use rustix::process::Signal;
 
 use crate::harness::server::{LATE, Server, Wishes};
@@ -38,6 +39,21 @@ on_engines! {
         terminal.expect("$ ");
         terminal.line("exit");
         terminal.wait();
+    }
+
+    /// As another session of the same user does while it waits for its services.
+    [docker; soak: podman]
+    fn the_grace_period_also_begins_where_the_user_was_being_worked_for_too_long(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { grace: "1s", ..Wishes::default() });
+        let ann = server.user("ann");
+        let long = server.ssh(&ann, &[], &["exec sleep 1000"]).start();
+        server.audited(&ann, "connect", 1, SOON);
+        let locks = UserLocks::new(server.path("state/locks"));
+        let at_work = locks.try_lock(&ann.parse().expect("a name")).expect("the lock").expect("it is free");
+        long.signal(Signal::KILL);
+        server.broker_log().wait("after a connection had ended", SOON);
+        drop(at_work);
+        server.gone(&ann, 1, SOON);
     }
 
     [docker, podman]
