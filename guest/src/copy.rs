@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, read, retry_on_intr, write};
 use rustix::net::{Shutdown, shutdown};
 
 use crate::reactor::{Interest, Key, Reactor};
@@ -78,7 +78,7 @@ impl Lane {
         }
         self.buffer.resize(CAPACITY.min(most), 0);
         self.start = 0;
-        let got = read(source, &mut self.buffer[..]);
+        let got = retry_on_intr(|| read(&source, &mut self.buffer[..]));
         self.buffer.truncate(*got.as_ref().unwrap_or(&0));
         match got {
             Ok(0) => {
@@ -86,7 +86,7 @@ impl Lane {
                 Filled::Closed
             }
             Ok(got) => Filled::Some(got),
-            Err(Errno::AGAIN | Errno::INTR) => Filled::Nothing,
+            Err(Errno::AGAIN) => Filled::Nothing,
             Err(_) => {
                 self.ended = true;
                 Filled::Closed

@@ -84,10 +84,12 @@ impl Terminal {
 
     /// Moves what can be moved; true once the main process has ended and all of its output is with the client.
     pub(crate) fn pump(&mut self, reactor: &Reactor) -> bool {
-        for _ in 0..TURNS {
+        for turn in 1.. {
             let input = self.move_input();
             let output = self.move_output();
-            if !input && !output {
+            // Of the last output all is taken that the client has room for: nothing would tell that its end is reached already.
+            let finishing = self.left.is_some_and(|left| left > 0) && self.output.wants_read();
+            if !finishing && (turn == TURNS || !input && !output) {
                 break;
             }
         }
@@ -146,5 +148,68 @@ impl Terminal {
     pub(crate) fn release(&mut self, reactor: &Reactor) {
         self.master.release(reactor);
         self.client.release(reactor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::Owner;
+    use rustix::io::{read, write};
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use rustix::process::{getgid, getuid};
+
+    /// A terminal that shows what is written as it is, and the client's end of it.
+    fn terminal(reactor: &Reactor) -> (Terminal, OwnedFd) {
+        let window = Window { rows: 24, cols: 80 };
+        let pty = pty::open(window, getuid().as_raw(), getgid().as_raw()).unwrap();
+        let mut modes = rustix::termios::tcgetattr(&pty.slave).unwrap();
+        modes.make_raw();
+        rustix::termios::tcsetattr(&pty.slave, rustix::termios::OptionalActions::Now, &modes).unwrap();
+        // A test does not wait where there is no room.
+        rustix::io::ioctl_fionbio(&pty.slave, true).unwrap();
+        let (ours, client) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
+        let key = |part| Key::new(Owner::Session, 1, part);
+        let mut terminal = Terminal::new(pty, ours, (key(1), key(2)), None);
+        assert!(!terminal.pump(reactor));
+        (terminal, client)
+    }
+
+    fn taken(client: &OwnedFd) -> usize {
+        let mut buffer = [0; 4096];
+        std::iter::from_fn(|| read(client, &mut buffer).ok().filter(|got| *got > 0)).sum()
+    }
+
+    #[test]
+    fn at_the_end_all_output_is_taken_at_once_and_the_end_is_seen() {
+        let reactor = Reactor::new().unwrap();
+        for pieces in 1..=40 {
+            let (mut terminal, client) = terminal(&reactor);
+            let mut written = 0;
+            for _ in 0..pieces {
+                written += write(terminal.slave(), &[b'x'; 1024]).unwrap_or_default();
+            }
+            terminal.finish();
+            assert!(terminal.pump(&reactor), "{pieces}");
+            assert_eq!(taken(&client), written);
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_the_last_output_late_sees_the_end_too() {
+        let reactor = Reactor::new().unwrap();
+        let (mut terminal, client) = terminal(&reactor);
+        // Until the client's socket is full, and a piece is held here.
+        let mut written = 0;
+        while terminal.output.is_empty() {
+            written += write(terminal.slave(), &[b'x'; 1024]).unwrap();
+            assert!(!terminal.pump(&reactor));
+        }
+        terminal.finish();
+        assert!(!terminal.pump(&reactor));
+        let before = taken(&client);
+        assert!(terminal.pump(&reactor));
+        assert_eq!(before + taken(&client), written);
     }
 }
