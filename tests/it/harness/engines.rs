@@ -50,6 +50,11 @@ pub fn fact(key: &str) -> &'static str {
 }
 
 impl EngineName {
+    /// Its containers, images and ports are those of the Docker that this host has by itself.
+    pub fn is_of_the_usual_docker(self) -> bool {
+        matches!(self, Self::Docker | Self::Gvisor)
+    }
+
     /// Itself, for stories that make something of their own on it.
     pub fn on(engine: Self) -> Self {
         engine

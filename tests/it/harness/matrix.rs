@@ -24,7 +24,8 @@ macro_rules! tests_on {
 
 /// `on_engines! { [docker, podman] fn name(env: Env) { … } }` makes the tests `name::docker` and `name::podman`, each
 /// with an [`super::Env`] of its own on that engine. With `server: Server` it is a [`super::Server`] of its own, and with
-/// `engine: EngineName` the engine's name. The list of engines is that of [`tests_on!`].
+/// `engine: EngineName` the engine's name. The list of engines is that of [`tests_on!`]. On one daemon one variant of a story
+/// runs at a time: they use the same names and ports.
 #[macro_export]
 macro_rules! on_engines {
     ($( $(#[$meta:meta])* [$($engines:tt)+] fn $name:ident($env:ident: $kind:ident) $body:block )+) => {$(
@@ -35,7 +36,13 @@ macro_rules! on_engines {
 
             fn story($env: $crate::harness::$kind) $body
 
-            $crate::tests_on! { [$($engines)+] |engine| story($crate::harness::$kind::on(engine)) }
+            static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+            $crate::tests_on! { [$($engines)+] |engine: $crate::harness::EngineName| {
+                let turn = engine.is_of_the_usual_docker().then(|| TURN.lock());
+                story($crate::harness::$kind::on(engine));
+                drop(turn);
+            } }
         }
     )+};
 }
