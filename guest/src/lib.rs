@@ -5,6 +5,7 @@
 
 pub mod accounts;
 mod agent;
+pub mod arguments;
 pub mod await_ports;
 mod connection;
 pub mod copy;

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         (_, Some(podspawn_guest::sudo::MONITOR)) => podspawn_guest::sudo::monitor::main(&args[2..]),
         (Some("sftp-server"), _) => podspawn_guest::sftp::main(&args[1..]),
         (_, Some("sftp-server")) => podspawn_guest::sftp::main(&args[2..]),
-        (_, Some("init")) => init(args.get(2)),
+        (_, Some("init")) => init(&args),
         (_, Some("relay")) => relay(),
         (_, Some("await-ports")) => await_ports(&args[2..]),
         _ => failed("usage: podspawn-guest (init CONFIG|relay|sftp-server|await-ports) ..."),
@@ -21,8 +21,11 @@ fn main() -> ExitCode {
 }
 
 /// The first process; returns when the container is to end.
-fn init(config: Option<&OsString>) -> ExitCode {
-    let Some(config) = config.and_then(|config| config.to_str()) else {
+fn init(args: &[OsString]) -> ExitCode {
+    /// Where its configuration stands.
+    const CONFIG: usize = 2;
+    podspawn_guest::arguments::hide_environment(args, CONFIG);
+    let Some(config) = args.get(CONFIG).and_then(|config| config.to_str()) else {
         return failed("`init` needs its configuration as JSON");
     };
     match podspawn_guest::init::run(config, std::env::vars_os()) {

@@ -5,10 +5,11 @@ use crate::cli::AddProjectRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::{Project, Reach, Word};
 use crate::exit::Exit;
-use crate::local::{Overrides, ProjectError, ServerProjects, Settings};
+use crate::local::{Interrupts, LocalError, MachineError, Overrides, ProjectError, ServerProjects, Settings};
 use crate::names::{BranchName, GitUrl, ProjectName};
 use crate::server::admin::{AdminRequest, BuiltProject};
 use crate::server::projects::clones;
+use crate::session::SessionError;
 use crate::system::Host;
 use crate::ui::{Steps, Ui};
 
@@ -47,11 +48,37 @@ impl<'a> Work<'a> {
         branch: Option<&BranchName>,
         steps: &mut Shown,
     ) -> Result<BuiltProject, CommandError> {
+        // Until the new clone is in its place, or gone.
+        let mut interrupts = Interrupts::catch().map_err(MachineError::Signals)?;
         self.projects.fetch(name, repo, branch, steps)?;
-        let request = AdminRequest::BuildProject { project: name.to_string() };
-        let built = ask_one(&self.settings.layers.config, self.overrides, &self.settings.host, &request)
+        let built = self
+            .build(name, &mut interrupts)
             .and_then(|built| self.projects.settle(name).map(|()| built).map_err(CommandError::from));
         built.inspect_err(|_| self.projects.give_up(name))
+    }
+
+    /// Has the broker build the image of the new clone. A signal ends the wait: the broker gives up what nobody waits for.
+    fn build(&self, name: &ProjectName, interrupts: &mut Interrupts) -> Result<BuiltProject, CommandError> {
+        let request = AdminRequest::BuildProject { project: name.to_string() };
+        let (settings, overrides) = (self.settings.clone(), self.overrides.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(LocalError::Runtime)?;
+        let asked = runtime.block_on(interrupts.guard(async |cancel| {
+            let asking = tokio::task::spawn_blocking(move || {
+                ask_one(&settings.layers.config, &overrides, &settings.host, &request)
+            });
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(SessionError::Cancelled),
+                asked = asking => Ok(asked),
+            }
+        }));
+        // A thread that still asks ends with this process, and its connection with it.
+        runtime.shutdown_background();
+        let asked = asked.map_err(MachineError::from)?;
+        asked.map_err(|panic| CommandError::new(ErrorKind::Failure, format!("failed to ask: {panic}")))?
     }
 }
 

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::login::Login;
 use crate::names::{BranchName, GitUrl, printable};
 use crate::sandbox::{Force, Plan};
 use crate::session::{Cancel, Report, Step};
@@ -109,6 +111,8 @@ struct Call<'a> {
     directory: &'a Path,
     /// Behind the settings.
     args: Vec<String>,
+    /// Who git is for the repository, if the address says that.
+    login: Option<Login>,
     /// What is to be done, for errors.
     action: String,
     limit: Duration,
@@ -159,9 +163,16 @@ impl Git {
         let mut args =
             words(&["clone", "--progress", "--single-branch", "--no-recurse-submodules", "--template="]);
         args.extend(branch.map(|branch| format!("--branch={branch}")));
-        args.extend(["--".to_owned(), url.to_string(), ".".to_owned()]);
+        let login = Login::of(url.as_str());
+        args.extend(["--".to_owned(), without(url, login.as_ref()), ".".to_owned()]);
         let action = format!("clone {}", shown(url));
-        self.run(Call { directory, args, action, limit: LIMIT }, report, cancel).await.map(drop)
+        let call = Call { directory, args, login: login.clone(), action, limit: LIMIT };
+        self.run(call, report, cancel).await?;
+        match login {
+            // Another account's clones are made anew each time, and root writes nothing where that account can.
+            Some(login) if self.account.is_none() => Ok(login.keep(directory)?),
+            _ => Ok(()),
+        }
     }
 
     /// Fetches a branch into a clone and checks it out; what was there is overwritten.
@@ -180,9 +191,11 @@ impl Git {
         let checkout = ["checkout", "--force", "-B", branch.as_str(), upstream.as_str(), "--"];
         let origin = format!("--set-upstream-to=origin/{branch}");
         let track = ["branch", "--quiet", &origin, branch.as_str()];
+        let login = self.login_of(directory, report, cancel).await?;
         for args in [&fetch[..], &add, &checkout, &track] {
             let action = format!("check out the branch `{branch}`");
-            self.run(Call { directory, args: words(args), action, limit: LIMIT }, report, cancel).await?;
+            let call = Call { directory, args: words(args), login: login.clone(), action, limit: LIMIT };
+            self.run(call, report, cancel).await?;
         }
         Ok(())
     }
@@ -196,11 +209,26 @@ impl Git {
     ) -> Result<(), GitError> {
         report.step(Step::Now("Fetching the repository"));
         let fetch = ["fetch", "--progress", "--prune", "--no-recurse-submodules", "--", "origin"];
+        let login = self.login_of(directory, report, cancel).await?;
         for args in [&fetch[..], &["reset", "--hard", "@{upstream}", "--"], &["clean", "-ffdx"]] {
             let action = "update the clone".to_owned();
-            self.run(Call { directory, args: words(args), action, limit: LIMIT }, report, cancel).await?;
+            let call = Call { directory, args: words(args), login: login.clone(), action, limit: LIMIT };
+            self.run(call, report, cancel).await?;
         }
         Ok(())
+    }
+
+    /// The login in the address of a clone's remote.
+    async fn login_of(
+        &self,
+        directory: &Path,
+        report: &mut dyn Report,
+        cancel: &Cancel,
+    ) -> Result<Option<Login>, GitError> {
+        let args = words(&["config", "--default", "", "--get", "remote.origin.url"]);
+        let action = "read the address of the repository".to_owned();
+        let call = Call { directory, args, login: None, action, limit: LOOK_LIMIT };
+        Ok(Login::of(self.run(call, report, cancel).await?.trim_end()))
     }
 
     /// The default branch of a repository; `main` if it cannot be asked.
@@ -211,9 +239,11 @@ impl Git {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<BranchName, GitError> {
-        let args = words(&["ls-remote", "--symref", "--", url.as_str(), "HEAD"]);
+        let login = Login::of(url.as_str());
+        let args = words(&["ls-remote", "--symref", "--", &without(url, login.as_ref()), "HEAD"]);
         let action = format!("ask {}", shown(url));
-        let said = match self.run(Call { directory, args, action, limit: LOOK_LIMIT }, report, cancel).await {
+        let call = Call { directory, args, login, action, limit: LOOK_LIMIT };
+        let said = match self.run(call, report, cancel).await {
             Ok(said) => said,
             Err(GitError::Failed { .. } | GitError::Timeout { .. }) => String::new(),
             Err(error) => return Err(error),
@@ -228,8 +258,11 @@ impl Git {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<String, GitError> {
-        let Call { directory, args, action, limit } = call;
+        let Call { directory, args, login, action, limit } = call;
         let mut command = self.command(directory);
+        if let Some(login) = login {
+            login.tell(&mut command);
+        }
         command.args(&args);
         let plan = Plan::git(directory.to_owned(), self.known_hosts.clone());
         let (sender, mut news) = unbounded_channel();
@@ -391,13 +424,20 @@ async fn follow(
     Err(io::Error::from(io::ErrorKind::BrokenPipe).into())
 }
 
-/// Ends git, kindly first: it removes what it was making.
+/// Ends git and what it started, kindly first: it removes what it was making.
 async fn give_up(news: &mut UnboundedReceiver<News>, mut process: Option<Pinned>) {
     let mut last = Vec::new();
     for kill in [false, true] {
         if let Some(process) = &process {
-            // It may have ended by itself.
-            let _ = if kill { process.kill() } else { process.terminate() };
+            // It may have ended by itself. Its helpers, which would wait for a silent server for ever, are in its group, whose
+            // number nobody else has while git can be signalled.
+            let (sent, signal) = match kill {
+                true => (process.kill(), Signal::KILL),
+                false => (process.terminate(), Signal::TERM),
+            };
+            if let (Ok(()), Some(group)) = (sent, Pid::from_raw(process.pid())) {
+                let _ = kill_process_group(group, signal);
+            }
         }
         let silent = &mut crate::session::Silent;
         let ending = follow(news, &mut process, &mut last, silent);
@@ -409,6 +449,11 @@ async fn give_up(news: &mut UnboundedReceiver<News>, mut process: Option<Pinned>
 
 fn words(args: &[&str]) -> Vec<String> {
     args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+/// The address that stands in git's arguments.
+fn without(url: &GitUrl, login: Option<&Login>) -> String {
+    login.map_or_else(|| url.to_string(), |login| login.without.clone())
 }
 
 /// The branch that `ls-remote --symref` says HEAD is.
@@ -460,6 +505,76 @@ mod tests {
         assert_eq!(&seen[..2], ["a 1%", "a 2%"]);
         assert_eq!(seen[2], "\\u{1b}[31mred\\u{202e}");
         assert_eq!(seen[3].len(), 400);
+    }
+
+    /// Does something with git, which speaks to a server that never answers, and returns the arguments of all processes
+    /// that were told where that is.
+    fn arguments(work: impl AsyncFnOnce(&Git, &Path, &str, &Cancel) -> Result<(), GitError>) -> Vec<String> {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = server.local_addr().unwrap().to_string();
+        let dir = tempfile::tempdir().unwrap();
+        let git = Git { known_hosts: Vec::new(), agent: None, account: None, proxies: Vec::new() };
+        let asked = std::thread::spawn({
+            let host = host.clone();
+            move || {
+                let (_connection, _) = server.accept().unwrap();
+                let lines = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+                    let line = std::fs::read(entry.unwrap().path().join("cmdline")).ok()?;
+                    Some(String::from_utf8_lossy(&line).into_owned())
+                });
+                lines.filter(|line| line.contains(&host)).collect()
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let failed = runtime.block_on(work(&git, dir.path(), &host, &Cancel::never())).unwrap_err();
+        assert!(matches!(failed, GitError::Failed { .. }), "{failed}");
+        // Whoever has not been asked until now is not waited for.
+        let _ = std::net::TcpStream::connect(&host);
+        asked.join().unwrap()
+    }
+
+    #[test]
+    fn a_login_stands_in_no_arguments() {
+        let silent = &mut crate::session::Silent;
+        let cloning = arguments(async |git, dir, host, cancel| {
+            let url = format!("https://me:very%20secret@{host}/a").parse().unwrap();
+            git.clone(&url, None, dir, silent, cancel).await
+        });
+        let updating = arguments(async |git, dir, host, cancel| {
+            let made = git.command(dir).args(["init", "-q"]).status().unwrap();
+            assert!(made.success());
+            let config = dir.join(".git/config");
+            let remote = "[remote \"origin\"]\n\turl = x\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n";
+            std::fs::write(&config, remote).unwrap();
+            let login = Login::of(&format!("https://me:very%20\"secret\\#;@{host}/a")).unwrap();
+            login.keep(dir).unwrap();
+            assert_eq!(git.login_of(dir, silent, cancel).await.unwrap(), Some(login));
+            git.update(dir, silent, cancel).await
+        });
+        for seen in [cloning, updating] {
+            assert!(!seen.is_empty());
+            assert!(!seen.iter().any(|line| line.contains("secret")), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn git_is_told_a_login_for_its_own_host_only() {
+        let git = Git { known_hosts: Vec::new(), agent: None, account: None, proxies: Vec::new() };
+        let asked = |host: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let question = dir.path().join("question");
+            std::fs::write(&question, format!("protocol=https\nhost={host}\n\n")).unwrap();
+            let mut command = git.command(dir.path());
+            Login::of("https://t%6fken:$(id)%22'x@host.example:8443/a").unwrap().tell(&mut command);
+            command.args(["credential", "fill"]).stdin(std::fs::File::open(question).unwrap());
+            let output = command.output().unwrap();
+            (output.status.success(), String::from_utf8(output.stdout).unwrap())
+        };
+        let (known, said) = asked("host.example:8443");
+        assert!(known && said.contains("username=token\npassword=$(id)\"'x\n"), "{said}");
+        for host in ["host.example", "other.example:8443", "sub.host.example:8443"] {
+            assert!(!asked(host).0, "{host}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod environment;
 mod git;
 mod inside;
 mod interrupts;
+mod login;
 mod machine;
 pub mod ports;
 mod prepare;

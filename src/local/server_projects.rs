@@ -3,8 +3,9 @@
 //! git runs as an account that owns nothing else, in a directory that only it can look into; what it made is then given to
 //! the broker's account and put into its place. Building is the broker's.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::fs::{self, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::context::{LocalError, Settings};
@@ -12,15 +13,19 @@ use super::git::{Git, GitError};
 use super::interrupts::Interrupts;
 use super::machine::MachineError;
 use super::project_error::ProjectError;
-use super::projects::{remove_directory, write_registry};
-use super::scratch::{NEW, NameLock, Scratch, abandoned, make_private};
-use super::workspace::chown_all;
+use super::projects::write_registry;
+use super::scratch::{NEW, NameLock, Scratch, abandoned};
 use crate::config::{Project, Projects};
 use crate::names::{BranchName, GitUrl, ProjectName};
 use crate::session::{Report, SessionError, Step};
 use crate::spec::Owner;
 use crate::system::accounts::user_by_name;
+use crate::system::directory::{Directory, remove_whole};
+use crate::system::files::open_file_in_root;
 use crate::system::{Clock, SystemClock};
+
+/// Longest name of a branch that is looked for in a clone, in bytes.
+const MOST_OF_HEAD: u64 = 4096;
 
 /// See the module.
 #[derive(Debug)]
@@ -67,10 +72,8 @@ impl<'a> ServerProjects<'a> {
 
     /// One command at a time for each project.
     pub fn lock(&self, name: &ProjectName, report: &mut dyn Report) -> Result<ProjectLock, ProjectError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.making)
+        Directory::make(&self.making, 0o755)
+            .and_then(|held| held.check_ours())
             .map_err(ProjectError::files("make", &self.making))?;
         let path = self.making.join(format!("{name}.lock"));
         let lock = NameLock::take(&path, || report.step(Step::Waiting { pid: None }))
@@ -113,9 +116,9 @@ impl<'a> ServerProjects<'a> {
         let scratch = Scratch::make(&self.making, NEW, name.as_str(), SystemClock.now().as_nanosecond())
             .map_err(ProjectError::files("make a directory in", &self.making))?;
         let path = scratch.path();
-        let private = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode));
-        private(path, 0o700)
-            .and_then(|()| chown(path, Some(self.git.uid), Some(self.git.gid)))
+        let made = Directory::open(path).map_err(ProjectError::files("open", path))?;
+        made.set_mode(0o700)
+            .and_then(|()| made.give(self.git.uid, self.git.gid))
             .map_err(ProjectError::files("give away", path))?;
         let git = Git::new(&self.settings.host).working_as(self.git);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -130,37 +133,41 @@ impl<'a> ServerProjects<'a> {
             }
         }));
         cloned??;
-        chown_all(path, self.broker).map_err(ProjectError::files("give away", path))?;
-        private(path, 0o755).map_err(ProjectError::files("open", path))?;
-        make_private(&self.clones)
-            .and_then(|()| chown(&self.clones, Some(self.broker.uid), Some(self.broker.gid)))
-            .map_err(ProjectError::files("make", &self.clones))?;
-        let place = self.new_clone(name);
-        remove_directory(&place)?;
-        scratch.keep_as(&place).map_err(ProjectError::files("make", &place))
+        made.give_tree(self.git.uid, self.broker.uid, self.broker.gid)
+            .map_err(ProjectError::files("give away", path))?;
+        made.set_mode(0o755).map_err(ProjectError::files("open", path))?;
+        let clones =
+            Directory::make(&self.clones, 0o700).map_err(ProjectError::files("make", &self.clones))?;
+        clones
+            .give(self.broker.uid, self.broker.gid)
+            .map_err(ProjectError::files("give away", &self.clones))?;
+        let place = self.clones.join(new_clone(name));
+        remove(&place)?;
+        scratch.keep_as(&clones.at(new_clone(name))).map_err(ProjectError::files("make", &place))
     }
 
     /// Puts the new clone into its place. The one before it stays for those who copy from it just now.
     pub fn settle(&self, name: &ProjectName) -> Result<(), ProjectError> {
-        let (place, old) = (self.clones.join(name.as_str()), self.old_clone(name));
-        remove_directory(&old)?;
+        let clones = Directory::open(&self.clones).map_err(ProjectError::files("open", &self.clones))?;
+        let (shown, place) = (self.clones.join(name.as_str()), clones.at(name.as_str()));
+        remove(&self.clones.join(old_clone(name)))?;
         if place.symlink_metadata().is_ok() {
-            fs::rename(&place, &old).map_err(ProjectError::files("move", &place))?;
+            fs::rename(&place, clones.at(old_clone(name))).map_err(ProjectError::files("move", &shown))?;
         }
-        fs::rename(self.new_clone(name), &place).map_err(ProjectError::files("make", &place))
+        fs::rename(clones.at(new_clone(name)), &place).map_err(ProjectError::files("make", &shown))
     }
 
     /// Removes a new clone that came to nothing.
     pub fn give_up(&self, name: &ProjectName) {
         // The error that led here is the one that tells what went wrong.
-        let _ = remove_directory(&self.new_clone(name));
+        let _ = remove(&self.clones.join(new_clone(name)));
     }
 
     /// Removes everything of a project's clones; the reason if that cannot be done.
     pub fn remove_clones(&self, name: &ProjectName) -> Option<String> {
-        [self.clones.join(name.as_str()), self.old_clone(name), self.new_clone(name)]
+        [name.as_str(), &old_clone(name), &new_clone(name)]
             .iter()
-            .find_map(|path| remove_directory(path).err())
+            .find_map(|name| remove(&self.clones.join(name)).err())
             .map(|error| error.to_string())
     }
 
@@ -180,17 +187,30 @@ impl<'a> ServerProjects<'a> {
         &self.settings.layers.config.projects_file
     }
 
-    fn new_clone(&self, name: &ProjectName) -> PathBuf {
-        self.clones.join(format!(".new-{name}"))
-    }
-
-    fn old_clone(&self, name: &ProjectName) -> PathBuf {
-        self.clones.join(format!(".old-{name}"))
-    }
-
     /// The branch that a clone has checked out.
     fn branch_of(&self, name: &ProjectName) -> Option<BranchName> {
-        let head = fs::read_to_string(self.clones.join(name.as_str()).join(".git/HEAD")).ok()?;
+        let clones = Directory::open(&self.clones).ok()?;
+        let file = open_file_in_root(&clones, &Path::new(name.as_str()).join(".git/HEAD")).ok()?;
+        let mut head = String::new();
+        file.take(MOST_OF_HEAD).read_to_string(&mut head).ok()?;
         head.trim().strip_prefix("ref: refs/heads/")?.parse().ok()
+    }
+}
+
+fn new_clone(name: &ProjectName) -> String {
+    format!(".new-{name}")
+}
+
+fn old_clone(name: &ProjectName) -> String {
+    format!(".old-{name}")
+}
+
+/// Removes a clone; that there is none is no error.
+fn remove(path: &Path) -> Result<(), ProjectError> {
+    match remove_whole(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ProjectError::files("remove", path)(error))
+        }
+        _ => Ok(()),
     }
 }

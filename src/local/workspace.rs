@@ -5,7 +5,6 @@
 //! it on this host; afterwards git works in a container ([`super::inside`]).
 
 use std::io;
-use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::names::{BranchName, MachineName, ProjectName, SessionKey};
 use crate::session::{Cancel, Exists, Reason, Report};
 use crate::spec::{HostMount, Kind, MountRequest, Owner, Request, Resolved, Setup};
 use crate::state::{SetupState, Timestamp, Workspace};
+use crate::system::directory::Directory;
 
 /// Owner of a checkout that root makes: root's files are never a session's.
 const ACCOUNT: Owner = Owner { uid: 1000, gid: 1000 };
@@ -400,7 +400,9 @@ impl Context {
     /// Gives a fresh checkout to the account inside.
     fn give(&self, path: &Path) -> Result<(), ProjectError> {
         match self.settings.host.uid() {
-            0 => chown_all(path, ACCOUNT).map_err(ProjectError::files("give away", path)),
+            0 => Directory::open(path)
+                .and_then(|held| held.give_tree(0, ACCOUNT.uid, ACCOUNT.gid))
+                .map_err(ProjectError::files("give away", path)),
             _ => Ok(()),
         }
     }
@@ -500,15 +502,4 @@ fn is_bound(found: &Workspace, source: Option<&Source>) -> Result<(), ProjectErr
 
 fn usual_target(project: &ProjectName) -> String {
     format!("/workspace/{project}")
-}
-
-/// Gives a tree away that nobody else has seen; links are given away themselves.
-pub(super) fn chown_all(path: &Path, owner: Owner) -> io::Result<()> {
-    lchown(path, Some(owner.uid), Some(owner.gid))?;
-    if path.symlink_metadata()?.is_dir() {
-        for entry in std::fs::read_dir(path)? {
-            chown_all(&entry?.path(), owner)?;
-        }
-    }
-    Ok(())
 }

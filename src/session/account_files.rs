@@ -3,6 +3,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use podspawn_guest::accounts::{Files, provision};
@@ -16,6 +17,9 @@ use crate::system::files::write_atomic;
 /// Longest archive of one account file that is looked at, in bytes.
 const ARCHIVE_MAX: usize = 4 * 1024 * 1024;
 
+/// How long an engine may take to hand one out.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+
 /// Reads the account files of a container (running or not), puts the account in and writes the results to `directory`.
 pub(super) async fn prepare(
     engine: &Runtime,
@@ -24,8 +28,8 @@ pub(super) async fn prepare(
     directory: &Path,
 ) -> Result<AccountFiles, SessionError> {
     let texts = Files {
-        passwd: read(engine, container, "/etc/passwd").await?,
-        group: read(engine, container, "/etc/group").await?,
+        passwd: read(engine, container, "/etc/passwd", READ_LIMIT).await?,
+        group: read(engine, container, "/etc/group", READ_LIMIT).await?,
         shadow: None,
     };
     let texts = provision(&texts, user).map_err(|error| SessionError::Impossible(error.to_string()))?;
@@ -38,7 +42,21 @@ pub(super) async fn prepare(
 }
 
 /// A file of a container; empty if there is none, or something else has its name.
-async fn read(engine: &Runtime, container: &str, path: &str) -> Result<Vec<u8>, SessionError> {
+async fn read(
+    engine: &Runtime,
+    container: &str,
+    path: &str,
+    limit: Duration,
+) -> Result<Vec<u8>, SessionError> {
+    let action = || format!("read `{path}`");
+    // The engine's own limit ends where its answer begins, and a user's lock is held meanwhile.
+    let archive = tokio::time::timeout(limit, archive(engine, container, path))
+        .await
+        .map_err(|_| EngineError::Timeout { action: action(), seconds: limit.as_secs() })??;
+    first_file(&archive).map_err(|source| EngineError::Io { action: action(), source }.into())
+}
+
+async fn archive(engine: &Runtime, container: &str, path: &str) -> Result<Vec<u8>, SessionError> {
     let mut stream = match engine.copy_out(container, path).await {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         other => other?,
@@ -50,7 +68,7 @@ async fn read(engine: &Runtime, container: &str, path: &str) -> Result<Vec<u8>, 
             return Err(SessionError::Impossible(format!("`{path}` of the image is too long")));
         }
     }
-    first_file(&archive).map_err(|source| EngineError::Io { action: format!("read `{path}`"), source }.into())
+    Ok(archive)
 }
 
 fn first_file(archive: &[u8]) -> io::Result<Vec<u8>> {
@@ -63,4 +81,21 @@ fn first_file(archive: &[u8]) -> io::Result<Vec<u8>> {
         }
     }
     Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use podspawn_runtimes::testing::{At, Fake, When};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_hand_a_file_out_is_not_waited_for() {
+        let fake = Fake::new();
+        let _never = fake.pause(At::Named("copy_out", 1), When::Before);
+        let engine = Runtime::from(fake);
+        let read = read(&engine, "x", "/etc/passwd", Duration::from_millis(50));
+        let error = tokio::time::timeout(READ_LIMIT, read).await.expect("it is not waited for").unwrap_err();
+        assert!(matches!(error, SessionError::Engine(EngineError::Timeout { .. })), "{error}");
+    }
 }

@@ -9,7 +9,7 @@ use super::guest_port::GuestPort;
 use super::report::{Cancel, Report, Step};
 use crate::names::SessionKey;
 use crate::spec::Kind;
-use crate::state::{Object, ObjectKind, SessionRecord, Status};
+use crate::state::{Object, ObjectKind, SessionRecord, Status, StoreError};
 
 /// A session that was removed.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,13 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         if record.status != Status::Destroying {
             record.status = Status::Destroying;
             record.grace_expiry = None;
-            self.store.update(&record)?;
+            match self.store.update(&record) {
+                // What is removed may be what fills the disk; and a row that is left is then one whose container is gone.
+                Err(error @ StoreError::Full { .. }) => {
+                    tracing::warn!(user = %record.key.user, container = record.container_name, "{error}");
+                }
+                other => drop(other?),
+            }
         }
         let failures = self.dismantle(&record, engine).await?;
         if !failures.is_empty() {

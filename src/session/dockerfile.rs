@@ -7,6 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod outside;
+
+pub(super) use outside::{Reads, check};
+
 use crate::names::{ImageRef, printable, quoted};
 
 /// Longest line that builders read, in bytes.
@@ -292,8 +296,10 @@ impl<'a> Instruction<'a> {
         Ok(inner)
     }
 
-    /// Refuses a `RUN` with flags: variables, also those of an image, could make any of them a `--mount`.
+    /// Refuses a `RUN` with flags: variables, also those of an image, could make any of them a `--mount`. Also what no builder
+    /// is asked for.
     fn check(&self) -> Result<(), String> {
+        self.stays_inside()?;
         let inner = self.inner()?;
         if inner.name != "run" {
             return Ok(());
@@ -302,8 +308,7 @@ impl<'a> Instruction<'a> {
         while rest.starts_with("--") {
             let end = rest.find(|c: char| c.is_ascii_whitespace()).unwrap_or(rest.len());
             let (flag, behind) = rest.split_at(end);
-            let plain = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
-            if !flag.strip_prefix("--network=").is_some_and(|value| value.chars().all(plain)) {
+            if !matches!(flag, "--network=none" | "--network=default") {
                 let shown = flag.split('=').next().unwrap_or_default();
                 return Err(format!("it uses `RUN {}`", printable(shown)));
             }

@@ -109,6 +109,7 @@ fn a_run_with_flags_is_refused_however_it_is_written() {
         "RUN --network=none --mount=x y",
         "RUN --network=none\u{e0}--mount=x y",
         "RUN --network=$N y",
+        "RUN --network=host y",
         "RUN\u{a0}--mount=x",
         "RUN <<END\nRUN --mount=x y\nEND\n",
         "RUN x\n# escape=`\nRUN --mo\\\nunt=y",
@@ -119,7 +120,7 @@ fn a_run_with_flags_is_refused_however_it_is_written() {
         "FROM x\nRUN mount; ls --mount\n",
         "# RUN --mount=x\nFROM x\n",
         "RUN cargo run --release",
-        "RUN --network=host x",
+        "RUN --network=default x",
         "RUN [\"--mount\"]",
     ] {
         assert!(parse(text).is_ok(), "{text}");
@@ -191,6 +192,8 @@ fn what_an_image_brings_along_is_harmless_or_named() {
         "FROM x",
         "# escape=`",
         "DANCE",
+        "ADD http://x /x",
+        "COPY --from=dir:/x / /",
         "RÜN x",
     ] {
         assert_eq!(harmful(&triggers(&["ENV A=b", bad])), Some(bad));

@@ -4,12 +4,14 @@
 //! for the lock of that image and then finds it.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 
-use podspawn_runtimes::{BuildSpec, Engine, EngineError, Gap, ImageInfo, Labels, Runtime};
+use podspawn_runtimes::{BuildSpec, Engine, EngineError, EngineKind, Facts, Gap, ImageInfo, Labels, Runtime};
+use sha2::{Digest, Sha256};
 
 use super::build_watch::Watch;
 use super::core::{Core, EngineSource, label};
-use super::dockerfile::{self, Base, Dockerfile};
+use super::dockerfile::{self, Base, Dockerfile, Reads};
 use super::error::{BuildPart, SessionError};
 use super::report::{Cancel, Report, Step};
 use crate::names::{ImageRef, printable};
@@ -182,13 +184,15 @@ impl<S: EngineSource, G> Core<S, G> {
             Ok(Err(error)) => return Err(SessionError::Impossible(error.to_string())),
             Err(error) => return Err(SessionError::Impossible(format!("read the build context: {error}"))),
         };
+        dockerfile::check(&context.dockerfile, &base.args, reads(engine.facts()))
+            .map_err(|why| SessionError::Impossible(format!("`{}`, {why}", printable(&base.dockerfile))))?;
         if engine.facts().lacks(Gap::BuildMounts) {
             let text = self.harmless_dockerfile(engine, base, &context.dockerfile, report).await?;
             let put = context.replace_dockerfile(text);
             put.map_err(|error| SessionError::Impossible(format!("pack the Dockerfile: {error}")))?;
         }
         let spec = self.build_spec(name, base.dockerfile.clone(), context.archive);
-        Ok(BuildSpec { args: base.args.clone(), target: base.target.clone(), ..spec })
+        Ok(BuildSpec { args: arguments(base, name), target: base.target.clone(), ..spec })
     }
 
     /// The text of a repository's Dockerfile for a builder that does not keep `RUN --mount` away from the files of its host.
@@ -242,6 +246,28 @@ impl<S: EngineSource, G> Core<S, G> {
     }
 }
 
+/// What an engine's builder makes of a Dockerfile. Docker's knows here-documents since 23.
+fn reads(facts: &Facts) -> Reads {
+    let podman = facts.kind == EngineKind::Podman;
+    let major = facts.version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    let here_documents = if podman { !facts.lacks(Gap::BuildMounts) } else { major >= 23 };
+    Reads { transports: podman, here_documents }
+}
+
+/// A build's arguments. The last one keeps its `RUN --mount=type=cache` apart from those of others: it stands for the project and
+/// for the directory that is built from.
+fn arguments(build: &BuildBase, name: &ImageRef) -> BTreeMap<String, String> {
+    let (project, _) = name.as_str().rsplit_once(':').unwrap_or((name.as_str(), ""));
+    let mut hash = Sha256::new();
+    hash.update(project);
+    hash.update([0]);
+    hash.update(build.context.as_os_str().as_bytes());
+    let namespace = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut args = build.args.clone();
+    args.insert("BUILDKIT_CACHE_MOUNT_NS".into(), namespace);
+    args
+}
+
 /// The beginning of an instruction, for a message.
 fn shortened(instruction: &str) -> String {
     let instruction = instruction.trim();
@@ -262,3 +288,7 @@ fn archive(dockerfile: &str) -> Result<Vec<u8>, String> {
         .and_then(|()| archive.into_inner())
         .map_err(|error| format!("pack the Dockerfile: {error}"))
 }
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

@@ -15,6 +15,9 @@ use crate::system::process;
 /// How long an engine may take to hear that a container's first process has ended.
 const HEARSAY: Duration = Duration::from_secs(10);
 
+/// How long an engine may take to say what a container wrote last.
+const LOG_LIMIT: Duration = Duration::from_secs(3);
+
 /// What a session is looked at for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -205,20 +208,45 @@ fn first_process(pid: i32) -> Option<FirstProcess> {
 
 /// What a container wrote last, on one line; best effort.
 pub(super) async fn last_lines(engine: &Runtime, container: &str) -> String {
-    use futures_util::StreamExt;
-    use podspawn_runtimes::ExecOutput;
     /// Enough for a message.
     const MOST: usize = 2000;
-    let Ok(mut logs) = engine.logs(container, LogOptions { follow: false, tail: Some(5) }).await else {
-        return String::new();
-    };
-    let mut bytes = Vec::new();
-    while let Some(Ok(ExecOutput::Stdout(piece) | ExecOutput::Stderr(piece))) = logs.next().await {
-        bytes.extend_from_slice(&piece);
-        if bytes.len() > MOST {
-            bytes.truncate(MOST);
-            break;
-        }
-    }
+    let bytes = last_output(engine, container, 5, MOST).await;
     String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// So much of a container's last lines as its engine gives in time: a user's lock may be held meanwhile.
+pub(super) async fn last_output(engine: &Runtime, container: &str, lines: u64, most: usize) -> Vec<u8> {
+    use futures_util::StreamExt;
+    use podspawn_runtimes::ExecOutput;
+    let mut bytes = Vec::new();
+    let reading = async {
+        let options = LogOptions { follow: false, tail: Some(lines) };
+        let Ok(mut logs) = engine.logs(container, options).await else { return };
+        while let Some(Ok(ExecOutput::Stdout(piece) | ExecOutput::Stderr(piece))) = logs.next().await {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() >= most {
+                bytes.truncate(most);
+                break;
+            }
+        }
+    };
+    // What was read until then is all that there is.
+    let _ = tokio::time::timeout(LOG_LIMIT, reading).await;
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use podspawn_runtimes::testing::{At, Fake, When};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_say_what_a_container_wrote_is_not_waited_for() {
+        let fake = Fake::new();
+        let _never = fake.pause(At::Named("logs", 1), When::Before);
+        let engine = Runtime::from(fake);
+        let lines = tokio::time::timeout(READY_LIMIT, last_lines(&engine, "x")).await;
+        assert_eq!(lines.expect("it is not waited for"), "");
+    }
 }

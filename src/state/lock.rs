@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use super::error::LockError;
 use crate::names::UserName;
+use crate::system::directory::Directory;
 
 /// Longest that a command is waited for whose user is being removed.
 const FORGET_LIMIT: Duration = Duration::from_secs(60);
@@ -28,6 +29,8 @@ const FORGET_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct UserLocks {
     directory: PathBuf,
+    /// The directory held open, where it may be another account's.
+    held: Option<Arc<Directory>>,
 }
 
 /// A held lock. Dropping it lets it go.
@@ -62,11 +65,19 @@ pub struct LockWait {
 impl UserLocks {
     /// Locks in `directory`, which is made (0700) when the first lock is.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), held: None }
     }
 
     fn path(&self, user: &UserName) -> PathBuf {
         self.directory.join(format!("{user}.lock"))
+    }
+
+    /// By which path the file of a lock is reached.
+    fn reach(&self, path: &Path) -> PathBuf {
+        match (&self.held, path.file_name()) {
+            (Some(held), Some(name)) => held.at(name),
+            _ => path.to_owned(),
+        }
     }
 
     /// Takes the lock if nobody holds it.
@@ -84,19 +95,24 @@ impl UserLocks {
     }
 
     /// Removes the file of a user who is no more, waiting at most as long as one command may take for who holds its lock.
+    /// Root does that in the directory of the broker's account, which may have put anything there.
     pub fn forget(&self, user: &UserName) -> Result<(), LockError> {
-        let path = self.path(user);
-        if !path.exists() {
+        let held = match Directory::open(&self.directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(|error| LockError::io(self.path(user), error))?,
+        };
+        let locks = Self { held: Some(Arc::new(held)), ..self.clone() };
+        if locks.reach(&self.path(user)).symlink_metadata().is_err() {
             return Ok(());
         }
-        let _held = self.lock_blocking(user, FORGET_LIMIT)?;
-        std::fs::remove_file(&path).map_err(|error| LockError::io(path, error))
+        let lock = locks.lock_blocking(user, FORGET_LIMIT)?;
+        locks.remove_held(&lock)
     }
 
     /// Removes the file of a lock that is held: who waits for it gets the lock of the next file.
     pub(super) fn remove_held(&self, lock: &UserLock) -> Result<(), LockError> {
         let path = self.path(&lock.user);
-        std::fs::remove_file(&path).map_err(|error| LockError::io(path, error))
+        std::fs::remove_file(self.reach(&path)).map_err(|error| LockError::io(path, error))
     }
 
     /// Takes the lock, waiting at most `limit`. Blocks the calling thread.
@@ -170,22 +186,39 @@ impl UserLocks {
 
     fn holder(&self, user: &UserName) -> Option<u32> {
         let mut text = String::new();
-        File::open(self.path(user)).ok()?.take(16).read_to_string(&mut text).ok()?;
+        let path = self.reach(&self.path(user));
+        file_itself().read(true).open(path).ok()?.take(16).read_to_string(&mut text).ok()?;
         text.trim().parse().ok()
     }
 
     fn open(&self, path: &Path) -> Result<File, LockError> {
-        let mut options = OpenOptions::new();
+        let mut options = file_itself();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        match options.open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let place = self.reach(path);
+        let opened = match options.open(&place) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.held.is_none() => {
                 make_directory(&self.directory)?;
-                options.open(path)
+                options.open(place)
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                Err(std::io::Error::other("it is a symbolic link where a file belongs"))
             }
             other => other,
+        };
+        let file = opened.map_err(|error| LockError::io(path, error))?;
+        match file.metadata() {
+            Ok(facts) if !facts.is_file() => Err(std::io::Error::other("it is no regular file")),
+            looked => looked.map(|_| file),
         }
         .map_err(|error| LockError::io(path, error))
     }
+}
+
+/// Of a file that may be somebody else's doing: a link is not followed, and a named pipe holds nobody up.
+fn file_itself() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
 }
 
 /// Whether the file was removed: its lock is worth nothing then.
@@ -196,7 +229,10 @@ fn is_gone(file: &File) -> bool {
 /// The lock, with this process named as its holder. What is written is for a message only: that it cannot be is no error.
 fn taken(user: &UserName, mut file: File) -> UserLock {
     let name = format!("{:<10}\n", std::process::id());
-    let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(name.as_bytes()));
+    // A file that goes by another name too may be anybody's.
+    if rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_nlink == 1) {
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(name.as_bytes()));
+    }
     UserLock { user: user.clone(), file }
 }
 
@@ -290,6 +326,45 @@ mod tests {
         drop(got);
         locks.forget(&ann).unwrap();
         assert!(!locks.path(&ann).exists());
+    }
+
+    #[test]
+    fn what_is_no_file_of_a_lock_is_refused_and_what_a_link_leads_to_is_not_written() {
+        let (dir, locks) = locks();
+        let (victim, ann) = (dir.path().join("victim"), user("ann"));
+        std::fs::write(&victim, "text of another").unwrap();
+        std::fs::create_dir(dir.path().join("locks")).unwrap();
+        let refused = |says: &str| {
+            for error in [locks.try_lock(&ann).unwrap_err(), locks.forget(&ann).unwrap_err()] {
+                let text = error.to_string();
+                assert!(text.contains("locks/ann.lock") && text.contains(says), "{text}");
+            }
+            std::fs::remove_file(locks.path(&ann)).unwrap();
+        };
+        for target in [&victim, &dir.path().join("none")] {
+            std::os::unix::fs::symlink(target, locks.path(&ann)).unwrap();
+            refused("it is a symbolic link");
+        }
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mkfifoat(rustix::fs::CWD, locks.path(&ann), mode).unwrap();
+        refused("it is no regular file");
+        std::fs::hard_link(&victim, locks.path(&ann)).unwrap();
+        locks.forget(&ann).unwrap();
+        assert!(!locks.path(&ann).exists() && !dir.path().join("none").exists());
+        assert_eq!(std::fs::read_to_string(victim).unwrap(), "text of another");
+    }
+
+    #[test]
+    fn a_lock_is_not_forgotten_at_the_end_of_another_accounts_link() {
+        let (dir, locks) = locks();
+        drop(locks.try_lock(&user("ann")).unwrap());
+        let theirs = dir.path().join("theirs");
+        std::fs::create_dir(&theirs).unwrap();
+        std::fs::set_permissions(&theirs, std::fs::Permissions::from_mode(0o777)).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("locks"), theirs.join("locks")).unwrap();
+        let error = UserLocks::new(theirs.join("locks")).forget(&user("ann")).unwrap_err().to_string();
+        assert!(error.contains("theirs/locks` is a symbolic link where a directory belongs"), "{error}");
+        assert!(locks.path(&user("ann")).exists());
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod build_context;
 pub mod clock;
 pub mod cpus;
+pub mod directory;
 mod dockerignore;
 pub mod files;
 pub mod guest_program;

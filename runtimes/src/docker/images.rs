@@ -1,6 +1,6 @@
 //! Images: look up, pull, build, name, remove.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -62,7 +62,7 @@ impl Api {
             t: Some(spec.tag.clone()),
             rm: true,
             forcerm: true,
-            buildargs: Some(spec.args.clone().into_iter().collect()),
+            buildargs: Some(for_dockerfile(&spec.args)),
             labels: Some(spec.labels.clone().into_iter().collect()),
             target: spec.target.clone().unwrap_or_default(),
             ..BuildImageOptions::default()
@@ -154,6 +154,12 @@ impl Output {
     }
 }
 
+/// The arguments without those that are for BuildKit itself, which a Dockerfile does not ask for.
+fn for_dockerfile(args: &BTreeMap<String, String>) -> HashMap<String, String> {
+    let rest = args.iter().filter(|(name, _)| !name.starts_with("BUILDKIT_"));
+    rest.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// An engine's words about a failed step repeat its command, with all lines of that: on one line they stay the last one.
 pub(super) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -180,8 +186,15 @@ fn report(step: CreateImageInfo, progress: ProgressSink<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Output, with_tag};
+    use super::{Output, for_dockerfile, with_tag};
     use crate::types::Progress;
+
+    #[test]
+    fn the_classic_builder_gets_no_arguments_of_buildkit() {
+        let args =
+            [("A", "b"), ("BUILDKIT_CACHE_MOUNT_NS", "c")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(for_dockerfile(&args.into()), [("A".into(), "b".into())].into());
+    }
 
     #[test]
     fn a_line_that_comes_in_pieces_is_one_line() {

@@ -169,6 +169,10 @@ impl Reader<'_> {
                     format!("{} is not the name of an argument", quoted(name)),
                 ));
             }
+            if name.starts_with("BUILDKIT_") {
+                let reason = "it is for the builder itself, not for the Dockerfile: remove it";
+                return Err(self.wrong(node.line, &key, reason.into()));
+            }
             if let Some((line, text)) = self.optional_text(node, &key)? {
                 let text = self.variables.expand(&text, InContainer::Unknown);
                 if text.contains('\0') {

@@ -1,37 +1,30 @@
 //! The directories of an installation as far as accounts need them, and the homes of accounts.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use super::error::AccountError;
 use super::place::Place;
 use crate::names::UserName;
 use crate::system::accounts::Passwd;
+use crate::system::directory::{Directory, remove_whole};
 
 /// Makes a directory and what is missing above it, root's; one that exists stays as it is.
 pub(super) fn make_root_dir(path: &Path, mode: u32) -> Result<(), AccountError> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
-        make_root_dir(parent, 0o755)?;
-    }
-    match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(error),
-    }
-    .map_err(AccountError::io("make", path))
+    Directory::make(path, mode).map(drop).map_err(AccountError::io("make", path))
 }
 
 /// The key directory: readable by the account that sshd asks for keys as, and by nobody else.
 pub(super) fn ensure_key_dir(path: &Path, auth: &Passwd) -> Result<(), AccountError> {
-    make_root_dir(path, 0o700)?;
-    let metadata = fs::metadata(path).map_err(AccountError::io("look at", path))?;
+    let held = Directory::make(path, 0o700).map_err(AccountError::io("make", path))?;
+    let metadata = held.metadata().map_err(AccountError::io("look at", path))?;
     if metadata.uid() != 0 && metadata.uid() != auth.uid {
         return Err(AccountError::KeyDir { path: path.to_owned(), owner: metadata.uid() });
     }
-    chown(path, Some(auth.uid), Some(auth.gid)).map_err(AccountError::io("give away", path))?;
-    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(AccountError::io("change", path))
+    held.give(auth.uid, auth.gid).map_err(AccountError::io("give away", path))?;
+    held.set_mode(0o700).map_err(AccountError::io("change", path))
 }
 
 /// The run-time home of an account, empty. Only root can put anything where it lies.
@@ -52,17 +45,14 @@ pub(super) fn ensure_run_home(
         Err(error) => return Err(AccountError::io("look at", &home)(error)),
     }
     DirBuilder::new().mode(0o700).create(&home).map_err(AccountError::io("make", &home))?;
-    chown(&home, Some(uid), Some(gid)).map_err(AccountError::io("give away", &home))
+    let given = Directory::open(&home).and_then(|held| held.give(uid, gid));
+    given.map_err(AccountError::io("give away", &home))
 }
 
-/// Removes a directory with everything in it, without following links; that it is gone already is no error.
+/// Removes a directory with everything in it, without following links of another account's; that it is gone already is no
+/// error.
 pub(super) fn remove_tree(path: &Path) -> Result<(), AccountError> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
+    match remove_whole(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(AccountError::io("remove", path)(error)),
         _ => Ok(()),
     }

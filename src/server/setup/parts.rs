@@ -2,7 +2,7 @@
 //! first and made only if it is not there, so that a second run says and changes nothing.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::Setup;
@@ -17,6 +17,7 @@ use crate::server::installation::state_dir;
 use crate::server::pam::{self, PamError, PamLine};
 use crate::state::Store;
 use crate::system::accounts::{Passwd, group_id, user_by_name};
+use crate::system::directory::Directory;
 use crate::system::files::write_atomic;
 use crate::system::pam_module::{Match, compare};
 
@@ -183,15 +184,18 @@ impl Setup {
             None => account("root")?,
         };
         let is_owners = |dir: &&Path| {
-            fs::metadata(dir).is_ok_and(|facts| {
+            Directory::open(dir).and_then(|held| held.metadata()).is_ok_and(|facts| {
                 facts.mode() & 0o7777 == 0o700 && Some(facts.uid()) == owner.as_ref().map(|owner| owner.uid)
             })
         };
-        if path.exists() && dirs.iter().all(is_owners) {
+        // In a directory of the broker's account root opens nothing: there the broker makes its database when it starts.
+        let is_left = || Directory::open(dirs[0]).is_ok_and(|held| !held.is_ours());
+        let there = path.exists() || is_left();
+        if there && dirs.iter().all(is_owners) {
             return Ok(());
         }
         let name = path.display();
-        let (would, did) = match path.exists() {
+        let (would, did) = match there {
             true => {
                 (format!("put owner and mode of {name} right"), format!("put owner and mode of {name} right"))
             }
@@ -201,7 +205,9 @@ impl Setup {
             for dir in dirs {
                 prepare_dir(dir, 0o700)?;
             }
-            drop(Store::open(path)?);
+            if !is_left() {
+                drop(Store::open(path)?);
+            }
             // Looked up again: the account may have been made just now.
             let owner = match &config.server.account {
                 Some(name) => account(name.as_str())?,
@@ -263,16 +269,12 @@ impl Setup {
 /// Gives directories, and the files beside the database, to an account.
 fn give(config: &Config, dirs: &[&Path], to: &Passwd) -> Result<(), SetupError> {
     let state = state_dir(config);
-    for entry in fs::read_dir(state).map_err(SetupError::io("read", state))? {
-        let entry = entry.map_err(SetupError::io("read", state))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            let path = entry.path();
-            lchown(&path, Some(to.uid), Some(to.gid)).map_err(SetupError::io("give away", &path))?;
-        }
-    }
+    let files = Directory::open(state).and_then(|held| held.give_files(to.uid, to.gid));
+    files.map_err(SetupError::io("give away the files in", state))?;
     for dir in dirs {
-        chown(dir, Some(to.uid), Some(to.gid)).map_err(SetupError::io("give away", dir))?;
-        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(SetupError::io("change", dir))?;
+        let held = Directory::open(dir).map_err(SetupError::io("open", dir))?;
+        held.give(to.uid, to.gid).map_err(SetupError::io("give away", dir))?;
+        held.set_mode(0o700).map_err(SetupError::io("change", dir))?;
     }
     Ok(())
 }

@@ -4,8 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use podspawn_runtimes::{Engine, ExecOutput, LogOptions, Runtime};
+use podspawn_runtimes::{Engine, Runtime};
 use podspawn_wire::{FromGuest, HostChannel, PROTOCOL, Received, ToGuest, WireError};
 use thiserror::Error;
 use tokio::io::Interest;
@@ -15,6 +14,7 @@ use super::AttachError;
 use super::find::{self, Greeting, HANDSHAKE};
 use super::relay;
 use crate::session::guest_port::{GuestAddress, GuestPort, GuestReady};
+use crate::session::settle::last_output;
 use crate::state::AttachWay;
 use crate::system::process::{PinError, Pinned};
 use crate::system::readiness::watched;
@@ -210,15 +210,7 @@ async fn dies(engine: &Runtime, container: &str) -> bool {
 
 /// The last lines that the container wrote, in one line.
 async fn last_words(engine: &Runtime, address: &GuestAddress) -> String {
-    let options = LogOptions { follow: false, tail: Some(LOG_LINES) };
-    let Ok(mut log) = engine.logs(&address.container_id, options).await else { return String::new() };
-    let mut bytes = Vec::new();
-    while let Some(Ok(ExecOutput::Stdout(piece) | ExecOutput::Stderr(piece))) = log.next().await {
-        bytes.extend_from_slice(&piece[..piece.len().min(LOG_BYTES - bytes.len())]);
-        if bytes.len() == LOG_BYTES {
-            break;
-        }
-    }
+    let bytes = last_output(engine, &address.container_id, LOG_LINES, LOG_BYTES).await;
     let text = String::from_utf8_lossy(&bytes);
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }

@@ -5,6 +5,7 @@ mod auth_keys;
 mod existing;
 mod github;
 mod lab;
+mod links;
 mod sessions;
 mod users;
 pub mod web;

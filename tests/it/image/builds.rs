@@ -1,6 +1,7 @@
 //! Packages of the distribution, commands, environment, the name as a cache, failures.
 
 use std::fs;
+use std::net::TcpListener;
 
 use podspawn::podfile::{Base, BuildBase};
 use podspawn::session::{Cancel, SessionError};
@@ -180,6 +181,56 @@ on_engines! {
             assert!(why.contains(named) && !error.contains("copy /context"), "{error}");
             assert!(!steps.join("\n").contains("copy /context"), "{steps:#?}");
         }
+    }
+
+    [docker, docker26, podman]
+    fn a_dockerfile_reaches_no_address_of_the_hosts_loopback(engine: EngineName) {
+        let lab = Lab::on(engine);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("set the listener");
+        let url = format!("http://{}/x", listener.local_addr().expect("an address"));
+        let host = url.trim_start_matches("http://").trim_end_matches("/x").replace(':', "/");
+        for (line, why) in [
+            (format!("ADD {url} /x"), "would be fetched by the engine itself"),
+            (format!("ADD [\"{url}\", \"/x\"]"), "would be fetched by the engine itself"),
+            (format!("ARG FROM={url}\nadd \\\n  $FROM /x"), "could become something"),
+            (format!("ONBUILD ADD {url} /x"), "would be fetched by the engine itself"),
+            (format!("RUN --network=host bash -c 'echo > /dev/tcp/{host}'"), "only `none` and `default`"),
+        ] {
+            let text = format!("FROM {}\n{line}\n", fact("IMAGE_SUDO"));
+            let (image, recipe) = lab.recipe(&lab.podfile_on(&lab.context(&[("Dockerfile", &text)]), &[]));
+            let (outcome, steps) = lab.build(&image, &recipe);
+            // Before anything is asked of the engine.
+            let fetched = listener.accept().is_ok();
+            assert!(!fetched, "{line}: {outcome:?}");
+            let error = outcome.expect_err("it is refused").to_string();
+            assert!(error.starts_with("`Dockerfile`, line ") && error.contains(why), "{line}: {error}");
+            assert_eq!(steps, ["building"]);
+        }
+    }
+
+    [docker26]
+    fn cache_mounts_of_another_project_are_not_seen(engine: EngineName) {
+        let lab = Lab::on(engine);
+        let id = random_hex();
+        let dockerfile = |step: u8| {
+            format!(
+                "FROM {}\nRUN --mount=type=cache,id={id},target=/c echo $(ls /c) > /seen; touch /c/left{step}\n",
+                fact("IMAGE_SUDO")
+            )
+        };
+        let own = lab.context(&[("Dockerfile", &dockerfile(1))]);
+        let other = lab.context(&[("Dockerfile", &dockerfile(3))]);
+        let seen = |context: &std::path::Path| {
+            let (image, recipe) = lab.recipe(&lab.podfile_on(context, &[]));
+            let (outcome, steps) = lab.build(&image, &recipe);
+            assert!(outcome.unwrap_or_else(|error| panic!("{error}: {steps:#?}")));
+            lab.inside(&image, "cat /seen")
+        };
+        assert_eq!(seen(&own), "");
+        fs::write(own.join("Dockerfile"), dockerfile(2)).expect("write");
+        assert_eq!(seen(&own), "left1");
+        assert_eq!(seen(&other), "");
     }
 
     [docker, docker26, podman]

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use podspawn::session::{Reason, SessionError, Silent};
+use podspawn::state::StoreError;
+use rusqlite::Connection;
+
+use super::lab::{Lab, acquire, drive, key, machine};
 use crate::harness::Env;
 
 /// A small file system in memory where an environment keeps its state. It is unmounted when dropped.
@@ -113,4 +118,35 @@ fn a_damaged_database_is_told_in_one_line() {
     std::fs::create_dir(&state).expect("mkdir");
     let line = refusal(&env, &["list"]);
     assert!(line.contains("is a directory"), "{line}");
+}
+
+#[test]
+fn a_session_is_removed_although_the_store_is_full() {
+    // SQLite says the same of a table that has no number left for another row.
+    let full = "CREATE TABLE full (id INTEGER PRIMARY KEY AUTOINCREMENT);
+         INSERT INTO full VALUES (9223372036854775807);
+         CREATE TRIGGER no_update BEFORE UPDATE ON sessions BEGIN INSERT INTO full VALUES (NULL); END;
+         CREATE TRIGGER no_delete BEFORE DELETE ON sessions BEGIN INSERT INTO full VALUES (NULL); END;";
+    for (room, story) in
+        [("DROP TRIGGER no_delete", "which makes room"), ("", "and the row goes when there is room")]
+    {
+        let lab = Lab::new();
+        drive(async {
+            let (core, _) = lab.process();
+            drop(acquire(&core, &machine("ann", "web")).await);
+            let disk = Connection::open(lab.database()).expect("open the store");
+            disk.execute_batch(full).and_then(|()| disk.execute_batch(room)).expect("fill the store");
+            let removed = core.destroy(&key("ann", "web"), Reason::Stop, &mut Silent).await;
+            assert_eq!(lab.fake.world().containers, [], "{story}");
+            match removed {
+                Ok(Some(_)) if !room.is_empty() => {}
+                Err(SessionError::Store(StoreError::Full { .. })) if room.is_empty() => {}
+                other => panic!("{story}: {other:?}"),
+            }
+            disk.execute_batch("DROP TRIGGER IF EXISTS no_delete; DROP TRIGGER no_update")
+                .expect("make room");
+            core.destroy(&key("ann", "web"), Reason::Stop, &mut Silent).await.expect("destroy");
+        });
+        lab.assert_nothing_left(story);
+    }
 }

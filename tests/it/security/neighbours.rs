@@ -40,6 +40,26 @@ on_engines! {
         drop(running);
     }
 
+    [docker, podman]
+    fn what_the_administrator_puts_into_a_users_environment_stands_in_no_arguments_of_the_host(server: Server) {
+        let ann = server.user("ann");
+        let secret = format!("secret-of-{ann}");
+        fs::create_dir(server.path("etc/users")).expect("mkdir");
+        fs::write(server.path("etc/users").join(format!("{ann}.yaml")), format!("env:\n  TOKEN: {secret}\n"))
+            .expect("write");
+        let running = server.running(&ann, &[], "exec sleep 1000");
+        assert_eq!(server.sh(&ann, "echo $TOKEN"), secret);
+        let lines = fs::read_dir("/proc").expect("/proc").filter_map(|entry| {
+            let line = fs::read(entry.expect("an entry").path().join("cmdline")).ok()?;
+            Some(String::from_utf8_lossy(&line).replace('\0', " "))
+        });
+        let lines: Vec<String> = lines.collect();
+        let first = format!("\"name\":\"{ann}\"");
+        assert!(lines.iter().any(|line| line.contains(" init {") && line.contains(&first)), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains(&secret)), "{lines:#?}");
+        drop(running);
+    }
+
     [docker]
     fn a_key_file_that_others_can_write_opens_nothing(server: Server) {
         let (ann, ben) = (server.user("ann"), server.user("ben"));

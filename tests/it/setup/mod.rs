@@ -3,6 +3,7 @@
 mod damage;
 mod effect;
 mod lab;
+mod links;
 mod login;
 mod restore;
 mod units;

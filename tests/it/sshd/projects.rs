@@ -3,13 +3,47 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::harness::engines::fact;
-use crate::harness::server::Server;
-use crate::harness::system::run;
-use crate::projects::remote::Remote;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::engines::{EngineName, fact};
+use crate::harness::moments::let_pass;
+use crate::harness::server::{Server, Wishes};
+use crate::harness::system::{random_hex, run};
+use crate::projects::remote::{Remote, Silent};
 
 pub(crate) const PROJECT: &str = "SetEnv=PODSPAWN_PROJECT=api";
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// The processes of this host, in whatever container, whose command lines hold these words one after the other.
+fn processes(words: &[&str]) -> Vec<Pid> {
+    let wanted = words.join("\0");
+    let holds = |entry: &fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&wanted)
+    };
+    let all = fs::read_dir("/proc").expect("processes").flatten().filter(holds);
+    all.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// Waits until some of these processes run, or none of them does.
+#[track_caller]
+fn wait_until(run: bool, words: &[&str]) {
+    let deadline = Instant::now() + SOON;
+    while processes(words).is_empty() == run {
+        assert!(Instant::now() < deadline, "{words:?}: {:?}", processes(words));
+        let_pass(Duration::from_millis(50));
+    }
+}
+
+/// What is left of clones, finished and not.
+fn clones(server: &Server) -> Vec<PathBuf> {
+    let entries = |name: &str| fs::read_dir(server.path(name)).into_iter().flatten().flatten();
+    let all = entries("state/projects").chain(entries("state-fetch")).map(|entry| entry.path());
+    all.filter(|path| path.is_dir()).collect()
+}
 
 /// Registers `api` by hand, as if its repository had been fetched.
 pub(crate) fn register(server: &Server, podfile: &str) -> PathBuf {
@@ -120,5 +154,79 @@ on_engines! {
             assert!(making.into_iter().all(|entry| entry.path().is_file()), "only locks");
         }
         assert!(!fs::read_to_string(server.path("etc/projects.yaml")).is_ok_and(|text| text.contains("api")));
+    }
+
+    [docker; soak: gvisor]
+    fn a_fetch_that_nobody_waits_for_any_more_ends_and_is_in_nobodys_way(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { forwarding: "off", ..Wishes::default() });
+        let config = fs::read_to_string(server.config_file()).expect("read");
+        let registered = |url: &str| {
+            fs::write(server.config_file(), format!("{config}projects:\n  api:\n    repo: {url}\n")).expect("write");
+        };
+        let silent = Silent::start();
+        registered(&silent.url());
+        let ann = server.user("ann");
+        // More than the broker works on at once for one user: each of them goes while its repository is being fetched.
+        for _ in 0..20 {
+            server.login(&ann, &["-o", PROJECT]).expect("Fetching the repository of api...");
+        }
+        let file = server.config_file().display().to_string();
+        wait_until(false, &[&file, "fetch-project", "api"]);
+        wait_until(false, &[&silent.url()]);
+        assert_eq!(server.sh(&ann, "echo in"), "in");
+        // Whatever was begun is out of the way of the next one.
+        let remote = Remote::start();
+        remote.commit("api", "main", &[("where", "main\n"), ("podfile.yaml", &format!("base: {}\n", fact("IMAGE_SUDO")))]);
+        registered(&remote.url("api"));
+        assert_eq!(server.sh_with(&ann, &["-o", PROJECT], "cat /workspace/api/where"), "main");
+        assert_eq!(clones(&server), [server.path("state/projects/api")]);
+    }
+
+    [docker]
+    fn ctrl_c_while_a_server_clones_ends_git_and_what_git_started(server: Server) {
+        let silent = Silent::start();
+        for url in [silent.url(), silent.url().replace("git:", "https:")] {
+            let adding = server.podspawn(&["add-project", "api", "--repo", &url]).start();
+            let connection = silent.asked();
+            adding.signal(Signal::INT);
+            let run = adding.wait(SOON).status(130);
+            assert!(run.stderr.ends_with("Error: interrupted\n"), "{}", run.stderr);
+            wait_until(false, &[&url]);
+            assert_eq!(clones(&server), Vec::<PathBuf>::new());
+            drop(connection);
+        }
+    }
+
+    [docker; soak: podman]
+    fn a_build_whose_administrator_goes_ends_and_leaves_nothing(server: Server) {
+        let remote = Remote::start();
+        let base = fact("IMAGE_SUDO");
+        let seconds = format!("3{}", u32::from_str_radix(&random_hex()[..7], 16).expect("a number"));
+        let step = ["sleep", &seconds];
+        let commit = |command: &str| {
+            remote.commit("api", "main", &[("podfile.yaml", &format!("base: {base}\nextra_commands:\n  - {command}\n"))]);
+        };
+        commit(&step.join(" "));
+        let add = || server.podspawn(&["add-project", "api", "--repo", &remote.url("api")]);
+        for (signal, status) in [(Signal::KILL, 137), (Signal::INT, 130)] {
+            let adding = add().start();
+            wait_until(true, &step);
+            adding.signal(signal);
+            let run = adding.wait(SOON).status(status);
+            if signal == Signal::INT {
+                assert!(run.stderr.ends_with("Error: interrupted\n"), "{}", run.stderr);
+                assert_eq!(clones(&server), Vec::<PathBuf>::new());
+            }
+            if server.engine == EngineName::Podman {
+                // Podman 4.3 goes on with the step that is under way.
+                for process in processes(&step) {
+                    let _ = kill_process(process, Signal::KILL);
+                }
+            }
+            wait_until(false, &step);
+        }
+        commit("echo corrected");
+        let added = add().run().ok();
+        assert!(added.stderr.contains("project api registered"), "{}", added.stderr);
     }
 }
