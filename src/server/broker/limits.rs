@@ -103,3 +103,21 @@ impl Drop for OpenRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_so_many_connections_and_others_have_theirs() {
+        let links = Links::default();
+        let user = |name: &str| name.parse::<UserName>().unwrap();
+        let mut all: Vec<_> = (0..MOST_LINKS).map(|_| links.begin(&user("ann")).unwrap()).collect();
+        assert!(links.begin(&user("ann")).is_none());
+        assert!(links.begin(&user("ben")).is_some());
+        all.pop();
+        assert!(links.begin(&user("ann")).is_some());
+        drop(all);
+        assert!(links.0.lock().unwrap().is_empty());
+    }
+}

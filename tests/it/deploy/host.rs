@@ -49,7 +49,10 @@ impl Host {
         let mirror = mirror(&gateway);
         host.machine.sh(&format!(
             "install -d /etc/systemd/system/docker.service.d /etc/containers/registries.conf.d {TREE}/target/release
-             printf '[Service]\\nEnvironment=DOCKER_OPTS=--registry-mirror=http://{mirror}\\n' >/etc/systemd/system/docker.service.d/mirror.conf
+             printf '[Service]\\nExecStart=\\nExecStart=/bin/sh -c \"exec dockerd -H fd:// --registry-mirror=http://{mirror}\"\\n' \
+                 >/etc/systemd/system/docker.service.d/mirror.conf
+             # It cleans what root's own Podman left, which has no file system for that in here.
+             systemctl mask podman-clean-transient.service
              printf '[[registry]]\\nlocation = \"docker.io\"\\n[[registry.mirror]]\\nlocation = \"{mirror}\"\\ninsecure = true\\n' >/etc/containers/registries.conf.d/mirror.conf"
         ));
         let mut tar = Command::new("tar");

@@ -94,9 +94,11 @@ fn a_host_with_a_service_manager_serves_its_users_through_crashes_and_boots() {
     assert_eq!(machine.ssh("ann", "echo in >/tmp/file").run().ok().out(), "");
     machine.reboot();
     assert_eq!(
-        state(&machine, "podspawn-broker.socket podspawn-cleanup.timer docker ssh"),
-        "active\n".repeat(4).trim_end()
+        state(&machine, "podspawn-broker.socket podspawn-cleanup.timer docker"),
+        "active\n".repeat(3).trim_end()
     );
+    // Some distributions start it with the first connection.
+    assert!(state(&machine, "ssh ssh.socket").lines().any(|state| state == "active"));
     assert_eq!(machine.ssh("ben", "cat kept").run().ok().out(), "kept\n");
     assert_eq!(machine.ssh("ann", "test ! -e /tmp/file && echo new").run().ok().out(), "new\n");
     assert_eq!(machine.ssh("olaf", "echo in").run().ok().out(), "in\n");
