@@ -90,9 +90,9 @@ pub(crate) async fn names_resolve_on_a_network_and_not_from_outside(lab: Arc<Lab
         let bridge = format!("br-{}", &id.as_str().unwrap()[..12]);
         let rules = lab.filter_rules();
         let has = |rule: String| rules.lines().any(|line| line == rule);
-        let stages = has(format!(
-            "-A DOCKER-ISOLATION-STAGE-1 -i {bridge} ! -o {bridge} -j DOCKER-ISOLATION-STAGE-2"
-        )) && has(format!("-A DOCKER-ISOLATION-STAGE-2 -o {bridge} -j DROP"));
+        let stages =
+            has(format!("-A DOCKER-ISOLATION-STAGE-1 -i {bridge} ! -o {bridge} -j DOCKER-ISOLATION-STAGE-2"))
+                && has(format!("-A DOCKER-ISOLATION-STAGE-2 -o {bridge} -j DROP"));
         // As Docker 28 and later say it.
         let door = has(format!("-A DOCKER ! -i {bridge} -o {bridge} -j DROP"));
         assert!(stages || door, "nothing keeps others out of {bridge}:\n{rules}");
