@@ -25,8 +25,9 @@ pub fn hide_environment(args: &[OsString], place: usize) {
         let argument = *environ.sub(1 + args.len() - place);
         if !argument.is_null() && CStr::from_ptr(argument).to_bytes() == told {
             let argument = argument.cast_mut().cast::<u8>();
-            argument.write_bytes(0, told.len());
+            // In this order there is a whole text at any moment.
             argument.copy_from(shown.as_ptr(), shown.len());
+            argument.add(shown.len()).write_bytes(0, told.len() - shown.len());
         }
     }
 }

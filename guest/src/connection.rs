@@ -255,7 +255,7 @@ impl Connection {
             let directory = Path::new(USER_DIR).join(format!("agent-{}", self.id));
             let agent = Agent::new(directory, uid, identity.gid, self.id, self.key(part::AGENT))
                 .map_err(|error| lacking("an agent socket", error))?;
-            self.agent.insert(agent).watch(reactor);
+            self.agent = Some(agent);
         }
         if let Some(wanted) = &request.x11 {
             x11::check(wanted).map_err(|text| failure(FailureKind::Request, text))?;
@@ -312,29 +312,48 @@ impl Connection {
         watched.map_err(|error| lacking("an event", error))
     }
 
-    /// The report of the start has come.
+    /// The report of the start may have come.
     fn started(&mut self, reactor: &mut Reactor) -> bool {
+        match self.outcome() {
+            None | Some(Outcome::Pending) => true,
+            Some(outcome) => self.tell_start(reactor, outcome),
+        }
+    }
+
+    /// How the start went, as long as that is not told.
+    fn outcome(&self) -> Option<Outcome> {
+        match &self.state {
+            State::Running(process) => process.report.as_ref().map(outcome),
+            _ => None,
+        }
+    }
+
+    fn tell_start(&mut self, reactor: &mut Reactor, outcome: Outcome) -> bool {
         let State::Running(process) = &mut self.state else { return true };
-        let Some(report) = &process.report else { return true };
-        let result = outcome(report);
-        if result == Outcome::Pending {
-            return true;
+        if let Some(report) = process.report.take() {
+            reactor.remove(&report);
         }
-        reactor.remove(report);
-        process.report = None;
-        match result {
-            Outcome::Failed(step, errno) => {
-                let failure = start::failed(&process.request, step, errno);
-                self.fail(reactor, failure)
-            }
-            _ => self.channel.queue(&FromGuest::Started { pid: process.pid }).is_ok(),
+        if let Outcome::Failed(step, errno) = outcome {
+            let failure = start::failed(&process.request, step, errno);
+            return self.fail(reactor, failure);
         }
+        if let Some(agent) = &mut self.agent {
+            // Not before: the host gives an agent only to what has started.
+            agent.watch(reactor);
+        }
+        self.channel.queue(&FromGuest::Started { pid: process.pid }).is_ok()
     }
 
     /// The process has ended.
     pub(crate) fn exited(&mut self, reactor: &mut Reactor, exit: Exit) -> bool {
-        // How the start went is known at the latest now, and is told first.
-        if !self.started(reactor) {
+        // How the start went is known at the latest now, and is told first. What has ended without a word of failure has run,
+        // also where somebody still holds the other end of the report.
+        let told = match self.outcome() {
+            None => true,
+            Some(Outcome::Pending) => self.tell_start(reactor, Outcome::Running),
+            Some(outcome) => self.tell_start(reactor, outcome),
+        };
+        if !told {
             return false;
         }
         if let State::Running(process) = &mut self.state {
@@ -392,6 +411,10 @@ impl Connection {
         if let Some(agent) = self.agent.take() {
             agent.close(reactor);
         }
+        if let Some(terminal) = &self.terminal_left {
+            // Ended with something unread, the socket would take what the client has not fetched yet with it.
+            terminal.discard_input();
+        }
         let State::Running(mut process) = self.state else { return None };
         if let Some(report) = &process.report {
             reactor.remove(report);
@@ -419,7 +442,93 @@ impl Process {
             return;
         }
         if self.terminal.as_ref().is_none_or(|terminal| !terminal.signal(signal, self.uid)) {
-            send(Target::Group(self.pid), signal, self.uid);
+            send(Target::Leader(self.pid), signal, self.uid);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use podspawn_wire::{HostChannel, Program, RunAs};
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use rustix::process::{getgid, getuid};
+
+    use super::*;
+    use crate::reactor::Event;
+
+    const PID: i32 = i32::MAX;
+
+    /// A connection whose process was forked, the host's end of it, and the one that the report of the start comes from.
+    fn forked(reactor: &mut Reactor) -> (Connection, HostChannel, OwnedFd) {
+        let (ours, host) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        host.set_nonblocking(true).unwrap();
+        let mut connection = Connection::new(reactor, 1, ours.into()).unwrap();
+        connection.set_deadline(reactor, None);
+        let (report, tell) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        reactor.add(&report, connection.key(part::REPORT), Interest::READ).unwrap();
+        let request = Start {
+            program: Program::Argv(vec!["true".into()]),
+            run_as: RunAs::User,
+            cwd: None,
+            env: Vec::new(),
+            streams: Streams::Pipes,
+            agent: false,
+            x11: None,
+        };
+        connection.state = State::Running(Process {
+            pid: PID,
+            uid: getuid().as_raw(),
+            request: Box::new(request),
+            report: Some(report),
+            terminal: None,
+            exit: None,
+        });
+        (connection, HostChannel::new(host.into()), tell)
+    }
+
+    fn told(host: &mut HostChannel) -> Vec<FromGuest> {
+        let _ = host.read().unwrap();
+        std::iter::from_fn(|| host.next().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_end_is_told_after_the_start_also_where_the_report_is_held_open() {
+        let mut reactor = Reactor::new().unwrap();
+        let (mut connection, mut host, _held) = forked(&mut reactor);
+        assert!(connection.exited(&mut reactor, Exit::Code(3)));
+        assert_eq!(told(&mut host), [FromGuest::Started { pid: PID }, FromGuest::Exited(Exit::Code(3))]);
+    }
+
+    #[test]
+    fn an_agent_is_asked_for_after_the_start_is_told() {
+        let mut reactor = Reactor::new().unwrap();
+        let (mut connection, mut host, tell) = forked(&mut reactor);
+        let directory = std::env::temp_dir().join(format!("podspawn-agent-{}", std::process::id()));
+        let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+        let agent = Agent::new(directory, uid, gid, 1, connection.key(part::AGENT)).unwrap();
+        let _client = UnixStream::connect(agent.path()).unwrap();
+        connection.agent = Some(agent);
+        drop(tell);
+        let mut events = Vec::new();
+        let mut messages = Vec::new();
+        while messages.len() < 2 {
+            reactor.after(Duration::from_secs(10), connection.key(part::KILL));
+            reactor.wait(&mut events).unwrap();
+            // As they come at worst: the report last.
+            for event in events.drain(..).rev() {
+                let Event::Ready { key, .. } = event else { panic!("{messages:?} and then nothing") };
+                let alive = match key.part {
+                    part::REPORT => connection.started(&mut reactor),
+                    _ => connection.agents(&mut reactor),
+                };
+                assert!(alive && connection.flush(&mut reactor));
+            }
+            messages.extend(told(&mut host));
+        }
+        assert_eq!(messages, [FromGuest::Started { pid: PID }, FromGuest::AgentWanted { id: 0 }]);
+        connection.release(&mut reactor);
     }
 }

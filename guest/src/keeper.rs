@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{LocalModes, SpecialCodeIndex, Termios, tcgetattr};
 use rustix::time::Timespec;
 
-use crate::pty;
+use crate::{pty, spawn};
 
 /// The byte that sends a keeper home without a hang-up.
 const LEAVE: u8 = 0;
@@ -88,16 +88,22 @@ fn signal_of(modes: &Termios, byte: u8) -> Option<i32> {
     keys.into_iter().find(|(key, _)| byte != 0 && modes.special_codes[*key] == byte).map(|(_, signal)| signal)
 }
 
-/// Forks the keeper off a process that leads a session with its terminal as standard input. Returns in that process.
+/// Forks the keeper off a process that leads a session with its terminal as standard input. Returns in that process, and
+/// then the keeper holds nothing but the terminal and its pipe: nobody waits for an end that it would hold open, such as that
+/// of `tell`, whose other end says that the program runs.
 ///
 /// # Safety
 /// Only in a freshly forked child of a process with one thread, before it executes its program.
-pub(crate) unsafe fn leave_behind(commands: RawFd) {
+pub(crate) unsafe fn leave_behind(commands: RawFd, tell: RawFd) {
     // SAFETY: system calls on the only thread. The one in between ends at once, so that the keeper is nobody's child whom
     // the session's leader would meet in its `wait`.
     unsafe {
         match libc::fork() {
             0 => {
+                let commands = libc::dup2(commands, 1);
+                spawn::close_from(2);
+                // Where its number is too high for a kernel that closes one by one.
+                libc::close(tell);
                 if libc::fork() == 0 {
                     keep(commands);
                 }
@@ -113,14 +119,9 @@ pub(crate) unsafe fn leave_behind(commands: RawFd) {
 /// # Safety
 /// Only in a process that was forked for it.
 unsafe fn keep(commands: RawFd) -> ! {
-    // SAFETY: system calls with pointers to live locals; all descriptors but the terminal and the pipe are given up, so that
-    // nobody waits for an end that this process would hold open.
+    // SAFETY: system calls with pointers to live locals.
     unsafe {
         libc::setpgid(0, 0);
-        let commands = libc::dup2(commands, 1);
-        for fd in 2..1024 {
-            libc::close(fd);
-        }
         let leader = libc::getsid(0);
         let foreground = |signal| {
             let group = libc::tcgetpgrp(0);
@@ -145,9 +146,13 @@ unsafe fn keep(commands: RawFd) -> ! {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{
+        Pid, Resource, Rlimit, WaitOptions, getgid, getgroups, getrlimit, getuid, setrlimit, waitpid,
+    };
     use rustix::termios::{OptionalActions, tcsetattr};
 
     use super::*;
+    use crate::spawn::{Command, Identity, Outcome, outcome};
 
     #[test]
     fn this_kernels_terminals_need_none() {
@@ -172,5 +177,46 @@ mod tests {
         let mut typed = b"abc\x03".to_vec();
         assert!(keeper.filter(&pty.slave, &mut typed).is_empty());
         assert_eq!(typed, b"abc\x03");
+    }
+
+    /// Waits for a descriptor's end, with a limit.
+    fn ends(fd: &OwnedFd) -> bool {
+        let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+        poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&limit)) == Ok(1)
+    }
+
+    #[test]
+    fn a_keeper_holds_nothing_open_that_the_program_was_forked_with() {
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let high = rustix::io::fcntl_dupfd_cloexec(&writer, 2000).unwrap();
+        drop(writer);
+        let pty = pty::open(podspawn_wire::Window::default(), getuid().as_raw(), getgid().as_raw()).unwrap();
+        let (keeper, commands) = Keeper::pipe().unwrap();
+        let child = spawn::spawn(&Command {
+            programs: vec![c"/bin/sh".into()],
+            argv: vec![c"sh".into(), c"-c".into(), c":".into()],
+            env: Vec::new(),
+            cwd: None,
+            cwd_fd: None,
+            identity: Identity {
+                uid: getuid().as_raw(),
+                gid: getgid().as_raw(),
+                groups: getgroups().unwrap().iter().map(|group| group.as_raw()).collect(),
+            },
+            stdio: [pty.slave.as_fd(); 3],
+            terminal: true,
+            keeper: Some(commands.as_fd()),
+            nproc: None,
+            nofile: None,
+            umask: 0o022,
+        })
+        .unwrap();
+        drop(high);
+        waitpid(Pid::from_raw(child.pid), WaitOptions::empty()).unwrap();
+        assert!(ends(&child.report) && outcome(&child.report) == Outcome::Running);
+        assert!(ends(&reader));
+        keeper.dismiss();
     }
 }

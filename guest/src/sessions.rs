@@ -129,7 +129,7 @@ impl Sessions {
         if let Some(left) = connection.release(reactor)
             && !left.terminal
         {
-            send(Target::Group(left.pid), libc::SIGHUP, left.uid);
+            send(Target::Leader(left.pid), libc::SIGHUP, left.uid);
             let timer = reactor.after(GRACE, Key::new(Owner::Session, id, part::KILL));
             self.left.insert(id, (left, timer));
         }
@@ -155,8 +155,8 @@ impl Sessions {
             listener.release(reactor);
         }
         for process in self.connections.values().filter_map(Connection::process) {
-            send(Target::Group(process.pid), libc::SIGHUP, process.uid);
-            send(Target::Group(process.pid), libc::SIGCONT, process.uid);
+            send(Target::Leader(process.pid), libc::SIGHUP, process.uid);
+            send(Target::Leader(process.pid), libc::SIGCONT, process.uid);
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Target {
     Process(i32),
     /// A process group.
     Group(i32),
+    /// The group that a child leads, or the child alone where it has not come to make the group yet.
+    Leader(i32),
 }
 
 /// A descriptor that becomes readable when the loop has a signal to act on; those signals are blocked from here on.
@@ -59,9 +61,23 @@ pub fn send(target: Target, signal: i32, uid: u32) {
     let pid = match target {
         Target::Process(pid) if pid > 0 => pid,
         Target::Group(group) if group > 1 => -group,
-        Target::Process(_) | Target::Group(_) => return,
+        Target::Leader(pid) if pid > 1 => {
+            if group_exists(pid) {
+                -pid
+            } else {
+                pid
+            }
+        }
+        Target::Process(_) | Target::Group(_) | Target::Leader(_) => return,
     };
     send_all(&[pid], signal, uid);
+}
+
+/// Asked before a signal is sent, so that the leader of a group gets it once.
+fn group_exists(group: i32) -> bool {
+    // SAFETY: plain system call, which sends nothing.
+    let found = unsafe { libc::kill(-group, 0) };
+    found == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
 /// Sends a signal to every process but the first and those that came from outside: what an engine has started in the
@@ -132,6 +148,9 @@ fn set_default(signal: i32) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     /// The action as the kernel has it: 0 for the default, 1 for ignored.
@@ -161,7 +180,24 @@ mod tests {
         send(Target::Process(0), libc::SIGKILL, 0);
         send(Target::Group(1), libc::SIGKILL, 0);
         send(Target::Group(0), libc::SIGKILL, 0);
+        send(Target::Leader(1), libc::SIGKILL, 0);
+        send(Target::Leader(0), libc::SIGKILL, 0);
         send(Target::Process(std::process::id() as i32), 0, 0);
         send(Target::Process(std::process::id() as i32), 65, 0);
+    }
+
+    #[test]
+    fn a_leader_is_reached_before_and_after_it_has_made_its_group() {
+        for led in [false, true] {
+            let mut command = Command::new("cat");
+            command.stdin(Stdio::piped());
+            if led {
+                command.process_group(0);
+            }
+            let mut child = command.spawn().unwrap();
+            send(Target::Leader(child.id() as i32), libc::SIGKILL, rustix::process::getuid().as_raw());
+            // Ends its input as well: what got no signal ends by itself.
+            assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL), "{led}");
+        }
     }
 }

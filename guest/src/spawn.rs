@@ -178,7 +178,7 @@ fn become_program(
         }
         // With the user's rights, and still holding the terminal as standard input.
         if let Some(commands) = command.keeper {
-            crate::keeper::leave_behind(commands.as_raw_fd());
+            crate::keeper::leave_behind(commands.as_raw_fd(), tell);
         }
         let entered = match (command.cwd_fd, &command.cwd) {
             (Some(fd), _) => libc::fchdir(fd.as_raw_fd()),
@@ -286,9 +286,18 @@ unsafe fn close_others_on_exec(tell: RawFd) {
 /// Closes everything but the standard streams; the first act of the first process.
 pub fn close_inherited() {
     // SAFETY: nothing of this program has been opened yet, so that nobody owns what is closed.
+    unsafe { close_from(3) }
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// # Safety
+/// Only where nobody in this process uses any of them any more.
+pub(crate) unsafe fn close_from(first: RawFd) {
+    // SAFETY: plain system calls.
     unsafe {
-        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) != 0 {
-            for fd in 3..4096 {
+        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) != 0 {
+            for fd in first..4096 {
                 libc::close(fd);
             }
         }

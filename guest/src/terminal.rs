@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use podspawn_wire::Window;
+use rustix::io::{Errno, read};
 use rustix::net::{Shutdown, shutdown};
 use rustix::termios::{SpecialCodeIndex, tcgetattr, tcgetpgrp};
 
@@ -14,7 +15,7 @@ use crate::signal::{Target, send};
 
 /// Most bytes that are still taken from the terminal after the main process has ended: more than a terminal holds, so that
 /// all of its output comes, and an end even where a process in the background writes for ever.
-const LAST_BYTES: usize = 256 * 1024;
+pub(crate) const LAST_BYTES: usize = 256 * 1024;
 
 /// Pieces moved per direction before others get their turn.
 const TURNS: usize = 8;
@@ -110,6 +111,7 @@ impl Terminal {
 
     fn move_input(&mut self) -> bool {
         if self.left.is_some() {
+            self.discard_input();
             return false;
         }
         let filled = self.input.fill(&self.client.fd, usize::MAX);
@@ -126,6 +128,18 @@ impl Terminal {
             self.input.drain(&self.master.fd);
         }
         matches!(filled, Filled::Some(_))
+    }
+
+    /// Throws away what the client has typed to nobody. A socket that is closed with something unread breaks the connection,
+    /// and the client could not fetch the rest of the output.
+    pub(crate) fn discard_input(&self) {
+        let mut typed = [0; 16 * 1024];
+        // More than a socket holds, and an end where somebody types for ever.
+        for _ in 0..64 {
+            if !matches!(read(&self.client.fd, &mut typed), Ok(1..) | Err(Errno::INTR)) {
+                break;
+            }
+        }
     }
 
     fn move_output(&mut self) -> bool {
@@ -155,7 +169,7 @@ impl Terminal {
 mod tests {
     use super::*;
     use crate::reactor::Owner;
-    use rustix::io::{read, write};
+    use rustix::io::write;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use rustix::process::{getgid, getuid};
 
@@ -211,5 +225,25 @@ mod tests {
         let before = taken(&client);
         assert!(terminal.pump(&reactor));
         assert_eq!(before + taken(&client), written);
+    }
+
+    #[test]
+    fn what_was_typed_to_nobody_does_not_cost_the_client_its_output() {
+        let reactor = Reactor::new().unwrap();
+        let (mut terminal, client) = terminal(&reactor);
+        // More than the terminal takes.
+        while write(&client, &[b'y'; 1024]).is_ok() {
+            assert!(!terminal.pump(&reactor));
+        }
+        let written = write(terminal.slave(), b"the last words").unwrap();
+        terminal.finish();
+        assert!(terminal.pump(&reactor));
+        // This came when the end was told already.
+        write(&client, b"y").unwrap();
+        terminal.discard_input();
+        drop(terminal);
+        let mut buffer = [0; 64];
+        assert_eq!(read(&client, &mut buffer), Ok(written));
+        assert_eq!(read(&client, &mut buffer), Ok(0));
     }
 }

@@ -7,10 +7,10 @@ use crate::cli::{CreateRequest, MadeOf};
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, Overrides, Source};
+use crate::local::{Context, Machine, Overrides, ProjectError, Source};
 use crate::names::{MachineName, SessionKey};
 use crate::session::Exists;
-use crate::spec::Kind;
+use crate::spec::{Kind, SessionSpec};
 use crate::system::Host;
 use crate::ui::{Stdio, Steps, Ui};
 
@@ -42,11 +42,14 @@ pub(super) fn run(
     let acquired = {
         context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &title));
-        context.acquire(&spec, Exists::Join, &mut steps)
+        plain(&context, &spec, &name, &mut steps)
     };
+    if let (Err(ProjectError::InUse(_)), None) = (&acquired, &wanted) {
+        return of_project(&context, &name, None, ui);
+    }
     let machine = acquired.map_err(|error| {
         ui.failed(&title);
-        explain(&context, error)
+        explain_project(&context, error)
     })?;
     let machine = prepared_for(&context, machine, &spec.environment.setup, Stdio::own().is_watched(), ui)?;
     let (created, image) = (machine.created, machine.session.record.image.clone());
@@ -64,6 +67,20 @@ pub(super) fn run(
     Ok(Exit::Success)
 }
 
+/// Makes or joins a machine without a checkout, unless its name has become that of one with a checkout.
+fn plain<'a>(
+    context: &'a Context,
+    spec: &SessionSpec,
+    name: &MachineName,
+    steps: &mut Shown,
+) -> Result<Machine<'a>, ProjectError> {
+    let _held = context.hold(name, steps)?;
+    match context.workspace(&spec.key)? {
+        Some(_) => Err(ProjectError::InUse(name.to_string())),
+        None => Ok(context.acquire(spec, Exists::Join, steps)?),
+    }
+}
+
 /// A machine with a checkout of its own.
 fn of_project(
     context: &Context,
@@ -79,7 +96,17 @@ fn of_project(
     };
     let (machine, setup) = made.map_err(|error| {
         ui.failed(&title);
-        explain_project(context, error)
+        let missing = match &error {
+            ProjectError::Files { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some(format!(
+                    "mount the disk that `{}` is on; `podspawn rm {name}` forgets the machine",
+                    path.display()
+                ))
+            }
+            _ => None,
+        };
+        let error = explain_project(context, error);
+        missing.into_iter().fold(error, CommandError::hint)
     })?;
     let machine = prepared_for(context, machine, &setup, Stdio::own().is_watched(), ui)?;
     note_setup(context, &machine)?;

@@ -12,11 +12,12 @@ use crate::cli::DevRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, DevWish, Machine, MachineError, Overrides, ports, session_name};
+use crate::local::{Context, DevWish, LocalError, Machine, MachineError, Overrides, ports, session_name};
 use crate::names::{MachineName, SessionKey};
 use crate::podfile::{Loaded, MountWay, PortStrategy};
 use crate::session::{Exists, Reason};
-use crate::spec::{Kind, SessionSpec};
+use crate::spec::{Kind, Mode, SessionSpec};
+use crate::state::{SessionRecord, SetupState};
 use crate::system::Host;
 use crate::system::ports::is_free;
 use crate::ui::{Steps, Ui, age};
@@ -50,6 +51,9 @@ pub(super) fn run(
     // Once for each session: who comes back has read them.
     let tell_warnings = || loaded.warnings.iter().chain(&notes).for_each(|warning| ui.warn(warning));
     if fresh {
+        if is_of_a_machine(&context, &key)? {
+            return Err(machines_name(&name));
+        }
         let mut steps = Shown(Steps::new(ui, &format!("Stopping {name}")));
         let _ = context
             .destroy(&key, Reason::Stop, LIMIT, &mut steps)
@@ -60,9 +64,19 @@ pub(super) fn run(
             let since = context.core.clock.now().duration_since(machine.session.record.created_at);
             ui.note(&format!("Re-attaching to {name} (started {} ago)", age(since.unsigned_abs())));
             if machine.session.record.image != spec.image.as_str() {
-                ui.warn("the Podfile has changed since this session was made");
-                ui.hint("`--fresh` makes it anew");
+                tell_kept("the Podfile has changed since this session was made", ui);
                 tell_warnings();
+            }
+            let record = &machine.session.record;
+            if ephemeral && record.mode != Mode::DestroyOnDisconnect {
+                tell_kept(
+                    "`--ephemeral` changes nothing: a session keeps the mode that it was made with",
+                    ui,
+                );
+            }
+            // What is still to be set up gets them.
+            if dotfiles && context.settings.layers.dotfiles.is_some() && record.setup != SetupState::Pending {
+                tell_kept("`--dotfiles` changes nothing: a session gets its dotfiles when it is made", ui);
             }
             if !further.is_empty() {
                 tell_ports(&context, &machine, &loaded, &further, ui);
@@ -71,8 +85,7 @@ pub(super) fn run(
         }
         Ok(machine) => {
             let _ = machine.leave().map_err(|error| explain(&context, error))?;
-            let text = format!("the name `{name}` belongs to a machine");
-            return Err(CommandError::new(ErrorKind::State, text).hint("give another one with `--name`"));
+            return Err(machines_name(&name));
         }
         Err(MachineError::Unknown(_)) => None,
         Err(error) => return Err(explain(&context, error)),
@@ -104,9 +117,32 @@ fn tell_ports(context: &Context, machine: &Machine<'_>, loaded: &Loaded, further
     // That they cannot be told is no reason not to work there.
     let Ok(Ok(existing)) = asked else { return };
     for port in ports::missing(&loaded.podfile.ports, further, &existing) {
-        ui.warn(&format!("port {port} is not published: a session keeps the ports that it was made with"));
-        ui.hint("`--fresh` makes it anew");
+        tell_kept(
+            &format!("port {port} is not published: a session keeps the ports that it was made with"),
+            ui,
+        );
     }
+}
+
+/// Something that was asked for and that a session which is there does not get.
+fn tell_kept(text: &str, ui: Ui) {
+    ui.warn(text);
+    ui.hint("`--fresh` makes it anew");
+}
+
+/// Whether the name is that of a machine. One of which only the row is left has none any more.
+fn is_of_a_machine(context: &Context, key: &SessionKey) -> Result<bool, CommandError> {
+    let foreign = |found: Option<SessionRecord>| found.is_some_and(|record| record.kind != Kind::Session);
+    if !foreign(context.core.store.find(key).map_err(LocalError::from)?) {
+        return Ok(false);
+    }
+    let settled = context.block_on(context.core.reconcile(key))?;
+    Ok(foreign(settled.map_err(|error| explain(context, error.into()))?))
+}
+
+fn machines_name(name: &MachineName) -> CommandError {
+    let text = format!("the name `{name}` belongs to a machine");
+    CommandError::new(ErrorKind::State, text).hint("give another one with `--name`")
 }
 
 /// The current directory.

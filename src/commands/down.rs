@@ -3,7 +3,7 @@
 use super::dev::{INIT, directory, podfile_here};
 use super::report::Shown;
 use super::stop::LIMIT;
-use super::{Logs, explain, open};
+use super::{Logs, explain, explain_project, open};
 use crate::cli::DownRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
@@ -39,6 +39,12 @@ pub(super) fn run(
     if found.is_some_and(|record| record.kind != Kind::Session) {
         let text = format!("the name `{name}` belongs to a machine");
         return Err(CommandError::new(ErrorKind::State, text).hint(format!("podspawn stop {name}")));
+    }
+    if clean && context.workspace(&key).map_err(|error| explain_project(&context, error))?.is_some() {
+        // One that is stopped has no session, and its volumes are there for when it runs again.
+        let text = format!("the volumes of `{name}` belong to a machine");
+        return Err(CommandError::new(ErrorKind::State, text)
+            .hint(format!("`podspawn rm {name}` removes the machine with its checkout and its volumes")));
     }
     let mut shown = Shown(Steps::new(ui, &format!("Stopping {name}")));
     let destroyed = context.destroy(&key, Reason::Stop, LIMIT, &mut shown);

@@ -1,15 +1,17 @@
 //! What `create`, `run`, `shell` and `exec` have in common: setting a machine up, a program in it, and leaving it.
 
+use std::borrow::Cow;
+
 use podspawn_wire::Program;
 
 use super::report::Shown;
 use super::{explain, explain_project};
 use crate::command_error::{CommandError, ErrorKind};
 use crate::exit::{self, Exit};
-use crate::local::{Context, EnterError, Machine, Streams};
+use crate::local::{Context, EnterError, Machine, MachineError, Streams};
 use crate::session::attach::AttachError;
 use crate::spec::{Kind, Setup};
-use crate::state::SetupState;
+use crate::state::{SessionRecord, SetupState};
 use crate::ui::{Stdio, Steps, Ui, log};
 
 /// How the program is connected to this process's streams.
@@ -36,20 +38,54 @@ impl How {
 /// How the image of a Podfile is called.
 const BUILT: &str = "podspawn/";
 
-/// The setup of a machine that somebody connects to: of the Podfile in its checkout, or of the user's own. A machine of
-/// neither is not looked into.
-pub(super) fn setup_of(context: &Context, machine: &Machine<'_>) -> Result<Setup, CommandError> {
+/// What is due in a machine before somebody works in it, as far as the command knows.
+#[derive(Debug, Clone)]
+pub(super) enum Due<'a> {
+    /// The setup, if it has not come to its end, and the hooks of a connection.
+    All(Cow<'a, Setup>),
+    /// Nothing: the machine is set up, and what its hooks are cannot be read any more. Says why.
+    Unreadable(String),
+    /// A setup that only the command knows which made the session.
+    Makers,
+}
+
+impl<'a> From<&'a Setup> for Due<'a> {
+    fn from(setup: &'a Setup) -> Self {
+        Self::All(Cow::Borrowed(setup))
+    }
+}
+
+impl<'a> From<&Due<'a>> for Due<'a> {
+    fn from(due: &Due<'a>) -> Self {
+        due.clone()
+    }
+}
+
+/// What is due in a machine that somebody connects to: of the Podfile in its checkout, or of the user's own. A machine of
+/// neither is not looked into. One that is set up is not closed to anybody because its Podfile cannot be read any more.
+pub(super) fn setup_of(context: &Context, machine: &Machine<'_>) -> Result<Due<'static>, CommandError> {
     let record = &machine.session.record;
-    let Some(name) = record.key.name.as_ref().filter(|_| record.kind == Kind::Machine) else {
-        return Ok(Setup::default());
-    };
+    if record.kind != Kind::Machine {
+        return Ok(match record.setup {
+            SetupState::Pending => Due::Makers,
+            SetupState::Done | SetupState::Failed => Due::All(Cow::default()),
+        });
+    }
+    match read_setup(context, record) {
+        Ok(setup) => Ok(Due::All(Cow::Owned(setup))),
+        Err(error) if record.setup != SetupState::Pending => Ok(Due::Unreadable(error.text)),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_setup(context: &Context, record: &SessionRecord) -> Result<Setup, CommandError> {
     if record.start_dir.is_some()
         && let Some(setup) = context.workspace_setup(&record.key).map_err(|e| explain_project(context, e))?
     {
         return Ok(setup);
     }
     match record.setup == SetupState::Pending || record.image.starts_with(BUILT) {
-        true => Ok(context.spec(Kind::Machine, name, None)?.environment.setup),
+        true => Ok(context.settings.own_setup()?),
         false => Ok(Setup::default()),
     }
 }
@@ -64,15 +100,48 @@ pub(super) fn note_setup(context: &Context, machine: &Machine<'_>) -> Result<(),
 
 /// Sets the machine up and runs the hooks of a connection to it, before anything else happens there. What fails inside is
 /// said and no error; a machine that is not to be entered is left.
-pub(super) fn prepared<'a>(
+pub(super) fn prepared<'a, 'b>(
     context: &'a Context,
     machine: Machine<'a>,
-    setup: &Setup,
+    due: impl Into<Due<'b>>,
     how: How,
     ui: Ui,
 ) -> Result<Machine<'a>, CommandError> {
     let person = how.is_for_a_person(&Stdio::own());
-    prepared_for(context, machine, setup, person, ui)
+    match due.into() {
+        Due::All(setup) => prepared_for(context, machine, &setup, person, ui),
+        Due::Unreadable(reason) => {
+            ui.warn(&format!("{reason}; `on_start` did not run"));
+            Ok(machine)
+        }
+        Due::Makers => awaited_for(context, machine, person, ui),
+    }
+}
+
+/// Lets the command that made the session do its setup, if it is at it. A setup that nobody is at stays to be done.
+fn awaited_for<'a>(
+    context: &'a Context,
+    mut machine: Machine<'a>,
+    person: bool,
+    ui: Ui,
+) -> Result<Machine<'a>, CommandError> {
+    let outcome = {
+        let steps = if person { Steps::late(ui) } else { Steps::plain(ui) };
+        context.await_setup(&mut machine, person, &mut Shown(steps))
+    };
+    if let Err(error) = outcome {
+        return Err(left(context, machine, error, ui));
+    }
+    let record = &machine.session.record;
+    if record.setup == SetupState::Pending {
+        let name = record.key.project();
+        let text = format!("the setup of `{name}` has not come to its end");
+        ui.warn(&match record.kind {
+            Kind::Session => format!("{text}: `podspawn dev --name {name}` in its directory does it"),
+            Kind::Machine | Kind::Throwaway => text,
+        });
+    }
+    Ok(machine)
 }
 
 /// As [`prepared`], for a person or a program.
@@ -95,12 +164,19 @@ pub(super) fn prepared_for<'a>(
         };
         context.prepare(&mut machine, setup, person, &mut Shown(steps))
     };
-    let Err(error) = outcome else { return Ok(machine) };
-    let error = explain(context, error);
-    if let Err(left) = machine.leave() {
-        ui.warn(&explain(context, left).text);
+    match outcome {
+        Ok(()) => Ok(machine),
+        Err(error) => Err(left(context, machine, error, ui)),
     }
-    Err(error)
+}
+
+/// Leaves a machine that is not to be entered, and says why it is not.
+fn left(context: &Context, machine: Machine<'_>, why: MachineError, ui: Ui) -> CommandError {
+    let why = explain(context, why);
+    if let Err(error) = machine.leave() {
+        ui.warn(&explain(context, error).text);
+    }
+    why
 }
 
 /// Runs the program and leaves the machine, whatever became of the program. The status is the program's.

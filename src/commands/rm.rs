@@ -7,9 +7,9 @@ use crate::cli::RmRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{MachineError, Overrides};
-use crate::names::SessionKey;
-use crate::session::Reason;
+use crate::local::{Context, MachineError, Overrides};
+use crate::names::{MachineName, SessionKey};
+use crate::session::{Reason, SessionError};
 use crate::system::Host;
 use crate::ui::{Steps, Ui};
 
@@ -23,31 +23,60 @@ pub(super) fn run(
     let RmRequest { name, force } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let key = SessionKey::machine(context.owner().clone(), name.clone());
-    if !force && context.is_running(&key).map_err(|error| explain(&context, error))? {
-        return Err(CommandError::new(ErrorKind::State, format!("the machine `{name}` is running"))
-            .hint(format!("podspawn rm {name} --force")));
+    let removed = remove(&context, &name, &key, force, ui)?;
+    ui.done(&format!("Removed {removed} {name}"));
+    Ok(Exit::Success)
+}
+
+/// What was removed, in one word.
+fn remove(
+    context: &Context,
+    name: &MachineName,
+    key: &SessionKey,
+    force: bool,
+    ui: Ui,
+) -> Result<&'static str, CommandError> {
+    let refuse_if_it_runs = || match !force && context.is_running(key).map_err(|e| explain(context, e))? {
+        true => Err(CommandError::new(ErrorKind::State, format!("the machine `{name}` is running"))
+            .hint(format!("podspawn rm {name} --force"))),
+        false => Ok(()),
+    };
+    refuse_if_it_runs()?;
+    let meant = id_of(context, key)?;
+    let mut steps = Shown(Steps::new(ui, &format!("Removing {name}")));
+    let _held = context.hold(name, &mut steps).map_err(|error| explain_project(context, error))?;
+    // Whoever had the name may have started the machine, or removed it and made another one.
+    refuse_if_it_runs()?;
+    let found = id_of(context, key)?;
+    if found.is_some() && found != meant {
+        return Err(explain(context, MachineError::Unknown(key.clone())));
     }
-    let workspace = context.workspace(&key).map_err(|error| explain_project(&context, error))?;
+    let workspace = context.workspace(key).map_err(|error| explain_project(context, error))?;
     if let Some(workspace) = workspace {
-        let removed = {
-            let mut steps = Shown(Steps::new(ui, &format!("Removing {name}")));
-            context.remove_workspace(&workspace, LIMIT, &mut steps)
-        };
-        removed.map_err(|error| explain_project(&context, error))?;
-        ui.done(&format!("Removed workspace {name}"));
-        return Ok(Exit::Success);
+        context
+            .remove_workspace(&workspace, LIMIT, &mut steps)
+            .map_err(|error| explain_project(context, error))?;
+        return Ok("workspace");
     }
-    let removed = context
-        .destroy(&key, Reason::Remove, LIMIT, &mut Shown(Steps::new(ui, &format!("Removing {name}"))))
-        .map_err(|error| explain(&context, error))?;
+    let removed =
+        context.destroy(key, Reason::Remove, LIMIT, &mut steps).map_err(|error| explain(context, error))?;
     // Its volumes outlive `stop`: they may be all that is left of it.
     let volumes = match removed {
-        Some(_) => context.remove_volumes(&key).map_err(|error| explain(&context, error))?,
-        None => context.remove_volumes(&key).unwrap_or_default(),
+        Some(_) => context.remove_volumes(key).map_err(|error| explain(context, error))?,
+        None => context.remove_volumes(key).unwrap_or_default(),
     };
-    if removed.is_none() && volumes.is_empty() {
-        return Err(explain(&context, MachineError::Unknown(key)));
+    match removed.is_none() && volumes.is_empty() {
+        true => Err(explain(context, MachineError::Unknown(key.clone()))),
+        false => Ok("machine"),
     }
-    ui.done(&format!("Removed machine {name}"));
-    Ok(Exit::Success)
+}
+
+/// What tells a machine from another one of its name: the id of its checkout, or else of its session.
+fn id_of(context: &Context, key: &SessionKey) -> Result<Option<String>, CommandError> {
+    if let Some(workspace) = context.workspace(key).map_err(|error| explain_project(context, error))? {
+        return Ok(Some(workspace.id));
+    }
+    let record =
+        context.core.store.find(key).map_err(|error| explain(context, SessionError::from(error).into()))?;
+    Ok(record.map(|record| record.id))
 }

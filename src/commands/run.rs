@@ -4,6 +4,7 @@ use podspawn_wire::Program;
 
 use super::enter::{How, enter, prepared};
 use super::report::Shown;
+use super::stop::LIMIT;
 use super::{Logs, explain, explain_project, open};
 use crate::cli::{MadeOf, RunRequest};
 use crate::command_error::{CommandError, ErrorKind};
@@ -67,7 +68,7 @@ fn of_project(
     })?;
     let ended = prepared(context, machine, &setup, How::SHELL, ui)
         .and_then(|machine| enter(context, machine, program, How::SHELL, ui));
-    if let Err(error) = context.discard(temporary, &mut Shown(Steps::plain(ui))) {
+    if let Err(error) = context.discard(temporary, LIMIT, &mut Shown(Steps::plain(ui))) {
         // The program's end is the answer; that something is left must be known nevertheless.
         let error = explain_project(context, error);
         ui.warn(&error.text);

@@ -10,15 +10,16 @@ use thiserror::Error;
 
 use super::context::{Context, LocalError, Settings};
 use super::dev_name;
-use super::machine::MachineError;
+use super::machine::{Machine, MachineError};
 use crate::config::Mode;
 use crate::names::{ImageRef, SessionKey};
-use crate::podfile::{self, Https, Loaded, MountWay, Places, PodfileError, RecipeError};
-use crate::session::{EngineSource, Report, SessionError};
+use crate::podfile::{self, Https, Loaded, MountWay, Places, Podfile, PodfileError, RecipeError};
+use crate::session::{EngineSource, News, Report, SessionError, Step};
 use crate::spec::{
     self, CopySpec, HostMount, Kind, MountRequest, Owner, ProjectRequest, Recipe, Request, ResolveError,
-    SessionSpec,
+    SessionSpec, Setup,
 };
+use crate::state::{SetupState, Status};
 
 /// A Podfile that cannot become a session.
 #[derive(Debug, Error)]
@@ -99,6 +100,17 @@ impl Settings {
             Ok(_) => self.load_podfile(&path).map(Some),
             Err(_) => Ok(None),
         }
+    }
+
+    /// What happens inside machines that are made of a directory's Podfile; nothing without one. Its image is not looked at:
+    /// for whoever comes to a machine that runs, that is made.
+    pub fn setup_in(&self, directory: &Path) -> Result<Setup, PodfileError> {
+        Ok(self.podfile_of(directory)?.map(setup_of).unwrap_or_default())
+    }
+
+    /// The same for machines that are made of the user's own Podfile.
+    pub fn own_setup(&self) -> Result<Setup, PodfileError> {
+        Ok(self.own_podfile()?.map(setup_of).unwrap_or_default())
     }
 
     /// The name of a Podfile's image, and how it is made. `project` is the project, machine or session that it is for.
@@ -233,6 +245,51 @@ impl Context {
         Ok(names.filter(|name| name.ends_with(&ending)).map(str::to_owned).collect())
     }
 
+    /// Waits while another process sets a session up, and does nothing there. Whether the setup has come to its end then,
+    /// the session's record says.
+    pub fn await_setup(
+        &self,
+        machine: &mut Machine<'_>,
+        person: bool,
+        report: &mut dyn Report,
+    ) -> Result<(), MachineError> {
+        let Machine { session, interrupts, .. } = machine;
+        if session.record.setup != SetupState::Pending {
+            return Ok(());
+        }
+        let id = session.record.id.clone();
+        let setups = self.core.setups();
+        if setups.try_lock(&id).map_err(SessionError::from)?.is_none() {
+            if person {
+                report.step(Step::Setup(News::Waiting));
+            }
+            self.block_on(async {
+                tokio::select! {
+                    biased;
+                    lock = setups.lock(&id) => {
+                        drop(lock.map_err(SessionError::from)?);
+                        Ok::<_, MachineError>(())
+                    }
+                    signal = interrupts.next() => {
+                        Err(MachineError::Interrupted(signal.map_err(MachineError::Signals)?))
+                    }
+                }
+            })??;
+            interrupts.forget();
+        }
+        // Whoever was at it may be through, and the session may be gone.
+        match self.core.store.get(&id).map_err(SessionError::from)? {
+            Some(found) if found.status != Status::Destroying => session.record = found,
+            _ => {
+                // The lock's file may have come back just now.
+                let _ = setups.forget(&id);
+                let name = session.record.key.project().to_owned();
+                return Err(SessionError::StoppedInSetup { name }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Whether containers of the engine see the ids of this host's files.
     pub fn sees_ids(&self) -> bool {
         self.engine_kind() != Some(EngineKind::Podman) || self.settings.host.uid() == 0
@@ -254,6 +311,12 @@ impl Context {
     }
 }
 
+/// As [`spec::resolve`] has it for a machine to which nothing was added.
+fn setup_of(loaded: Loaded) -> Setup {
+    let Podfile { dotfiles, repos, hooks, .. } = loaded.podfile;
+    Setup { dotfiles, repos, hooks }
+}
+
 /// `/workspace/<directory>`, with what an engine or a shell could stumble over replaced.
 fn usual_target(directory: &Path) -> String {
     let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -267,7 +330,10 @@ fn usual_target(directory: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::config::{self, Deployment, Sources};
 
     #[test]
     fn a_directory_is_mounted_under_its_name() {
@@ -275,5 +341,39 @@ mod tests {
         assert_eq!(usual_target(Path::new("/srv/my app: v2")), "/workspace/my-app--v2");
         assert_eq!(usual_target(Path::new("/")), "/workspace/project");
         assert_eq!(usual_target(Path::new("/srv/..x")), "/workspace/x");
+    }
+
+    #[test]
+    fn whoever_comes_to_a_machine_finds_the_setup_that_it_was_made_with() {
+        let layers = config::load(&Sources {
+            deployment: Deployment::Local,
+            local_root: "/nonexistent/ann/.podspawn".into(),
+            home: Some("/nonexistent/ann".into()),
+            file: None,
+            env: BTreeMap::new(),
+            flags: Vec::new(),
+        })
+        .unwrap();
+        let text = "base: debian:12\ndotfiles: {repo: 'https://host/dot', install: ./install}\n\
+                    repos: [{url: 'https://host/one', branch: main}]\non_create: make\non_start: make up\n";
+        let places = Places { cache: "/nonexistent".into(), github: "https://github.com".into() };
+        let loaded = podfile::load_text(Path::new("/src/api/podfile.yaml"), text, &places, &Https).unwrap();
+        let (image, recipe) = loaded.image("api", &layers.config.packages.sources).unwrap();
+        let project = ProjectRequest {
+            podfile: loaded.podfile.clone(),
+            origins: loaded.origins.clone(),
+            image,
+            recipe,
+            mode: None,
+            copy: None,
+            start_dir: None,
+            ports: Vec::new(),
+        };
+        let key = SessionKey::machine("ann".parse().unwrap(), "dev".parse().unwrap());
+        let request = Request { project: Some(project), ..Request::new(key, Kind::Machine) };
+        let made_with = spec::resolve(&request, &layers).unwrap().spec.environment.setup;
+        assert!(made_with.dotfiles.is_some() && !made_with.repos.is_empty());
+        assert!(!made_with.hooks.create.is_empty() && !made_with.hooks.start.is_empty());
+        assert_eq!(setup_of(loaded), made_with);
     }
 }

@@ -10,15 +10,17 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use podspawn_runtimes::EngineError;
 use podspawn_wire::{Exit, Program, RunAs, Start};
 
 use super::attach::Streams;
 use super::context::Context;
+use super::machine::{Machine, MachineError};
 use super::project_error::ProjectError;
 use crate::names::{MachineName, SessionKey, printable};
 use crate::session::attach::Heard;
 use crate::session::setup::Runs;
-use crate::session::{Exists, Report, Session};
+use crate::session::{Exists, Report, Session, SessionError, Step};
 use crate::spec::{HostMount, Kind, MountRequest, ProjectRequest, Request};
 use crate::state::Workspace;
 
@@ -103,10 +105,6 @@ impl Context {
         workspace: &Workspace,
         report: &mut dyn Report,
     ) -> Result<(), ProjectError> {
-        if self.workspace_request(Kind::Throwaway, workspace).is_err() {
-            // What is in it says nothing about a machine any more: that must not keep it from being removed.
-            return self.empty_abandoned(&workspace.name, &workspace.path, report);
-        }
         let (_, outcome) = self.helped(workspace, report, |context, session| {
             context.capture(session, RunAs::Root, &script(EMPTY, &[&workspace.target]))
         })?;
@@ -126,7 +124,8 @@ impl Context {
         let mount = HostMount { source: path.to_owned(), target: TARGET.into(), read_only: false };
         let mounts = vec![MountRequest { mount, owner: None }];
         let request = Request { mounts, ..self.settings.request(key, Kind::Throwaway) };
-        let (_, outcome) = self.in_helper(&request, report, |context, session| {
+        let helper = self.helper(&request, report)?;
+        let (_, outcome) = self.work_in(helper, |context, session| {
             context.capture(session, RunAs::Root, &script(EMPTY, &[TARGET]))
         })?;
         emptied(name, &outcome)
@@ -165,31 +164,50 @@ impl Context {
         is_commit.then(|| head.to_owned())
     }
 
-    /// Does work in a throwaway machine that has the checkout; with it comes the image that was used.
+    /// Does work in a throwaway machine that has the checkout; with it comes the image that was used. What is in the checkout
+    /// may be what is to be got rid of: where no machine can be made of it, one of the default image does the work.
     fn helped(
         &self,
         workspace: &Workspace,
         report: &mut dyn Report,
         work: impl FnOnce(&Self, &Session) -> Result<Outcome, ProjectError>,
     ) -> Result<(String, Outcome), ProjectError> {
-        let mut request = self.workspace_request(Kind::Throwaway, workspace)?;
-        request.project = request.project.map(bare);
-        self.in_helper(&Request { start_dir: None, ..request }, report, work)
+        let request = self.workspace_request(Kind::Throwaway, workspace);
+        let is_default = request.as_ref().is_ok_and(|request| request.project.is_none());
+        let helper = request.and_then(|request| {
+            let project = request.project.map(bare);
+            self.helper(&Request { project, start_dir: None, ..request }, report)
+        });
+        let helper = match helper {
+            Err(error) if !is_default && is_of_its_making(&error) => {
+                let text =
+                    format!("no machine can be made of the checkout, the default image is used: {error}");
+                report.step(Step::Warning(&text));
+                let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
+                let mounts = vec![self.checkout_mount(workspace)];
+                self.helper(&Request { mounts, ..self.settings.request(key, Kind::Throwaway) }, report)?
+            }
+            helper => helper?,
+        };
+        self.work_in(helper, work)
     }
 
-    fn in_helper(
+    fn helper(&self, request: &Request, report: &mut dyn Report) -> Result<Machine<'_>, ProjectError> {
+        let spec = self.settings.resolve_request(request)?.spec;
+        Ok(self.acquire(&spec, Exists::Refuse, report)?)
+    }
+
+    fn work_in(
         &self,
-        request: &Request,
-        report: &mut dyn Report,
+        helper: Machine<'_>,
         work: impl FnOnce(&Self, &Session) -> Result<Outcome, ProjectError>,
     ) -> Result<(String, Outcome), ProjectError> {
-        let spec = self.settings.resolve_request(request)?.spec;
-        let machine = self.acquire(&spec, Exists::Refuse, report)?;
-        let outcome = work(self, &machine.session);
-        let left = machine.leave();
+        let image = helper.session.record.image.clone();
+        let outcome = work(self, &helper.session);
+        let left = helper.leave();
         let outcome = outcome?;
         let _ = left?;
-        Ok((spec.image.to_string(), outcome))
+        Ok((image, outcome))
     }
 
     /// Runs a program without input and keeps what it writes.
@@ -208,6 +226,28 @@ impl Context {
         };
         let (out, err) = (text(out), text(err));
         Ok(Outcome { status: ended?.status(), out, err })
+    }
+}
+
+/// Whether a machine could not be made because of what it was to be made of.
+fn is_of_its_making(error: &ProjectError) -> bool {
+    match error {
+        ProjectError::Environment(_) | ProjectError::Resolve(_) => true,
+        ProjectError::Machine(MachineError::Session(SessionError::Engine(error))) => matches!(
+            error,
+            EngineError::NotFound { .. }
+                | EngineError::Pull { .. }
+                | EngineError::Build { .. }
+                | EngineError::Engine { .. }
+        ),
+        ProjectError::Machine(MachineError::Session(error)) => matches!(
+            error,
+            SessionError::Build { .. }
+                | SessionError::Ended { .. }
+                | SessionError::Guest { .. }
+                | SessionError::Impossible(_)
+        ),
+        _ => false,
     }
 }
 

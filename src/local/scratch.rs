@@ -23,23 +23,48 @@ pub(super) struct NameLock {
 }
 
 impl NameLock {
-    /// Takes the lock that `path` stands for, waiting for whoever holds it; `waiting` is told once if there is need to.
+    /// Takes the lock that `path` stands for if nobody holds it; else what to wait for.
+    pub(super) fn try_take(path: &Path) -> io::Result<Result<Self, File>> {
+        let file = lock_file(path)?;
+        Ok(if locked(&file)? { Ok(Self { _open: file }) } else { Err(file) })
+    }
+
+    /// Takes the lock, however long that takes. May be dropped at any time: a thread of its own waits, and as soon as that
+    /// gets a lock that nobody wants any more it lets it go again.
+    pub(super) async fn wait_for(file: File) -> io::Result<Self> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let body = move || drop(sender.send(Self::wait(file)));
+        std::thread::Builder::new().name("name".into()).spawn(body)?;
+        receiver.await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?
+    }
+
+    /// Takes the lock, waiting for whoever holds it; `waiting` is told once if there is need to. No signal ends the waiting.
     pub(super) fn take(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
-        if let Some(parent) = path.parent() {
-            make_private(parent)?;
-        }
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        if !locked(&file)? {
-            waiting();
-            loop {
-                match flock(&file, FlockOperation::LockExclusive) {
-                    Err(Errno::INTR) => {}
-                    other => break other?,
-                }
+        match Self::try_take(path)? {
+            Ok(lock) => Ok(lock),
+            Err(file) => {
+                waiting();
+                Self::wait(file)
             }
         }
-        Ok(Self { _open: file })
     }
+
+    fn wait(file: File) -> io::Result<Self> {
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(()) => return Ok(Self { _open: file }),
+            }
+        }
+    }
+}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    if let Some(parent) = path.parent() {
+        make_private(parent)?;
+    }
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// A directory that is removed with its owner, unless it is kept.
@@ -73,6 +98,11 @@ impl Scratch {
         std::fs::rename(&self.path, path)?;
         self.held = None;
         Ok(())
+    }
+
+    /// Lets it be. Whoever sweeps next finds it.
+    pub(super) fn abandon(mut self) {
+        self.held = None;
     }
 
     /// Removes it now. What cannot be removed is the caller's business: it is not tried again.
@@ -164,6 +194,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_let_be_is_found_by_whoever_sweeps() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".tmp-dev-1");
+        Scratch::make(dir.path(), TEMPORARY, "dev", 1).unwrap().abandon();
+        assert!(path.exists());
+        for left in abandoned(dir.path()).unwrap() {
+            left.abandon();
+        }
+        assert_eq!(abandoned(dir.path()).unwrap().iter().map(Scratch::path).collect::<Vec<_>>(), [path]);
+    }
+
+    #[test]
     fn what_is_kept_stays_under_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let new = Scratch::make(dir.path(), NEW, "dev", 1).unwrap();
@@ -188,5 +230,26 @@ mod tests {
         receiver.recv().unwrap();
         drop(held);
         other.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn who_gave_up_waiting_for_a_name_does_not_keep_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("locks/machine.lock");
+        let held = NameLock::try_take(&path).unwrap().unwrap();
+        let wanted = || NameLock::try_take(&path).unwrap().unwrap_err();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            {
+                let mut given_up = std::pin::pin!(NameLock::wait_for(wanted()));
+                tokio::select! {
+                    biased;
+                    _ = &mut given_up => panic!("somebody holds it"),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+            let (taken, ()) = tokio::join!(NameLock::wait_for(wanted()), async { drop(held) });
+            drop(taken.unwrap());
+        });
     }
 }

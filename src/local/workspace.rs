@@ -1,7 +1,7 @@
 //! Machines made of a project: each has a checkout on this host that outlives its containers.
 //!
 //! The row of a checkout is written before its clone begins, and the checkout gets its name when it is whole: a row
-//! without a checkout is one that was begun, and is begun anew. Until then no container has seen it, so that git may work in
+//! without a checkout is one that was begun, and is begun anew; it stays until another checkout takes its place. Until then no container has seen it, so that git may work in
 //! it on this host; afterwards git works in a container ([`super::inside`]).
 
 use std::io;
@@ -13,14 +13,14 @@ use uuid::{NoContext, Uuid};
 
 use super::context::Context;
 use super::git::Git;
-use super::machine::Machine;
+use super::machine::{Machine, MachineError};
 use super::project_error::ProjectError;
-use super::scratch::{NEW, NameLock, Scratch, TEMPORARY, abandoned};
+use super::scratch::{NEW, NameLock, Scratch, TEMPORARY, abandoned, make_private};
 use crate::config::Project;
 use crate::names::{BranchName, MachineName, ProjectName, SessionKey};
-use crate::session::{Cancel, Exists, Reason, Report};
+use crate::session::{Cancel, Exists, Reason, Report, Step};
 use crate::spec::{HostMount, Kind, MountRequest, Owner, Request, Resolved, Setup};
-use crate::state::{SetupState, Timestamp, Workspace};
+use crate::state::{SessionRecord, SetupState, Timestamp, Workspace};
 use crate::system::directory::Directory;
 
 /// Owner of a checkout that root makes: root's files are never a session's.
@@ -40,6 +40,8 @@ pub struct Source {
 pub struct Temporary {
     scratch: Scratch,
     workspace: Workspace,
+    /// The id of its machine's session.
+    session: String,
 }
 
 /// A checkout that a command left which is gone, and that could not be removed.
@@ -77,23 +79,23 @@ impl Context {
     ) -> Result<(Machine<'_>, Setup), ProjectError> {
         let lock = self.machine_lock(name, report)?;
         let found = self.core.store.workspace(self.owner(), name)?;
-        let (workspace, made) = match (found, source) {
-            (Some(found), source) if found.path.is_dir() => {
+        let (workspace, made, before) = match (found, source) {
+            (Some(found), source) if has_checkout(&found)? => {
                 is_bound(&found, source)?;
-                (found, false)
+                (found, false, None)
             }
             (Some(found), source) => {
                 // Begun and not made to the end, or removed by hand: whatever is asked for now is made.
                 let same = Source { project: found.project.clone(), branch: Some(found.branch.clone()) };
-                self.core.store.delete_workspace(&found.id)?;
-                (self.check_out(name, source.unwrap_or(&same), report)?, true)
+                let made = self.check_out(name, source.unwrap_or(&same), Some(&found), report)?;
+                (made, true, Some(found))
             }
-            (None, Some(source)) => (self.check_out(name, source, report)?, true),
+            (None, Some(source)) => (self.check_out(name, source, None, report)?, true, None),
             (None, None) => return Err(ProjectError::NoWorkspace(name.to_string())),
         };
         let opened = self.start(&workspace, report);
         if opened.is_err() && made {
-            self.undo(&workspace, report);
+            self.undo(&workspace, before.as_ref(), report);
         }
         drop(lock);
         opened
@@ -109,7 +111,7 @@ impl Context {
         // It may have been removed or switched meanwhile.
         let found = self.core.store.workspace(&workspace.user, &workspace.name)?;
         let workspace = found.ok_or_else(|| ProjectError::NoWorkspace(workspace.name.to_string()))?;
-        if !workspace.path.is_dir() {
+        if !has_checkout(&workspace)? {
             return Err(ProjectError::NoCheckout(workspace.name.to_string()));
         }
         self.start(&workspace, report)
@@ -135,12 +137,23 @@ impl Context {
         let request = self.workspace_request(Kind::Throwaway, &workspace)?;
         let spec = self.settings.resolve_request(&request)?.spec;
         let machine = self.acquire(&spec, Exists::Refuse, report)?;
-        Ok((machine, spec.environment.setup, Temporary { scratch, workspace }))
+        let session = machine.session.record.id.clone();
+        Ok((machine, spec.environment.setup, Temporary { scratch, workspace, session }))
     }
 
-    /// Removes the checkout of a throwaway machine that is gone.
-    pub fn discard(&self, temporary: Temporary, report: &mut dyn Report) -> Result<(), ProjectError> {
-        let Temporary { scratch, workspace } = temporary;
+    /// Removes the checkout of a throwaway machine, and first the machine, if others are still connected to it. A machine that
+    /// cannot be removed keeps the checkout until the next sweep.
+    pub fn discard(
+        &self,
+        temporary: Temporary,
+        limit: Duration,
+        report: &mut dyn Report,
+    ) -> Result<(), ProjectError> {
+        let Temporary { scratch, workspace, session } = temporary;
+        if let Err(error) = self.end(&workspace, &session, limit, report) {
+            scratch.abandon();
+            return Err(error);
+        }
         let path = scratch.path().to_owned();
         // Tried twice: root inside may have made files that only root inside can remove.
         if std::fs::remove_dir_all(&path).is_err() && path.exists() {
@@ -154,6 +167,26 @@ impl Context {
         }
     }
 
+    /// Removes the session of that id, unless it is gone already.
+    fn end(
+        &self,
+        workspace: &Workspace,
+        session: &str,
+        limit: Duration,
+        report: &mut dyn Report,
+    ) -> Result<(), ProjectError> {
+        if self.core.store.get(session)?.is_none() {
+            return Ok(());
+        }
+        // As long as it is there nobody else works long under its name. Afterwards the name may be another machine's.
+        let _lock = self.machine_lock(&workspace.name, report)?;
+        if self.core.store.get(session)?.is_some() {
+            let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
+            let _ = self.destroy(&key, Reason::Disconnect, limit, report)?;
+        }
+        Ok(())
+    }
+
     /// Checks out another branch in the checkout of a machine that does not run.
     pub fn switch_branch(
         &self,
@@ -164,7 +197,7 @@ impl Context {
         let _lock = self.machine_lock(name, report)?;
         let found = self.core.store.workspace(self.owner(), name)?;
         let mut workspace = found.ok_or_else(|| ProjectError::NoWorkspace(name.to_string()))?;
-        if !workspace.path.is_dir() {
+        if !has_checkout(&workspace)? {
             return Err(ProjectError::NoCheckout(name.to_string()));
         }
         let key = SessionKey::machine(self.owner().clone(), name.clone());
@@ -175,19 +208,24 @@ impl Context {
         workspace.branch = branch.clone();
         workspace.initialized = false;
         workspace.head_commit = None;
-        workspace.target = self.target(&workspace)?;
+        // The row says what git did, whatever the Podfile of the branch may be.
         self.core.store.update_workspace(&workspace)?;
+        let target = self.target(&workspace)?;
+        if target != workspace.target {
+            workspace.target = target;
+            self.core.store.update_workspace(&workspace)?;
+        }
         Ok(())
     }
 
-    /// Removes the checkout of a machine whose session is gone, and its row.
+    /// Removes a machine that has a checkout, with both and with its row. The caller holds the machine's name, and has looked
+    /// at the row since.
     pub fn remove_workspace(
         &self,
         workspace: &Workspace,
         limit: Duration,
         report: &mut dyn Report,
     ) -> Result<(), ProjectError> {
-        let _lock = self.machine_lock(&workspace.name, report)?;
         let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
         let _ = self.destroy(&key, Reason::Remove, limit, report)?;
         let _ = self.remove_volumes(&key)?;
@@ -211,7 +249,7 @@ impl Context {
                 .and_then(|()| std::fs::remove_dir_all(&path).map_err(ProjectError::files("remove", &path)));
             if let Err(error) = removed {
                 let text = format!("the abandoned checkout `{}` stays: {error}", path.display());
-                report.step(crate::session::Step::Warning(&text));
+                report.step(Step::Warning(&text));
             }
         }
         Ok(())
@@ -228,8 +266,12 @@ impl Context {
             let name = name.and_then(|(name, _)| name.parse::<MachineName>().ok());
             if let Some(name) = &name {
                 let key = SessionKey::machine(self.owner().clone(), name.clone());
-                if self.core.store.find(&key)?.is_some_and(|record| record.kind == Kind::Throwaway) {
-                    self.core.reconcile(&key).await?;
+                if self.core.store.find(&key)?.is_some_and(|record| record.kind == Kind::Throwaway)
+                    && self.core.reconcile(&key).await?.is_some()
+                {
+                    // It lives, and may work in there.
+                    scratch.abandon();
+                    continue;
                 }
             }
             if let Err((path, error)) = scratch.remove() {
@@ -252,18 +294,60 @@ impl Context {
             Some(loaded) => Some(self.settings.project_request(loaded, workspace.project.as_str(), mode)?),
             None => None,
         };
-        let mount =
-            HostMount { source: workspace.path.clone(), target: workspace.target.clone(), read_only: false };
         Ok(Request {
-            mounts: vec![MountRequest { mount, owner: Some(self.checkout_owner()) }],
+            mounts: vec![self.checkout_mount(workspace)],
             start_dir: Some(workspace.target.clone()),
             project,
             ..self.settings.request(key, kind)
         })
     }
 
+    /// The checkout, where a machine has it.
+    pub(super) fn checkout_mount(&self, workspace: &Workspace) -> MountRequest {
+        let mount =
+            HostMount { source: workspace.path.clone(), target: workspace.target.clone(), read_only: false };
+        MountRequest { mount, owner: Some(self.checkout_owner()) }
+    }
+
+    /// Keeps other commands from making, changing or removing a machine of that name as long as the result lives. What was
+    /// known of the machine before may not be so any more.
+    pub fn hold(
+        &self,
+        name: &MachineName,
+        report: &mut dyn Report,
+    ) -> Result<impl Sized + use<>, ProjectError> {
+        self.machine_lock(name, report)
+    }
+
+    /// One command at a time for each name. A signal ends the waiting.
     fn machine_lock(&self, name: &MachineName, report: &mut dyn Report) -> Result<NameLock, ProjectError> {
-        self.name_lock(&format!("{}.{name}", self.owner()), report)
+        // Beside the locks of users, whose names have no dot.
+        let file = format!("{}.{name}.name.lock", self.owner());
+        let path = self.settings.layers.config.state.lock_dir.join(file);
+        let failed = |error| ProjectError::files("lock", &path)(error);
+        let file = match NameLock::try_take(&path).map_err(failed)? {
+            Ok(lock) => return Ok(lock),
+            Err(file) => file,
+        };
+        // Before a person is told that there is something to interrupt.
+        let mut interrupts = self.interrupts()?;
+        report.step(Step::Waiting { pid: None });
+        let lock = self.block_on(async {
+            tokio::select! {
+                biased;
+                signal = interrupts.next() => {
+                    let signal = signal.map_err(MachineError::Signals)?;
+                    Err(MachineError::Interrupted(signal).into())
+                }
+                lock = NameLock::wait_for(file) => lock.map_err(failed),
+            }
+        })??;
+        // The work that comes next has its own; before this look, so that no signal comes between the two.
+        self.heed_interrupts()?;
+        match interrupts.arrived() {
+            Some(signal) => Err(MachineError::Interrupted(signal).into()),
+            None => Ok(lock),
+        }
     }
 
     /// Whether a session of that key exists, half-made ones and those without a container put away.
@@ -313,24 +397,32 @@ impl Context {
         }
     }
 
-    /// Makes the checkout of a machine that lives on, and its row.
+    /// Makes the checkout of a machine that lives on, and its row. A row that is there already is replaced when there is
+    /// something to take its place, and stays otherwise.
     fn check_out(
         &self,
         name: &MachineName,
         source: &Source,
+        before: Option<&Workspace>,
         report: &mut dyn Report,
     ) -> Result<Workspace, ProjectError> {
         let project = self.is_free(name, source)?;
         self.sweep(report)?;
-        let path = self.beside_registry("workspaces").join(name.as_str());
+        let parent = self.beside_registry("workspaces");
+        make_private(&parent).map_err(ProjectError::files("make", &parent))?;
+        let path = parent.join(name.as_str());
         if path.symlink_metadata().is_ok() {
             return Err(ProjectError::Occupied(path));
         }
         let mut workspace = self.plan(name, source, &project, path);
+        if let Some(before) = before {
+            self.make_checkout(&mut workspace, source, Some(before), report)?;
+            return Ok(workspace);
+        }
         if !self.core.store.insert_workspace(&workspace)? {
             return Err(ProjectError::InUse(name.to_string()));
         }
-        match self.make_checkout(&mut workspace, source, report) {
+        match self.make_checkout(&mut workspace, source, None, report) {
             Ok(()) => Ok(workspace),
             Err(error) => {
                 // The first error is the one that tells what went wrong.
@@ -344,6 +436,7 @@ impl Context {
         &self,
         workspace: &mut Workspace,
         source: &Source,
+        before: Option<&Workspace>,
         report: &mut dyn Report,
     ) -> Result<(), ProjectError> {
         let scratch = self.scratch(NEW, &workspace.name)?;
@@ -352,8 +445,42 @@ impl Context {
         self.give(scratch.path())?;
         workspace.path = path;
         // The row first: a checkout that is there is as the row says.
-        self.core.store.update_workspace(workspace)?;
-        scratch.keep_as(&workspace.path).map_err(ProjectError::files("make", &workspace.path))
+        match before {
+            Some(before) => self.replace_row(before, workspace)?,
+            None => drop(self.core.store.update_workspace(workspace)?),
+        }
+        let kept = scratch.keep_as(&workspace.path).map_err(ProjectError::files("make", &workspace.path));
+        if let (Err(_), Some(before)) = (&kept, before) {
+            self.restore_row(workspace, before);
+        }
+        kept
+    }
+
+    /// Puts a row in the place of another of its name. One that says the same of where the checkout is from and where it lies
+    /// stays the row of the machine, and is only written anew.
+    fn replace_row(&self, old: &Workspace, new: &mut Workspace) -> Result<(), ProjectError> {
+        let place = |row: &Workspace| (row.project.clone(), row.repo_url.clone(), row.path.clone());
+        if place(old) == place(new) {
+            (new.id, new.created_at) = (old.id.clone(), old.created_at);
+            self.core.store.update_workspace(new)?;
+            return Ok(());
+        }
+        self.core.store.delete_workspace(&old.id)?;
+        match self.core.store.insert_workspace(new) {
+            Ok(true) => Ok(()),
+            other => {
+                let _ = self.core.store.insert_workspace(old);
+                Err(other.err().map_or_else(|| ProjectError::InUse(new.name.to_string()), Into::into))
+            }
+        }
+    }
+
+    /// Puts the row back that stood in the place of one whose checkout could not be kept.
+    fn restore_row(&self, workspace: &Workspace, before: &Workspace) {
+        // The first error is the one that tells what went wrong.
+        if let Err(error) = self.replace_row(workspace, &mut before.clone()) {
+            tracing::warn!("after a checkout could not be made: {error}");
+        }
     }
 
     /// Clones into the workspace's path, which is empty: the branch that was asked for, or else the one of the Podfile of the
@@ -426,6 +553,10 @@ impl Context {
         let request = self.workspace_request(Kind::Machine, workspace)?;
         let spec = self.settings.resolve_request(&request)?.spec;
         let machine = self.acquire(&spec, Exists::Join, report)?;
+        if !has_a_checkout(&machine.session.record) {
+            let _ = machine.leave()?;
+            return Err(ProjectError::InUse(workspace.name.to_string()));
+        }
         Ok((machine, spec.environment.setup))
     }
 
@@ -438,7 +569,8 @@ impl Context {
 
     /// The setup of a machine that has a checkout; none for other machines.
     pub fn workspace_setup(&self, key: &SessionKey) -> Result<Option<Setup>, ProjectError> {
-        Ok(self.workspace_spec(key)?.map(|resolved| resolved.spec.environment.setup))
+        let Some(workspace) = self.workspace(key)? else { return Ok(None) };
+        Ok(Some(self.settings.setup_in(&workspace.path)?))
     }
 
     /// Writes down whether the setup of a machine's container came to its end, if the machine has a checkout.
@@ -456,15 +588,22 @@ impl Context {
         Ok(())
     }
 
-    /// Takes back a checkout whose machine could not be made. A machine of which something is left keeps it.
-    fn undo(&self, workspace: &Workspace, report: &mut dyn Report) {
+    /// Takes back a checkout whose machine could not be made; the row that stood in its place before is there again. A machine
+    /// of which something is left keeps it.
+    fn undo(&self, workspace: &Workspace, before: Option<&Workspace>, report: &mut dyn Report) {
         let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
-        if !matches!(self.core.store.find(&key), Ok(None)) {
-            return;
+        match self.core.store.find(&key) {
+            Ok(None) => {}
+            // Somebody else's, who was quicker to take the name.
+            Ok(Some(record)) if !has_a_checkout(&record) => {}
+            Ok(Some(_)) | Err(_) => return,
         }
         // The row goes last: as long as a checkout may be left, something tells of it.
-        let undone = self.remove_checkout(workspace, report);
-        if let Err(error) = undone.and_then(|()| Ok(self.core.store.delete_workspace(&workspace.id)?)) {
+        let undone = self.remove_checkout(workspace, report).and_then(|()| match before {
+            Some(before) => self.replace_row(workspace, &mut before.clone()),
+            None => Ok(self.core.store.delete_workspace(&workspace.id)?),
+        });
+        if let Err(error) = undone {
             tracing::warn!("after a machine could not be made: {error}");
         }
     }
@@ -485,6 +624,25 @@ impl Context {
         }
         .map_err(ProjectError::files("remove", path))
     }
+}
+
+/// Whether the checkout is there. Where even the directory of checkouts is missing it may come back, as a disk does that is
+/// not mounted: then nothing is known.
+fn has_checkout(workspace: &Workspace) -> Result<bool, ProjectError> {
+    let path = &workspace.path;
+    if path.is_dir() {
+        return Ok(true);
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    match parent.metadata() {
+        Ok(_) => Ok(false),
+        Err(error) => Err(ProjectError::files("look for the checkout in", parent)(error)),
+    }
+}
+
+/// Whether a session was made for a checkout: only then its shells start somewhere else than at home.
+fn has_a_checkout(record: &SessionRecord) -> bool {
+    record.start_dir.is_some()
 }
 
 /// Fails if a machine has the checkout of another project or branch than the one that is asked for.

@@ -14,6 +14,9 @@ use thiserror::Error;
 /// How long an answer may take: longer than removing many sessions one after the other may.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// The same of an image that is built. Whoever waits for it may go at any time, and the build with them.
+const BUILD_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,7 +149,11 @@ pub enum AskError {
 
 /// Asks the broker and returns its answers.
 pub fn ask<T: DeserializeOwned>(socket: &Path, request: &AdminRequest) -> Result<Vec<T>, AskError> {
-    ask_within(socket, request, LIMIT)
+    let limit = match request {
+        AdminRequest::BuildProject { .. } => BUILD_LIMIT,
+        _ => LIMIT,
+    };
+    ask_within(socket, request, limit)
 }
 
 /// The same with an answer that has to be there in time.

@@ -260,12 +260,23 @@ fn arguments(build: &BuildBase, name: &ImageRef) -> BTreeMap<String, String> {
     let (project, _) = name.as_str().rsplit_once(':').unwrap_or((name.as_str(), ""));
     let mut hash = Sha256::new();
     hash.update(project);
-    hash.update([0]);
-    hash.update(build.context.as_os_str().as_bytes());
+    for part in build.context.iter() {
+        hash.update([0]);
+        hash.update(steady(part.as_bytes()));
+    }
     let namespace = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let mut args = build.args.clone();
     args.insert("BUILDKIT_CACHE_MOUNT_NS".into(), namespace);
     args
+}
+
+/// A part of a path, without what is new in the name each time: a machine's own checkout (`.tmp-…`), a clone that is about to
+/// take the place of another (`.new-…`).
+fn steady(part: &[u8]) -> &[u8] {
+    match part.starts_with(b".tmp-") {
+        true => b".tmp",
+        false => part.strip_prefix(b".new-").unwrap_or(part),
+    }
 }
 
 /// The beginning of an instruction, for a message.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use podspawn_wire::{
     Decoder, Exit, Frame, FromGuest, HostChannel, Received, StreamId, Streams, ToGuest, WireError, encode_to,
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio, read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -58,7 +58,7 @@ struct Relay {
 }
 
 /// What a descriptor in the set of a poll is for.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Stdin,
     Stdout,
@@ -162,14 +162,21 @@ impl Relay {
                 slots.push(Slot::Input(*stream));
             }
         }
+        let mut settled = Vec::new();
         for (stream, output) in &self.streams.outputs {
-            if output.wants_read() && self.out.len() - self.sent < MAX_WAITING {
+            if !output.wants_read() || self.out.len() - self.sent >= MAX_WAITING {
+                continue;
+            }
+            if output.is_settled() {
+                settled.push(Slot::Output(*stream));
+            } else {
                 set.push(PollFd::new(&output.fd, PollFlags::IN));
                 slots.push(Slot::Output(*stream));
             }
         }
+        let limit = (!settled.is_empty()).then(Timespec::default);
         loop {
-            match poll(&mut set, None) {
+            match poll(&mut set, limit.as_ref()) {
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
@@ -179,7 +186,7 @@ impl Relay {
             return Err(WireError::Closed);
         }
         let ready = set.iter().zip(slots).filter(|(fd, _)| !fd.revents().is_empty());
-        Ok(ready.map(|(_, slot)| slot).collect())
+        Ok(ready.map(|(_, slot)| slot).chain(settled).collect())
     }
 
     fn tell(&mut self, frame: &Frame<'_, FromGuest>) -> Result<(), WireError> {
@@ -388,5 +395,54 @@ impl Relay {
             self.tell(&Frame::End { stream })?;
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::PipeWriter;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn the_last_output_is_looked_at_also_where_it_is_gone() {
+        let (socket, _guest) = UnixStream::pair().unwrap();
+        let mut relay = Relay {
+            frames: Decoder::new(),
+            channel: HostChannel::new(socket.into()),
+            out: Vec::new(),
+            sent: 0,
+            streams: Table::default(),
+            phase: Phase::Ending(Exit::Code(0)),
+            piece: vec![0; PIECE],
+        };
+        // Held by something in the background.
+        let _holders: Vec<PipeWriter> = [StreamId::Stdout, StreamId::Stderr]
+            .into_iter()
+            .map(|stream| {
+                let (reader, mut writer) = std::io::pipe().unwrap();
+                ioctl_fionbio(&reader, true).unwrap();
+                std::io::Write::write_all(&mut writer, b"last").unwrap();
+                let mut inside = reader.try_clone().unwrap();
+                relay.streams.outputs.insert(stream, Output::new(reader.into()));
+                if stream == StreamId::Stderr {
+                    assert!(relay.streams.finish().is_empty());
+                    std::io::Read::read_exact(&mut inside, &mut [0; 4]).unwrap();
+                }
+                writer
+            })
+            .collect();
+        // Something that ends the wait in any case.
+        let (stdin, mut host) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut host, b"x").unwrap();
+        let (_host, stdout) = std::io::pipe().unwrap();
+        let ready = relay.wait(stdin.as_fd(), stdout.as_fd()).unwrap();
+        let outputs = [Slot::Output(StreamId::Stdout), Slot::Output(StreamId::Stderr)];
+        assert_eq!(ready, [&[Slot::Stdin], &outputs[..]].concat());
+        for stream in [StreamId::Stdout, StreamId::Stderr] {
+            assert!(relay.fill(stream).unwrap());
+        }
+        assert!(relay.streams.outputs.is_empty());
     }
 }

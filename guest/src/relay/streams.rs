@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use podspawn_wire::{MAX_DATA, ReceiveWindow, SendWindow, StreamId, WireError};
 use rustix::io::{Errno, ioctl_fionread, read, write};
 use rustix::net::{Shutdown, shutdown};
+use rustix::pipe::PIPE_BUF;
 
 /// All streams that are open.
 #[derive(Default)]
@@ -68,10 +69,14 @@ impl Input {
 
     /// How many of `bytes` are done with: written, or thrown away because nobody reads them. None if there is no room.
     fn put(&mut self, bytes: &[u8]) -> usize {
+        let mut most = bytes.len();
         while !self.refused {
-            match write(&self.fd, bytes) {
+            match write(&self.fd, &bytes[..most]) {
                 Ok(wrote) => return wrote,
                 Err(Errno::INTR) => {}
+                // A pipe takes as little as that whole or not at all. gVisor calls one writable that has any room: only once
+                // the last byte of it is taken does waiting for room wait.
+                Err(Errno::AGAIN) if (2..=PIPE_BUF).contains(&most) => most /= 2,
                 Err(Errno::AGAIN) => return 0,
                 Err(_) => self.refused = true,
             }
@@ -123,6 +128,12 @@ impl Output {
         !self.ended && self.window.left() > 0
     }
 
+    /// Reading brings it on without any waiting: what is to be read is there already, or somebody inside has taken it, of
+    /// which nothing would tell.
+    pub(super) fn is_settled(&self) -> bool {
+        self.left.is_some()
+    }
+
     fn finish(&mut self) {
         let is_pipe = rustix::net::sockopt::socket_type(&self.fd).is_err();
         if is_pipe {
@@ -145,7 +156,8 @@ impl Output {
                 }
                 return got;
             }
-            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => self.ended = self.left.is_some(),
             Err(_) => self.ended = true,
         }
         0
@@ -153,5 +165,51 @@ impl Output {
 
     pub(super) fn is_done(&self) -> bool {
         self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::ioctl_fionbio;
+    use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_filled_to_its_last_byte() {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let room = fcntl_setpipe_size(&writer, PIPE_BUF).unwrap();
+        let before = room - 100;
+        assert_eq!(write(&writer, &vec![b'x'; before]), Ok(before));
+        let mut input = Input::new(writer);
+        let bytes: Vec<u8> = (0..250).collect();
+        input.take(&bytes).unwrap();
+        input.drain();
+        assert_eq!(ioctl_fionread(&reader).unwrap() as usize, room);
+        assert!(input.wants_write().is_some());
+        let mut got = vec![0; 2 * room];
+        assert_eq!(read(&reader, &mut got), Ok(room));
+        assert!(got[before..room] == bytes[..100]);
+        input.drain();
+        assert_eq!(read(&reader, &mut got), Ok(150));
+        assert!(got[..150] == bytes[100..]);
+        assert!(input.wants_write().is_none());
+    }
+
+    #[test]
+    fn last_output_that_somebody_inside_has_taken_is_not_waited_for() {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        ioctl_fionbio(&reader, true).unwrap();
+        let inside = reader.try_clone().unwrap();
+        let mut table = Table::default();
+        table.outputs.insert(StreamId::Stdout, Output::new(reader));
+        write(&writer, b"the last words").unwrap();
+        assert!(table.finish().is_empty());
+        let mut room = [0; 64];
+        assert_eq!(read(&inside, &mut room), Ok(14));
+        let output = table.outputs.get_mut(&StreamId::Stdout).unwrap();
+        assert!(output.is_settled());
+        assert_eq!(output.fill(&mut room), 0);
+        assert!(output.is_done());
     }
 }

@@ -37,6 +37,17 @@ fn all_output_of_a_terminal_comes_before_the_exit() {
 }
 
 #[test]
+fn the_shortest_process_is_told_from_its_start_to_its_end() {
+    everywhere(|machine, way| {
+        for status in 1..=20 {
+            let start =
+                on_terminal(Program::Argv(vec!["sh".into(), "-c".into(), format!("exit {status}")]), 24, 80);
+            assert_eq!(machine.run(way, start).exit, Exit::Code(status));
+        }
+    });
+}
+
+#[test]
 fn keys_and_job_control_work() {
     everywhere(|machine, way| {
         let mut session = Session::open(machine, way);

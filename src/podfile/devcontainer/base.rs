@@ -170,8 +170,8 @@ impl Reader<'_> {
                 ));
             }
             if name.starts_with("BUILDKIT_") {
-                let reason = "it is for the builder itself, not for the Dockerfile: remove it";
-                return Err(self.wrong(node.line, &key, reason.into()));
+                self.warn(node.line, &key, "is not passed on: it is for the builder itself");
+                continue;
             }
             if let Some((line, text)) = self.optional_text(node, &key)? {
                 let text = self.variables.expand(&text, InContainer::Unknown);

@@ -14,6 +14,7 @@ const SMALL_STACK: usize = 64 * 1024;
 /// that requests are decided in.
 pub(super) async fn end_of(lease: HandedLease) {
     let (ended, end) = oneshot::channel();
+    let same = lease.clone();
     let waiting = std::thread::Builder::new().name("lease".into()).stack_size(SMALL_STACK).spawn(move || {
         lease.wait_for_end();
         let _ = ended.send(());
@@ -21,8 +22,8 @@ pub(super) async fn end_of(lease: HandedLease) {
     match waiting {
         // Not sent only if the thread has failed, and then nothing waits.
         Ok(_) => drop(end.await),
-        // The next pass finds its end.
-        Err(error) => tracing::error!("a connection cannot be watched: {error}"),
+        // One of the others then.
+        Err(_) => drop(tokio::task::spawn_blocking(move || same.wait_for_end()).await),
     }
 }
 

@@ -8,6 +8,7 @@ use super::again::Again;
 use super::tell::chain;
 use super::{Broker, Duty};
 use crate::config::EngineChoice;
+use crate::session::SessionError;
 use crate::state::{HandedLease, SessionRecord, Timestamp};
 use jiff::SignedDuration;
 
@@ -57,6 +58,7 @@ async fn take_over(broker: &Arc<Broker>) {
         for user in users {
             if let Err(error) = inner.handle.block_on(inner.core.reconcile_user(user, PATIENCE)) {
                 tracing::warn!(%user, "{}", chain(&error));
+                inner.untidy().insert(user.clone());
                 inner.owe_a_pass();
             }
         }
@@ -169,14 +171,17 @@ impl Trying {
 async fn expire(broker: &Arc<Broker>) -> bool {
     let duty = Duty::new(broker);
     let (inner, now) = (broker.clone(), broker.core.clock.now());
-    let outcome =
-        tokio::task::spawn_blocking(move || inner.handle.block_on(inner.core.expire(PATIENCE))).await;
+    let outcome = tokio::task::spawn_blocking(move || {
+        tidy(&inner);
+        inner.handle.block_on(inner.core.expire(PATIENCE))
+    })
+    .await;
     drop(duty);
     match outcome {
         // A session that lives in another engine is no failure, and due all the same.
         Ok(Ok(report)) => {
             let due = broker.core.next_deadline(None).ok().flatten();
-            !report.failures.is_empty() || due.is_some_and(|due| due <= now)
+            !report.failures.is_empty() || due.is_some_and(|due| due <= now) || !broker.untidy().is_empty()
         }
         Ok(Err(error)) => {
             tracing::warn!("{}", chain(&error));
@@ -185,6 +190,21 @@ async fn expire(broker: &Arc<Broker>) -> bool {
         Err(panic) => {
             tracing::error!("a pass failed: {panic}");
             true
+        }
+    }
+}
+
+/// Brings into order what could not be when the broker began. Blocks.
+fn tidy(broker: &Broker) {
+    let users = std::mem::take(&mut *broker.untidy());
+    for user in users {
+        match broker.handle.block_on(broker.core.reconcile_user(&user, PATIENCE)) {
+            // Whoever cleans up with that engine in use gets at it.
+            Ok(()) | Err(SessionError::OtherEngine { .. }) => {}
+            Err(error) => {
+                tracing::debug!(%user, "{}", chain(&error));
+                broker.untidy().insert(user);
+            }
         }
     }
 }

@@ -22,10 +22,11 @@ mod serve;
 mod sessions;
 mod tell;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -42,6 +43,7 @@ use super::firewall::Guard;
 use super::installation::state_dir;
 use crate::config::{ConfigError, Layers};
 use crate::engine::{self, LazyEngine};
+use crate::names::UserName;
 use crate::session::attach::Guests;
 use crate::session::{Core, Dirs, Observer, Orphan, Reason};
 use crate::state::{SessionRecord, Store, StoreError};
@@ -128,6 +130,8 @@ struct Broker {
     changed: Notify,
     /// Something that was to be done could not be: the next pass, which comes at once, looks for it.
     owes_a_pass: AtomicBool,
+    /// Users whose sessions could not be brought into order when the broker began.
+    untidy: Mutex<BTreeSet<UserName>>,
     handle: Handle,
 }
 
@@ -169,6 +173,7 @@ impl Broker {
             links: Links::default(),
             changed: Notify::new(),
             owes_a_pass: AtomicBool::new(false),
+            untidy: Mutex::default(),
             handle,
         })
     }
@@ -179,6 +184,10 @@ impl Broker {
     fn owe_a_pass(&self) {
         self.owes_a_pass.store(true, Ordering::SeqCst);
         self.changed.notify_one();
+    }
+
+    fn untidy(&self) -> MutexGuard<'_, BTreeSet<UserName>> {
+        self.untidy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a pass was owed; it is not any more.

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use podspawn_wire::broker::{BROKER_PROTOCOL, FromBroker, ToBroker};
 use tokio::io::Interest;
@@ -24,6 +24,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// How long an idle broker stays: the next connection of the same person is often not far.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How often is said that nobody can be accepted.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
 /// Serves until a signal comes or nothing is left to do.
 pub(super) async fn serve(
     broker: Arc<Broker>,
@@ -35,6 +38,7 @@ pub(super) async fn serve(
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     super::deadlines::start(&broker);
     tracing::info!(socket = %listening.path().display(), "broker started");
+    let mut complained: Option<Instant> = None;
     loop {
         let accepting =
             watched(listening.descriptor().map_err(BrokerError::io("watch the socket"))?, Interest::READABLE)
@@ -49,7 +53,10 @@ pub(super) async fn serve(
                         Err(error) => {
                             // Out of descriptors, as a rule: those who are served go, and then there are some. Still ready:
                             // nothing would tell of this client again.
-                            tracing::error!("a connection could not be accepted: {error}");
+                            if complained.is_none_or(|at| at.elapsed() >= COMPLAINT) {
+                                tracing::error!("a connection could not be accepted: {error}");
+                                complained = Some(Instant::now());
+                            }
                             tokio::time::sleep(Duration::from_millis(100)).await;
                         }
                     }

@@ -189,7 +189,8 @@ impl Setup {
             })
         };
         // In a directory of the broker's account root opens nothing: there the broker makes its database when it starts.
-        let is_left = || Directory::open(dirs[0]).is_ok_and(|held| !held.is_ours());
+        let is_left =
+            || config.server.account.is_some() && Directory::open(dirs[0]).is_ok_and(|held| !held.is_ours());
         let there = path.exists() || is_left();
         if there && dirs.iter().all(is_owners) {
             return Ok(());

@@ -108,19 +108,27 @@ impl<'a> Prepared<'a> {
 
     /// Waits until something can be read from `other`, as long as nobody asks this process to end and the client is there.
     pub fn wait_for(&mut self, other: BorrowedFd<'_>) -> Result<(), AttachError> {
+        let mut pipes: Vec<&OwnedFd> = self.plumbing.watched.iter().collect();
+        let watches = !pipes.is_empty();
         loop {
             let mut fds = vec![
                 PollFd::from_borrowed_fd(other, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.signals.0.as_fd(), PollFlags::IN),
             ];
-            let pipes = &self.plumbing.watched;
-            fds.extend(pipes.iter().map(|pipe| PollFd::new(pipe, PollFlags::empty())));
+            fds.extend(pipes.iter().copied().map(|pipe| PollFd::new(pipe, PollFlags::empty())));
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(AttachError::io("wait for an answer")(errno)),
             }
             let readable = !fds[0].revents().is_empty();
-            if !pipes.is_empty() && fds[2..].iter().all(|fd| !fd.revents().is_empty()) {
+            // One that has lost its reader would say so again and again.
+            pipes = pipes
+                .into_iter()
+                .zip(&fds[2..])
+                .filter(|(_, fd)| fd.revents().is_empty())
+                .map(|(pipe, _)| pipe)
+                .collect();
+            if watches && pipes.is_empty() {
                 return Err(AttachError::Interrupted(Signal::Hangup));
             }
             while let Some(signal) = self.signals.0.take() {
@@ -548,5 +556,40 @@ impl<'a> Conversation<'a> {
             self.channel.queue(&ToGuest::Resize(window), Vec::new()).map_err(AttachError::Guest)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use podspawn_wire::{Program, RunAs};
+
+    use super::*;
+
+    #[test]
+    fn while_an_answer_is_awaited_the_client_is_gone_with_the_last_reader() {
+        let (answer, mut other) = std::io::pipe().unwrap();
+        let (read_out, stdout) = std::io::pipe().unwrap();
+        let (read_err, stderr) = std::io::pipe().unwrap();
+        let request = AttachRequest {
+            program: Program::Shell { login: false },
+            run_as: RunAs::User,
+            cwd: None,
+            env: Vec::new(),
+            terminal: None,
+            agent: None,
+            stdin: None,
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+            own_pipes: true,
+            x11: None,
+        };
+        let mut prepared = Prepared::new(&request).unwrap();
+        drop(read_out);
+        std::io::Write::write_all(&mut other, b"x").unwrap();
+        prepared.wait_for(answer.as_fd()).unwrap();
+        std::io::Read::read_exact(&mut &answer, &mut [0]).unwrap();
+        drop(read_err);
+        let gone = prepared.wait_for(answer.as_fd());
+        assert!(matches!(gone, Err(AttachError::Interrupted(Signal::Hangup))), "{gone:?}");
     }
 }

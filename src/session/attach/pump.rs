@@ -304,6 +304,8 @@ impl Pump {
             match read {
                 // A terminal that was hung up.
                 Ok(0) | Err(Errno::IO) => self.source_ended = true,
+                // A socket of podspawn's own, behind its last byte: the other end was closed with something unread.
+                Err(Errno::CONNRESET) if self.source.access != Access::Socket => self.source_ended = true,
                 Ok(got) => {
                     self.took(got);
                     self.source_ready = self.source.access != Access::Careful;
@@ -351,4 +353,28 @@ enum Moved {
     Some,
     Nothing,
     SinkGone,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn output_comes_whole_where_the_other_end_goes_without_having_read_its_input() {
+        let (ours, mut other) = UnixStream::pair().unwrap();
+        let (mut output, sink) = std::io::pipe().unwrap();
+        (&ours).write_all(b"typed to nobody").unwrap();
+        other.write_all(b"the last words").unwrap();
+        drop(other);
+        let mut pump = Pump::outward(End::own(ours.into()).unwrap(), End::own(sink.into()).unwrap());
+        pump.source_event(PollFlags::IN);
+        assert_eq!(pump.run(), Ok(Some(Ended::Source)));
+        drop(pump);
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "the last words");
+    }
 }

@@ -95,13 +95,14 @@ pub(in crate::session) fn check(
     Ok(())
 }
 
-/// Whether a version of the language, `:1.4` and newer, has here-documents.
+/// Whether a version of the language, `:1.4` and newer, has here-documents. The channel `labs` has what its version has.
 fn knows_here_documents(version: &str) -> bool {
+    let version = version.strip_suffix("-labs").unwrap_or(version);
     match version.strip_prefix(":1.") {
         Some(rest) => {
             rest.split('.').next().and_then(|minor| minor.parse().ok()).is_some_and(|minor: u32| minor >= 4)
         }
-        None => matches!(version, "" | ":1" | ":latest"),
+        None => matches!(version, "" | ":1" | ":latest" | ":labs"),
     }
 }
 

@@ -130,10 +130,12 @@ fn a_here_document_is_no_instruction_where_the_builder_knows_it() {
         let text = format!("FROM a\n{begin}\nADD http://x /x \\\n{ends}\n");
         for reads in [DOCKER, PODMAN] {
             read(&text, &[], reads).unwrap_or_else(|why| panic!("{text:?}: {why}"));
-            let syntax = format!("# syntax=docker/dockerfile:1.7\n{text}");
-            read(&syntax, &[], reads).unwrap_or_else(|why| panic!("{text:?}: {why}"));
-            // The classic builder does not look at that line.
-            assert!(read(&syntax, &[], OLD).is_err(), "{text:?}");
+            for version in ["1.7", "1.7-labs", "1-labs", "labs", "1"] {
+                let syntax = format!("# syntax=docker/dockerfile:{version}\n{text}");
+                read(&syntax, &[], reads).unwrap_or_else(|why| panic!("{syntax:?}: {why}"));
+                // The classic builder does not look at that line.
+                assert!(read(&syntax, &[], OLD).is_err(), "{text:?}");
+            }
         }
         assert!(read(&text, &[], OLD).is_err(), "{text:?}");
         assert!(read(&format!("# syntax=docker/dockerfile:1.3\n{text}"), &[], DOCKER).is_err(), "{text:?}");

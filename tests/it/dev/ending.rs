@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::yard::{directory, forget_images, make_backends, podfile, tag};
 use crate::harness::engines::fact;
 
@@ -126,5 +128,46 @@ on_engines! {
         assert_eq!(person.wait().0, 0);
         let _ = env.podspawn(["down", "--name", "moving"]).at(&app).run().ok();
         forget_images(&env, "moving");
+    }
+}
+
+on_engines! {
+    [docker; soak: podman, gvisor]
+    fn a_setup_that_was_cut_off_is_for_the_next_dev_and_for_nobody_else(env: Env) {
+        let text = "on_create: |\n  cd /workspace/app\n  echo at-$((40 + 2))\n  until test -e go; do sleep 0.1; done\n  echo made > ~/made\n";
+        let app = directory(&env, "app", &podfile(text));
+        let dev = || {
+            let mut person = env.podspawn(["dev", "--name", "cut", "--", "sh", "-c", "cat ~/made"]).at(&app).terminal(24, 80);
+            person.expect_within("at-42", LIMIT);
+            person
+        };
+        let look = || env.podspawn(["exec", "cut", "--", "sh", "-c", "cat ~/made || echo none"]).limit(LIMIT);
+        let first = dev();
+        first.signal(Signal::KILL);
+        let _ = first.wait();
+        for _ in 0..2 {
+            let run = look().run().ok();
+            assert_eq!(run.out(), "none\n");
+            let line = "warning: the setup of `cut` has not come to its end: `podspawn dev --name cut` in its directory does it\n";
+            assert!(run.stderr.starts_with(line), "{}", run.stderr);
+        }
+        let run = env.podspawn(["shell", "cut"]).stdin("cat ~/made || echo none").run().ok();
+        assert!(run.out() == "none\n" && run.stderr.contains("has not come to its end"), "{}", run.stderr);
+
+        // Whoever comes while it is under way waits for it.
+        let mut second = dev();
+        let waiting = look().start();
+        let mut person = env.podspawn(["shell", "cut"]).terminal(24, 80);
+        person.expect("Waiting for another connection that sets this machine up");
+        std::fs::write(app.join("go"), "").expect("write");
+        second.expect("made");
+        assert_eq!(second.wait().0, 0);
+        let run = waiting.wait(LIMIT).ok();
+        assert_eq!((run.out().as_str(), run.stderr.as_str()), ("made\n", ""));
+        person.expect(&format!("{}@", env.user));
+        person.line("exit");
+        assert_eq!(person.wait().0, 0);
+        let _ = env.podspawn(["down", "--name", "cut"]).at(&app).run().ok();
+        forget_images(&env, "cut");
     }
 }

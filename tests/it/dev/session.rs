@@ -70,6 +70,31 @@ on_engines! {
 
 on_engines! {
     [docker; soak: podman, gvisor]
+    fn what_a_session_does_not_take_over_is_said(env: Env) {
+        env.write_config("local:\n  dotfiles:\n    repo: git://127.0.0.1:1/none\n");
+        let app = directory(&env, "app", &podfile(""));
+        let dev = |flags: &[&str]| {
+            let args = [&["dev", "--name", "as-made"], flags, &["--", "true"]].concat();
+            env.podspawn(args).at(&app).limit(LIMIT).run().ok().stderr
+        };
+        let told = |text: &str| format!("warning: {text} when it is made\nhint: `--fresh` makes it anew\n");
+        let dotfiles = told("`--dotfiles` changes nothing: a session gets its dotfiles");
+        let ephemeral = "warning: `--ephemeral` changes nothing: a session keeps the mode that it was made with\n\
+                         hint: `--fresh` makes it anew\n";
+        assert!(!dev(&[]).contains("changes nothing"));
+        assert!(!dev(&[]).contains("changes nothing"));
+        let said = dev(&["--ephemeral", "--dotfiles"]);
+        assert!(said.contains(ephemeral) && said.contains(&dotfiles), "{said}");
+        assert_eq!(only_row(&env)["status"], "grace_period", "it stays");
+        let said = dev(&["--fresh", "--ephemeral", "--dotfiles"]);
+        assert!(!said.contains("changes nothing"), "{said}");
+        assert_eq!(env.objects(), Vec::<String>::new());
+        forget_images(&env, "as-made");
+    }
+}
+
+on_engines! {
+    [docker; soak: podman, gvisor]
     fn a_port_that_is_taken_moves_on_or_is_refused(env: Env) {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = taken.local_addr().expect("its address").port();

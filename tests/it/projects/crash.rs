@@ -8,9 +8,9 @@ use rustix::process::Signal;
 use super::remote::{Remote, Silent};
 use crate::harness::{Env, json};
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
-fn register(env: &Env, name: &str, url: &str) {
+pub(super) fn register(env: &Env, name: &str, url: &str) {
     let registry = env.home().join(".podspawn/projects.yaml");
     let text = std::fs::read_to_string(&registry).unwrap_or_default();
     std::fs::write(&registry, format!("{text}{name}:\n  repo: {url}\n")).unwrap();
@@ -20,7 +20,7 @@ fn register(env: &Env, name: &str, url: &str) {
 }
 
 /// Names in the directory of checkouts.
-fn checkouts(env: &Env) -> Vec<String> {
+pub(super) fn checkouts(env: &Env) -> Vec<String> {
     let entries = std::fs::read_dir(env.home().join(".podspawn/workspaces"));
     let mut names: Vec<String> = entries
         .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
@@ -29,7 +29,7 @@ fn checkouts(env: &Env) -> Vec<String> {
     names
 }
 
-fn checkout(env: &Env, name: &str) -> PathBuf {
+pub(super) fn checkout(env: &Env, name: &str) -> PathBuf {
     env.home().join(".podspawn/workspaces").join(name)
 }
 
@@ -108,6 +108,48 @@ on_engines! {
         let run = env.podspawn(["run", "try", "--project", "api", "--", "cat", "where"]).run().ok();
         assert_eq!(run.out(), "main\n");
         assert_eq!(checkouts(&env), Vec::<String>::new());
+    }
+}
+
+on_engines! {
+    [docker; soak: podman]
+    fn a_checkout_that_somebody_works_in_stays_until_they_leave(env: Env) {
+        let remote = Remote::start();
+        register(&env, "api", &remote.url("api"));
+        let mut terminal = env.terminal(["run", "try", "--project", "api"]);
+        terminal.expect(&format!("{}@try", env.user));
+        let mut other = env.terminal(["shell", "try"]);
+        other.expect(&format!("{}@try", env.user));
+        terminal.signal(Signal::KILL);
+        let _ = terminal.wait();
+        let _ = env.podspawn(["cleanup"]).run().ok();
+        assert_eq!(checkouts(&env).len(), 1);
+        other.line("cat /workspace/api/where && echo still-$((40 + 2))");
+        other.expect("still-42");
+        other.line("exit");
+        let _ = other.wait();
+        let _ = env.podspawn(["cleanup"]).run().ok();
+        assert_eq!(checkouts(&env), Vec::<String>::new());
+        assert_eq!(env.objects(), Vec::<String>::new());
+    }
+}
+
+on_engines! {
+    [docker; soak: podman]
+    fn the_end_of_a_runs_shell_is_the_end_of_its_machine(env: Env) {
+        let remote = Remote::start();
+        register(&env, "api", &remote.url("api"));
+        let mut terminal = env.terminal(["run", "try", "--project", "api"]);
+        terminal.expect(&format!("{}@try", env.user));
+        let mut other = env.terminal(["shell", "try"]);
+        other.expect(&format!("{}@try", env.user));
+        terminal.line("exit 7");
+        let (status, screen) = terminal.wait();
+        assert_eq!(status, 7, "{screen}");
+        assert_eq!(env.objects(), Vec::<String>::new());
+        assert_eq!(checkouts(&env), Vec::<String>::new());
+        let (_, screen) = other.wait();
+        assert!(screen.contains("the machine `try` was stopped"), "{screen}");
     }
 }
 

@@ -2,9 +2,15 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::remote::Remote;
+use crate::dev::yard::forget_images;
+use crate::harness::engines::fact;
 use crate::harness::{Env, Run, json};
+
+/// Longest that a machine may take whose image has to be built.
+const LIMIT: Duration = Duration::from_secs(200);
 
 /// An environment in which `api` is registered.
 fn registered(env: &Env) -> Remote {
@@ -182,5 +188,63 @@ on_engines! {
         let _ = env.podspawn(["create", "dev", "--project", "api"]).run().status(1);
         assert!(!checkout(&env, "dev").exists());
         assert_eq!(row(&env, "dev"), None);
+    }
+}
+
+on_engines! {
+    [docker; soak: podman, gvisor]
+    fn a_machine_that_runs_is_open_whatever_its_podfile_says_by_now(env: Env) {
+        let remote = registered(&env);
+        let podfile = format!("base: {}\non_start: echo x >> ~/started\n", fact("IMAGE_SUDO"));
+        remote.commit("api", "main", &[("podfile.yaml", &podfile)]);
+        let _ = env.podspawn(["create", "dev", "--project", "api"]).limit(LIMIT).run().ok();
+        let started = || inside(&env, "dev", "wc -l < ~/started").ok();
+        let run = started();
+        assert_eq!((run.out().as_str(), run.stderr.as_str()), ("2\n", ""));
+
+        std::fs::write(checkout(&env, "dev").join("podfile.yaml"), format!("<<<<<<< HEAD\n{podfile}")).unwrap();
+        let run = started();
+        assert_eq!(run.out(), "2\n");
+        let line = run.stderr.strip_suffix("; `on_start` did not run\n").expect("what did not happen");
+        assert!(line.starts_with("warning: ") && line.contains("podfile.yaml:2: "), "{}", run.stderr);
+        assert_eq!(line.lines().count(), 1, "{}", run.stderr);
+        let run = env.podspawn(["shell", "dev"]).stdin("wc -l < ~/started").run().ok();
+        assert_eq!(run.out(), "2\n");
+        std::fs::write(checkout(&env, "dev").join("podfile.yaml"), &podfile).unwrap();
+        assert_eq!(started().out(), "3\n");
+
+        // What its image is made of is not looked at.
+        std::fs::remove_file(checkout(&env, "dev").join("podfile.yaml")).unwrap();
+        let json = r#"{"build": {"dockerfile": "Dockerfile"}, "workspaceFolder": "/workspace/api", "postAttachCommand": "echo x >> ~/started"}"#;
+        std::fs::write(checkout(&env, "dev").join(".devcontainer.json"), json).unwrap();
+        std::fs::write(checkout(&env, "dev").join("Dockerfile"), "FROM scratch\n").unwrap();
+        let large = std::fs::File::create(checkout(&env, "dev").join("large")).unwrap();
+        large.set_len(257 << 20).unwrap();
+        let run = started();
+        assert_eq!((run.out().as_str(), run.stderr.as_str()), ("4\n", ""));
+        let _ = env.podspawn(["rm", "dev", "--force"]).run().ok();
+        forget_images(&env, "api");
+    }
+}
+
+on_engines! {
+    [docker; soak: podman, gvisor]
+    fn the_volumes_of_a_stopped_machine_are_no_sessions(env: Env) {
+        let remote = registered(&env);
+        let image = fact("IMAGE_SUDO");
+        let json = format!(r#"{{"image": "{image}", "mounts": ["type=volume,source=data,target=/data"]}}"#);
+        remote.commit("api", "main", &[(".devcontainer.json", &json)]);
+        let _ = env.podspawn(["create", "dev", "--project", "api"]).limit(LIMIT).run().ok();
+        let _ = env.podspawn(["stop", "dev"]).run().ok();
+        let before = env.objects();
+        assert_eq!(before.len(), 1, "the volume: {before:?}");
+        let run = env.podspawn(["down", "--clean", "--name", "dev"]).at(&env.home()).run().status(1);
+        let expected = "Error: the volumes of `dev` belong to a machine\n\
+                        hint: `podspawn rm dev` removes the machine with its checkout and its volumes\n";
+        assert_eq!(run.stderr, expected);
+        assert_eq!(env.objects(), before);
+        let _ = env.podspawn(["rm", "dev"]).run().ok();
+        assert_eq!(env.objects(), Vec::<String>::new());
+        forget_images(&env, "api");
     }
 }

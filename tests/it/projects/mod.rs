@@ -2,6 +2,8 @@
 
 mod crash;
 mod hostile;
+mod kept;
 mod machines;
 mod registry;
 pub mod remote;
+mod waiting;

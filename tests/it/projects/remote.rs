@@ -1,7 +1,7 @@
 //! A git server on this host: bare repositories behind `git daemon`, on an address that containers reach too.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -168,7 +168,7 @@ impl Silent {
     }
 
     /// Waits until somebody has connected and asked; the connection stays open while the result lives.
-    pub fn asked(&self) -> std::net::TcpStream {
+    pub fn asked(&self) -> TcpStream {
         let (mut stream, _) = self.listener.accept().expect("a connection");
         let mut bytes = [0; 16];
         let _ = stream.read(&mut bytes).expect("a request");
@@ -185,5 +185,35 @@ impl Silent {
         let answer = format!("{}{}0000", packet(&line), packet(&main));
         stream.write_all(answer.as_bytes()).expect("answer");
         let _ = stream.read(&mut [0; 16]);
+    }
+}
+
+/// A way to a server that is closed at first: whoever clones through it waits until it is opened.
+pub struct Gate(Silent);
+
+impl Gate {
+    pub fn start() -> Self {
+        Self(Silent::start())
+    }
+
+    pub fn url(&self) -> String {
+        self.0.url()
+    }
+
+    /// Waits until somebody has connected. Nothing is read.
+    pub fn asked(&self) -> TcpStream {
+        self.0.listener.accept().expect("a connection").0
+    }
+
+    /// Leads this connection to the server from now on.
+    pub fn open(&self, here: TcpStream, remote: &Remote) {
+        let there = TcpStream::connect(&remote.address).expect("the server listens");
+        let twice = |stream: &TcpStream| stream.try_clone().expect("a second handle");
+        for (mut from, mut to) in [(twice(&here), twice(&there)), (there, here)] {
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+        }
     }
 }

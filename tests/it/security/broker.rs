@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use podspawn_wire::broker::{BROKER_PROTOCOL, ClientChannel, FromBroker, Spawn, ToBroker};
 use podspawn_wire::{Program, Streams, encode};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::harness::Server;
@@ -236,6 +236,43 @@ on_engines! {
         let granted = answer(connect(&server, &ann), &request(Some(&ann)), pipes());
         assert!(matches!(granted, FromBroker::Attached { .. }), "{granted:?}");
         server.audited(&ann, "disconnect", 1, PATIENCE);
+    }
+
+    [docker]
+    fn one_users_connections_leave_room_for_others(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        server.sh(&ben, "true");
+        // This process holds them all.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("a limit");
+        let mut held = Vec::new();
+        let last = loop {
+            let mut channel = ClientChannel::new(connect(&server, &ann).into());
+            let deadline = Instant::now() + PATIENCE;
+            let pipes = vec![pipe_end(), pipe_end(), pipe_end()];
+            channel.send(&request(None), pipes, deadline).expect("send");
+            match channel.receive(Some(deadline)).expect("an answer").0 {
+                FromBroker::Attached { .. } => held.push(channel),
+                other => break other,
+            }
+        };
+        refused(last, "you have too many connections");
+        assert_eq!(held.len(), 512);
+        for broker in server.brokers() {
+            let path = format!("/proc/{}/limits", broker.as_raw_nonzero());
+            let limits = std::fs::read_to_string(path).expect("its limits");
+            let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("that one");
+            let numbers: Vec<&str> = files.split_whitespace().take(2).collect();
+            assert_eq!(numbers[0], numbers[1], "{files}");
+        }
+        assert_eq!(server.sh(&ben, "echo served"), "served");
+        drop(held);
+        let deadline = Instant::now() + PATIENCE;
+        while server.list().iter().any(|row| row["connections"] != 0) {
+            assert!(Instant::now() < deadline, "{:?}", server.list());
+            let_pass(Duration::from_millis(50));
+        }
+        assert_eq!(server.sh(&ann, "echo served"), "served");
     }
 
     /// Gone before the broker's answer can reach them, so that it is the broker that closes what it wanted to hand over.

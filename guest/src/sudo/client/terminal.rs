@@ -12,6 +12,7 @@ use rustix::termios::{
 
 use crate::sudo::keys::{self, Typed};
 use crate::sudo::protocol::Terminal;
+use crate::terminal::LAST_BYTES;
 
 /// The terminal that controls this process.
 pub(super) struct Screen {
@@ -237,8 +238,9 @@ impl Attached {
         }
     }
 
-    /// The command has ended: shows the rest of its output and gives the terminal back.
+    /// The command has ended: shows the rest of its output, as much as a terminal holds at most, and gives the terminal back.
     pub(super) fn finish(&mut self) {
+        let mut left = LAST_BYTES;
         loop {
             while !self.output.is_empty() {
                 self.show();
@@ -247,7 +249,7 @@ impl Attached {
                     let _ = rustix::event::poll(&mut [PollFd::new(&self.terminal, PollFlags::OUT)], None);
                 }
             }
-            if self.ended {
+            if self.ended || left == 0 {
                 break;
             }
             // What others may write to the terminal later is not the command's output any more.
@@ -255,6 +257,7 @@ impl Attached {
             if self.output.is_empty() {
                 break;
             }
+            left = left.saturating_sub(self.output.len());
         }
         self.leave();
     }
@@ -280,4 +283,37 @@ fn write(fd: &OwnedFd, bytes: &mut Vec<u8>) -> Result<(), Errno> {
 
 fn is_foreground(terminal: &OwnedFd) -> bool {
     tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, SeekFrom, fstat, ftruncate, memfd_create, seek};
+
+    use super::*;
+    use crate::pty;
+
+    #[test]
+    fn what_others_go_on_writing_after_the_command_is_not_waited_for() {
+        let pty = pty::open(podspawn_wire::Window::default(), 0, 0).unwrap();
+        let file = || memfd_create("stand-in", MemfdFlags::CLOEXEC).unwrap();
+        // Always has something to read, far more than a terminal holds.
+        let (master, terminal) = (file(), file());
+        ftruncate(&master, 4 * LAST_BYTES as u64).unwrap();
+        seek(&master, SeekFrom::Start(0)).unwrap();
+        let mut attached = Attached {
+            terminal,
+            master,
+            modes: tcgetattr(&pty.slave).unwrap(),
+            wanted: false,
+            settled: false,
+            keys_dead: false,
+            raw: false,
+            gone: false,
+            ended: false,
+            input: Vec::new(),
+            output: b"before".to_vec(),
+        };
+        attached.finish();
+        assert_eq!(fstat(&attached.terminal).unwrap().st_size, 6 + LAST_BYTES as i64);
+    }
 }

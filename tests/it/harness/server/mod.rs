@@ -293,7 +293,7 @@ impl Server {
     }
 
     /// Every broker of this installation, whoever started it.
-    fn brokers(&self) -> Vec<Pid> {
+    pub fn brokers(&self) -> Vec<Pid> {
         let holds = |pid: i32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).into_owned();
