@@ -94,13 +94,15 @@ impl UserLocks {
         }
     }
 
-    /// Removes the file of a user who is no more, waiting at most as long as one command may take for who holds its lock.
+    /// Removes the file of a user who is no more, and those of their machines' names, waiting at most as long as one command
+    /// may take for who holds its lock.
     /// Root does that in the directory of the broker's account, which may have put anything there.
     pub fn forget(&self, user: &UserName) -> Result<(), LockError> {
         let held = match Directory::open(&self.directory) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             opened => opened.map_err(|error| LockError::io(self.path(user), error))?,
         };
+        forget_names(&held, user).map_err(|error| LockError::io(self.path(user), error))?;
         let locks = Self { held: Some(Arc::new(held)), ..self.clone() };
         if locks.reach(&self.path(user)).symlink_metadata().is_err() {
             return Ok(());
@@ -246,6 +248,22 @@ pub(super) fn make_directory(path: &Path) -> Result<(), LockError> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && gone(path) => Ok(()),
         done => done.map_err(|error| LockError::io(path, error)),
     }
+}
+
+/// Removes the locks on the names of a user's machines.
+fn forget_names(directory: &Directory, user: &UserName) -> std::io::Result<()> {
+    let begin = format!("{user}.");
+    // The locks of projects begin like those of a user of that name.
+    if begin == "project." {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(directory.at("."))? {
+        let name = entry?.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(&begin) && name.ends_with(".name.lock")) {
+            std::fs::remove_file(directory.at(name))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
