@@ -110,7 +110,8 @@ impl Host {
              grep -rl --exclude='*-' podspawn /etc || :
              getent passwd | grep -E 'podspawn|sarah' || :
              getent group | grep podspawn || :
-             systemctl list-units --all --plain --no-legend 'podspawn*'
+             # What is only remembered by its name is gone.
+             systemctl list-units --all --plain --no-legend 'podspawn*' | grep -v ' not-found ' || :
              loginctl list-users --no-legend | grep podspawn || :
              pgrep -a podspawn || :
              {{ iptables-save; nft list ruleset; }} 2>/dev/null | grep -i podspawn || :
