@@ -1,8 +1,9 @@
 //! Machines made of a project: each has a checkout on this host that outlives its containers.
 //!
 //! The row of a checkout is written before its clone begins, and the checkout gets its name when it is whole: a row
-//! without a checkout is one that was begun, and is begun anew; it stays until another checkout takes its place. Until then no container has seen it, so that git may work in
-//! it on this host; afterwards git works in a container ([`super::inside`]).
+//! without a checkout is one that was begun, or whose checkout is away, and stays until another checkout takes its place.
+//! Until a checkout has its name no container has seen it, so that git may work in it on this host; afterwards git works in a
+//! container ([`super::inside`]).
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::again::Again;
 use super::tell::chain;
 use super::{Broker, Duty};
 use crate::config::EngineChoice;
 use crate::session::SessionError;
 use crate::state::{HandedLease, SessionRecord, Timestamp};
-use jiff::SignedDuration;
 
 /// Minutes before the end of a session's lifetime at which those who sit at it are warned.
 const WARNINGS: [i64; 3] = [15, 5, 1];

@@ -121,7 +121,7 @@ impl Server {
         // What is no file is not opened: that could take for ever.
         if !facts.is_file() || !begins_well() {
             let fix = format!(
-                "move {shown} out of the way: `{SET_UP}` makes a new one, and sessions of the old are lost"
+                "move {shown} out of the way: `{SET_UP}`, or the broker when it starts, makes a new one, and sessions of the old are lost"
             );
             return Check::fail(NAME, format!("{shown} is no database"), fix);
         }
