@@ -192,11 +192,33 @@ impl Context {
         self.name_lock(&format!("project.{name}"), report)
     }
 
-    /// One command at a time for each name.
+    /// One command at a time for each name. A signal ends the waiting.
     pub(super) fn name_lock(&self, name: &str, report: &mut dyn Report) -> Result<NameLock, ProjectError> {
         let path = self.lock_file(name);
-        NameLock::take(&path, || report.step(Step::Waiting { pid: None }))
-            .map_err(ProjectError::files("lock", &path))
+        let failed = |error| ProjectError::files("lock", &path)(error);
+        let file = match NameLock::try_take(&path).map_err(failed)? {
+            Ok(lock) => return Ok(lock),
+            Err(file) => file,
+        };
+        // Before a person is told that there is something to interrupt.
+        let mut interrupts = self.interrupts()?;
+        report.step(Step::Waiting { pid: None });
+        let lock = self.block_on(async {
+            tokio::select! {
+                biased;
+                signal = interrupts.next() => {
+                    let signal = signal.map_err(MachineError::Signals)?;
+                    Err(MachineError::Interrupted(signal).into())
+                }
+                lock = NameLock::wait_for(file) => lock.map_err(failed),
+            }
+        })??;
+        // The work that comes next has its own; before this look, so that no signal comes between the two.
+        self.heed_interrupts()?;
+        match interrupts.arrived() {
+            Some(signal) => Err(MachineError::Interrupted(signal).into()),
+            None => Ok(lock),
+        }
     }
 
     /// A lock file beside those of users, whose names have no dot.

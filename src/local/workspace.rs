@@ -14,7 +14,7 @@ use uuid::{NoContext, Uuid};
 
 use super::context::Context;
 use super::git::Git;
-use super::machine::{Machine, MachineError};
+use super::machine::Machine;
 use super::project_error::ProjectError;
 use super::scratch::{NEW, NameLock, Scratch, TEMPORARY, abandoned, make_private};
 use crate::config::Project;
@@ -320,35 +320,9 @@ impl Context {
         self.machine_lock(name, report)
     }
 
-    /// One command at a time for each name. A signal ends the waiting.
+    /// One command at a time for each machine.
     fn machine_lock(&self, name: &MachineName, report: &mut dyn Report) -> Result<NameLock, ProjectError> {
-        // Beside the locks of users, whose names have no dot.
-        let file = format!("{}.{name}.name.lock", self.owner());
-        let path = self.settings.layers.config.state.lock_dir.join(file);
-        let failed = |error| ProjectError::files("lock", &path)(error);
-        let file = match NameLock::try_take(&path).map_err(failed)? {
-            Ok(lock) => return Ok(lock),
-            Err(file) => file,
-        };
-        // Before a person is told that there is something to interrupt.
-        let mut interrupts = self.interrupts()?;
-        report.step(Step::Waiting { pid: None });
-        let lock = self.block_on(async {
-            tokio::select! {
-                biased;
-                signal = interrupts.next() => {
-                    let signal = signal.map_err(MachineError::Signals)?;
-                    Err(MachineError::Interrupted(signal).into())
-                }
-                lock = NameLock::wait_for(file) => lock.map_err(failed),
-            }
-        })??;
-        // The work that comes next has its own; before this look, so that no signal comes between the two.
-        self.heed_interrupts()?;
-        match interrupts.arrived() {
-            Some(signal) => Err(MachineError::Interrupted(signal).into()),
-            None => Ok(lock),
-        }
+        self.name_lock(&format!("{}.{name}", self.owner()), report)
     }
 
     /// Whether a session of that key exists, half-made ones and those without a container put away.
@@ -463,17 +437,11 @@ impl Context {
         let place = |row: &Workspace| (row.project.clone(), row.repo_url.clone(), row.path.clone());
         if place(old) == place(new) {
             (new.id, new.created_at) = (old.id.clone(), old.created_at);
-            self.core.store.update_workspace(new)?;
+        }
+        if self.core.store.replace_workspace(new)? || self.core.store.insert_workspace(new)? {
             return Ok(());
         }
-        self.core.store.delete_workspace(&old.id)?;
-        match self.core.store.insert_workspace(new) {
-            Ok(true) => Ok(()),
-            other => {
-                let _ = self.core.store.insert_workspace(old);
-                Err(other.err().map_or_else(|| ProjectError::InUse(new.name.to_string()), Into::into))
-            }
-        }
+        Err(ProjectError::InUse(new.name.to_string()))
     }
 
     /// Puts the row back that stood in the place of one whose checkout could not be kept.

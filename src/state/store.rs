@@ -234,6 +234,11 @@ impl Store {
         self.run(|connection| workspaces::insert(connection, workspace))
     }
 
+    /// Writes down another checkout in the place of the one that its machine has. False if it has none.
+    pub fn replace_workspace(&self, workspace: &Workspace) -> Result<bool, StoreError> {
+        self.run(|connection| workspaces::replace(connection, workspace))
+    }
+
     /// Writes what may change in a checkout's life. False if its row is gone.
     pub fn update_workspace(&self, workspace: &Workspace) -> Result<bool, StoreError> {
         self.run(|connection| workspaces::update(connection, workspace))

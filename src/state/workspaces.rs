@@ -45,8 +45,21 @@ pub(super) fn insert(connection: &Connection, workspace: &Workspace) -> rusqlite
         "INSERT INTO workspaces ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
          ON CONFLICT (user, name) DO NOTHING"
     );
+    write(connection, &statement, workspace)
+}
+
+/// Writes another row over the one of its machine; false if there is none.
+pub(super) fn replace(connection: &Connection, workspace: &Workspace) -> rusqlite::Result<bool> {
+    let statement = format!(
+        "UPDATE workspaces SET ({COLUMNS}) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) WHERE user = ?2 AND name = ?3"
+    );
+    write(connection, &statement, workspace)
+}
+
+/// Runs a statement whose parameters are all columns.
+fn write(connection: &Connection, statement: &str, workspace: &Workspace) -> rusqlite::Result<bool> {
     let rows = connection.execute(
-        &statement,
+        statement,
         params![
             workspace.id,
             workspace.user.as_str(),
@@ -164,8 +177,13 @@ mod tests {
         dev.head_commit = Some("0123abc".into());
         assert!(store.update_workspace(&dev).unwrap());
         assert_eq!(store.workspace(&dev.user, &dev.name).unwrap(), Some(dev.clone()));
+        let other = Workspace { id: "other".into(), path: "/elsewhere".into(), ..dev.clone() };
+        assert!(store.replace_workspace(&other).unwrap());
+        assert_eq!(store.workspace(&dev.user, &dev.name).unwrap(), Some(other.clone()));
+        assert!(store.replace_workspace(&dev).unwrap());
         store.delete_workspace(&dev.id).unwrap();
         assert_eq!(store.workspace(&dev.user, &dev.name).unwrap(), None);
+        assert!(!store.replace_workspace(&other).unwrap());
         assert!(!store.update_workspace(&dev).unwrap());
         assert_eq!(store.workspaces(&"bob".parse().unwrap()).unwrap().len(), 1);
     }

@@ -13,7 +13,7 @@ use crate::harness::{Env, Terminal, json};
 
 const WAITING: &str = "Waiting for another podspawn";
 
-/// The name `dev`, held by nobody's command. Dropping it lets it go.
+/// A name, held by nobody's command. Dropping it lets it go.
 struct Held {
     _lock: File,
     path: PathBuf,
@@ -21,7 +21,11 @@ struct Held {
 
 impl Held {
     fn of(env: &Env) -> Self {
-        let path = env.home().join(format!(".podspawn/locks/{}.dev.name.lock", env.user));
+        Self::named(env, &format!("{}.dev", env.user))
+    }
+
+    fn named(env: &Env, name: &str) -> Self {
+        let path = env.home().join(format!(".podspawn/locks/{name}.name.lock"));
         let lock = File::options().read(true).write(true).open(&path).expect("some command has made it");
         flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("nobody holds it");
         Self { _lock: lock, path }
@@ -172,16 +176,22 @@ on_engines! {
     [docker]
     fn who_waits_for_a_name_heeds_ctrl_c_and_its_like(env: Env) {
         let _remote = stopped(&env);
-        let commands: [&[&str]; 6] = [
+        let _ = env.podspawn(["update-project", "api"]).run().ok();
+        let registry = || std::fs::read_to_string(env.home().join(".podspawn/projects.yaml")).unwrap();
+        let before = registry();
+        let commands: [&[&str]; 9] = [
             &["create", "dev"],
             &["create", "dev", "--project", "api"],
             &["shell", "dev"],
             &["switch-branch", "dev", "feature"],
             &["rm", "dev"],
             &["run", "dev", "--project", "api"],
+            &["add-project", "api", "--repo", "https://example.invalid/api"],
+            &["update-project", "api"],
+            &["remove-project", "api"],
         ];
         let signals = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
-        let held = Held::of(&env);
+        let held = (Held::of(&env), Held::named(&env, "project.api"));
         for (args, (signal, status)) in commands.iter().zip(signals.iter().cycle()) {
             let terminal = waiting(&env, args);
             terminal.signal(*signal);
@@ -190,6 +200,7 @@ on_engines! {
             assert!(screen.contains("interrupted"), "{args:?}: {screen}");
         }
         drop(held);
+        assert_eq!(registry(), before);
         assert_eq!(checkouts(&env), ["dev"]);
         assert_eq!(std::fs::read_to_string(checkout(&env, "dev").join("where")).unwrap(), "main\n");
         assert_eq!(status(&env, "dev").as_deref(), Some("stopped"));
