@@ -245,7 +245,7 @@ fn commit(root: &Path) -> Option<String> {
     if git(&["rev-parse", "--show-cdup"]).is_some() || !root.join(".git").exists() {
         return None;
     }
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let commit = git(&["rev-parse", "--short=7", "HEAD"])?;
     if env::var("PROFILE").as_deref() == Ok("release") {
         let log = git(&["rev-parse", "--git-path", "logs/HEAD"])?;
         if root.join(&log).exists() {

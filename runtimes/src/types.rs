@@ -157,7 +157,7 @@ pub struct ContainerSpec {
     pub hostname: Option<String>,
     /// Labels.
     pub labels: Labels,
-    /// Network to join; the engine's default if none.
+    /// Network to join, `none` for no network at all; the engine's default if it is not set.
     pub network: Option<String>,
     /// Further names on that network.
     pub aliases: Vec<String>,

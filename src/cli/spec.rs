@@ -11,7 +11,7 @@ use crate::names::ImageRef;
 pub struct SpecArgs {
     /// Name of a machine, or `user@name`; on a server a user, or `user@project` [default: yourself].
     pub target: Option<String>,
-    /// Image of the machine [default: `local.image` of the configuration].
+    /// Image of the machine or session [default: what the configuration says].
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// Text for people or JSON for programs.

@@ -1,7 +1,7 @@
 //! A target whose meaning depends on whether the command works locally or for a server.
 
 use super::UsageError;
-use crate::names::{SessionKey, Target, UserName};
+use crate::names::{NameError, SessionKey, Target, UserName};
 
 /// A target as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,10 @@ impl TypedTarget {
     pub fn session(&self) -> Result<SessionKey, UsageError> {
         match self.0.parse::<Target>() {
             Ok(Target { user: Some(user), name }) => Ok(SessionKey { user, name: Some(name) }),
+            // Names of projects and of machines have one grammar.
+            Err(error) if error.kind == "machine name" && self.0.contains('@') => {
+                Err(NameError { kind: "project name", ..error }.into())
+            }
             Err(error) if self.0.contains('@') => Err(error.into()),
             _ => Ok(SessionKey { user: self.0.parse()?, name: None }),
         }
@@ -45,6 +49,17 @@ mod tests {
         assert_eq!(target.session().unwrap().to_string(), "bob");
         let target = TypedTarget::new("bob@backend".into());
         assert_eq!(target.machine(&owner).unwrap(), target.session().unwrap());
+    }
+
+    #[test]
+    fn what_stands_behind_a_user_of_a_server_is_called_a_project() {
+        let owner: UserName = "ann".parse().unwrap();
+        let target = TypedTarget::new("alice@Backend".into());
+        let said = |error: UsageError| error.to_string();
+        assert!(said(target.session().unwrap_err()).starts_with(r#"invalid project name "Backend": "#));
+        assert!(said(target.machine(&owner).unwrap_err()).starts_with(r#"invalid machine name "Backend": "#));
+        let user = TypedTarget::new("Alice@backend".into()).session().unwrap_err();
+        assert!(said(user).starts_with(r#"invalid user name "Alice": "#));
     }
 
     #[test]

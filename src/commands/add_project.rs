@@ -27,6 +27,6 @@ pub(super) fn run(
         context.add_project(&name, &repo, branch.as_ref(), &mut steps)
     };
     let Built { image, .. } = added.map_err(|error| explain_project(&context, error))?;
-    ui.done(&format!("project {name} registered, image: {image}"));
+    ui.note(&format!("project {name} registered, image: {image}"));
     Ok(Exit::Success)
 }

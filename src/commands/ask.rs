@@ -30,6 +30,10 @@ pub(super) fn ask<T: DeserializeOwned>(
             broker::start_detached(&options.program, &options, host)?;
             Ok(admin::ask(&socket, request)?)
         }
+        // Whoever is not root may neither ask nor start it.
+        Err(error @ AskError::NoBroker { .. }) if host.uid() != 0 => {
+            Err(CommandError::new(ErrorKind::State, error.to_string()).hint("sudo"))
+        }
         outcome => Ok(outcome?),
     }
 }
@@ -48,13 +52,8 @@ pub(super) fn ask_one<T: DeserializeOwned>(
 impl From<AskError> for CommandError {
     fn from(error: AskError) -> Self {
         match error {
-            AskError::NoBroker { ref source, .. } => {
-                let hint = match source.kind() {
-                    std::io::ErrorKind::PermissionDenied => "sudo",
-                    _ => "start it: `podspawn broker --detach`, or `systemctl start podspawn-broker.socket`",
-                };
-                Self::new(ErrorKind::State, error.to_string()).hint(hint)
-            }
+            AskError::NoBroker { .. } => Self::new(ErrorKind::State, error.to_string())
+                .hint("start it: `podspawn broker --detach`, or `systemctl start podspawn-broker.socket`"),
             AskError::Refused { text, hints } => Self { kind: ErrorKind::Failure, text, hints },
             AskError::Wire(_) | AskError::Answer => {
                 Self::new(ErrorKind::Failure, error.to_string()).hint("the broker's log says more")

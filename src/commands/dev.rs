@@ -63,7 +63,13 @@ pub(super) fn run(
         Ok(machine) if machine.session.record.kind == Kind::Session => {
             let since = context.core.clock.now().duration_since(machine.session.record.created_at);
             ui.note(&format!("Re-attaching to {name} (started {} ago)", age(since.unsigned_abs())));
-            if machine.session.record.image != spec.image.as_str() {
+            // Names that are derived belong to one directory.
+            if own_name && let Some(other) = other_directory(&context, &machine, &directory) {
+                tell_kept(
+                    &format!("`{name}` has the files of `{}`, not of this directory", other.display()),
+                    ui,
+                );
+            } else if machine.session.record.image != spec.image.as_str() {
                 tell_kept("the Podfile has changed since this session was made", ui);
                 tell_warnings();
             }
@@ -109,6 +115,14 @@ pub(super) fn run(
     let program = if command.is_empty() { Program::Shell { login: true } } else { Program::Argv(command) };
     let machine = prepared(&context, machine, &spec.environment.setup, How::SHELL, ui)?;
     enter(&context, machine, program, How::SHELL, ui)
+}
+
+/// The directory that a session was made in, if that is another one.
+fn other_directory(context: &Context, machine: &Machine<'_>, directory: &Path) -> Option<PathBuf> {
+    let asked = context.block_on(context.core.directory(&machine.session.record));
+    // That it cannot be told is no reason not to work there.
+    // Compared as text: a label holds nothing else.
+    asked.ok()?.ok()?.filter(|made_in| made_in.to_string_lossy() != directory.to_string_lossy())
 }
 
 /// A session keeps the ports that it was made with: says so of those that are asked for now.

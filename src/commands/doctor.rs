@@ -94,8 +94,7 @@ fn examine_server(
     sshd_config: PathBuf,
     tell: &dyn Fn(Check),
 ) -> Result<(), CommandError> {
-    let absolute = |path: &Path| host.cwd().unwrap_or(Path::new("/")).join(path);
-    let installation = Installation::new(overrides.config.as_deref().map(absolute));
+    let installation = Installation::new(overrides.config.clone());
     // What the broker reads, which no environment has a say in.
     let layers = match installation.load() {
         Ok(layers) => layers,

@@ -96,6 +96,8 @@ fn parse_and_run(
             Err(Refusal::Usage(error)) => return Err(error.into()),
         };
     let GlobalRequest { config, log_file, runtime } = global.into();
+    // What is started with it, a broker for one, works in another directory.
+    let config = config.map(|file| host.cwd().unwrap_or(Path::new("/")).join(file));
     let overrides = Overrides { config, log_file, runtime };
     match command {
         Command::AddUser(args) => add_user::run(args.try_into()?, &overrides, host, ui),
@@ -151,6 +153,10 @@ fn open(
 ) -> Result<Context, CommandError> {
     let context = Context::open(host, overrides, reach)?;
     log_to(context.settings.layers.config.log.file.as_deref(), logs, ui);
+    if let Some(fault) = context.audit_fault() {
+        // Not being able to record what happens is none either.
+        ui.warn(&fault);
+    }
     Ok(context)
 }
 

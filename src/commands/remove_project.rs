@@ -26,7 +26,7 @@ pub(super) fn run(
             (image, left)
         }
     };
-    ui.done(&format!("removed project {name}"));
+    ui.note(&format!("removed project {name}"));
     if let Some(image) = image.filter(|image| image.starts_with("podspawn/")) {
         ui.note(&format!("note: image {image} still exists; run 'docker rmi {image}' to remove it"));
     }

@@ -24,7 +24,10 @@ pub(super) fn run(
     let place = server::open(overrides, host, ui)?;
     let mut sessions = OfBroker { config: &place.config, overrides, host };
     let removed = remove(&place, Removal { user: &user, force, purge }, &mut sessions)?;
-    ui.note(&format!("removed user {user} ({} session(s) destroyed)", removed.destroyed));
+    ui.note(&match removed.destroyed {
+        0 => format!("removed user {user}"),
+        destroyed => format!("removed user {user} ({destroyed} session(s) destroyed)"),
+    });
     if let Some(home) = removed.home_left {
         ui.note(&format!("NOTE: persistent home dir exists at {}; use --purge to delete it", home.display()));
     }
@@ -56,6 +59,9 @@ impl SessionsOfUser for OfBroker<'_> {
     }
 
     fn destroy_all(&mut self, user: &UserName) -> Result<usize, CommandError> {
+        if !self.may_exist() {
+            return Ok(0);
+        }
         let request = AdminRequest::Remove { user: user.to_string() };
         let removed: Removed = ask_one(self.config, self.overrides, self.host, &request)?;
         for container in &removed.containers {

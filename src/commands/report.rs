@@ -18,12 +18,12 @@ impl Report for Shown {
             Step::Waiting { pid: None } => steps.now("Waiting for another podspawn of this user"),
             Step::Now(text) => steps.now(text),
             Step::Watch(text) => steps.watch(text),
-            Step::Pulling { image } => steps.now(&format!("Pulling {image}")),
+            Step::Pulling { image, .. } => steps.now(&format!("Pulling {image}")),
             Step::PullProgress(Progress::Line(text)) => steps.watch(&text),
             Step::PullProgress(Progress::Layer { id, status, current, total }) => {
                 steps.part(id, status, current, total);
             }
-            Step::Pulled { image } => {
+            Step::Pulled { image, .. } => {
                 steps.parts_done();
                 steps.now(&format!("Pulled {image}"));
             }

@@ -1,6 +1,6 @@
 //! What the administrator's commands on a server share.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Logs, log_to};
 use crate::command_error::{CommandError, ErrorKind};
@@ -21,23 +21,22 @@ pub(super) fn only_root(command: &str, host: &Host) -> Result<(), CommandError> 
 
 /// The installation that a command works for, and its log.
 pub(super) fn open(overrides: &Overrides, host: &Host, ui: Ui) -> Result<Place, CommandError> {
-    let absolute = |path: &Path| host.cwd().unwrap_or(Path::new("/")).join(path);
-    let file = overrides.config.as_deref().map(absolute);
     let mut flags = Vec::new();
     if let Some(log) = &overrides.log_file {
-        flags.push(Flag { name: "--log-file", key: "log.file", value: absolute(log).display().to_string() });
+        let log = host.cwd().unwrap_or(Path::new("/")).join(log);
+        flags.push(Flag { name: "--log-file", key: "log.file", value: log.display().to_string() });
     }
     let config = config::load(&Sources {
         deployment: Deployment::Server,
         local_root: "/root/.podspawn".into(),
         home: host.home().map(Path::to_owned),
-        file: file.clone(),
+        file: overrides.config.clone(),
         env: host.vars().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         flags,
     })?
     .config;
     log_to(config.log.file.as_deref(), Logs::Shown, ui);
-    let file = file.unwrap_or_else(|| PathBuf::from(config::SERVER_CONFIG));
+    let file = overrides.config.as_deref().unwrap_or(Path::new(config::SERVER_CONFIG));
     let config_dir = file.parent().unwrap_or(Path::new("/")).to_owned();
     Ok(Place { config, config_dir })
 }

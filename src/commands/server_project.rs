@@ -115,7 +115,7 @@ pub(super) fn add(
         }
         built
     };
-    ui.done(&format!("project {name} registered, image: {}", built.image));
+    ui.note(&format!("project {name} registered, image: {}", built.image));
     Ok(Exit::Success)
 }
 
@@ -141,7 +141,7 @@ pub(super) fn update(
     };
     let rebuilt =
         before.image_tag.is_none() || built.hash.as_deref() != before.podfile_hash.as_ref().map(Word::as_str);
-    ui.done(&match rebuilt {
+    ui.note(&match rebuilt {
         true => format!("project {name} rebuilt, image: {}", built.image),
         false => format!("project {name}: podfile unchanged, skipping rebuild"),
     });

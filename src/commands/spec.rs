@@ -3,11 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{Logs, explain_project, open};
-use crate::cli::{OutputArg, SpecRequest};
+use crate::cli::{OutputArg, SpecRequest, TypedTarget};
 use crate::command_error::{CommandError, ErrorKind};
-use crate::config::Reach;
+use crate::config::{Deployment, Reach};
 use crate::exit::Exit;
-use crate::local::{Overrides, Settings};
+use crate::local::{self, Overrides, Settings};
 use crate::names::{ImageRef, ProjectName, SessionKey};
 use crate::server::Installation;
 use crate::server::projects::{self, ServerProjectError};
@@ -22,23 +22,9 @@ pub(super) fn run(
     host: &Host,
     ui: Ui,
 ) -> Result<Exit, CommandError> {
-    let settings = Settings::load(host, overrides, Reach::Either)?;
-    let key = match (&target, settings.is_server()) {
-        (None, _) => SessionKey { user: settings.owner.clone(), name: None },
-        (Some(target), true) => target.session()?,
-        (Some(target), false) => target.machine(&settings.owner)?,
-    };
-    let kind = if settings.is_server() { Kind::Session } else { Kind::Machine };
-    let resolved = match (&target, image) {
-        // A machine that has a checkout is what its Podfile makes it. Nothing is made in order to look.
-        (Some(_), None) if !settings.is_server() && settings.layers.config.state.db_path.exists() => {
-            let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
-            let of_checkout =
-                context.workspace_spec(&key).map_err(|error| explain_project(&context, error))?;
-            of_checkout.map_or_else(|| plain(&settings, key, kind, None), Ok)?
-        }
-        (Some(_), None) if settings.is_server() => of_server(&settings, overrides, key)?,
-        (_, image) => plain(&settings, key, kind, image)?,
+    let resolved = match local::deployment(overrides, Reach::Either)? {
+        Deployment::Server => of_session(target, image, overrides, host)?,
+        Deployment::Local => of_machine(target, image, overrides, host, ui)?,
     };
     match output {
         OutputArg::Text => ui.report(&text(&resolved, ui.out_style))?,
@@ -47,23 +33,71 @@ pub(super) fn run(
     Ok(Exit::Success)
 }
 
-/// What a session of a server is made of, with the file about its user and the Podfile of its project.
-fn of_server(settings: &Settings, overrides: &Overrides, key: SessionKey) -> Result<Resolved, CommandError> {
+/// What a machine is made of: the named image, its checkout's Podfile, or the user's own.
+fn of_machine(
+    target: Option<TypedTarget>,
+    image: Option<ImageRef>,
+    overrides: &Overrides,
+    host: &Host,
+    ui: Ui,
+) -> Result<Resolved, CommandError> {
+    let settings = Settings::load(host, overrides, Reach::Either)?;
+    let key = match &target {
+        Some(target) => target.machine(&settings.owner)?,
+        None => SessionKey { user: settings.owner.clone(), name: None },
+    };
+    // A machine that has a checkout is what its Podfile makes it. Nothing is made in order to look.
+    if target.is_some() && image.is_none() && settings.layers.config.state.db_path.exists() {
+        let context = open(host, overrides, Reach::Either, Logs::Quiet, ui)?;
+        let of_checkout = context.workspace_spec(&key).map_err(|error| explain_project(&context, error))?;
+        if let Some(resolved) = of_checkout {
+            return Ok(resolved);
+        }
+    }
+    match key.name.clone() {
+        Some(name) => {
+            let request = Request { key, ..settings.machine_request(Kind::Machine, &name, image)? };
+            Ok(settings.resolve_request(&request)?)
+        }
+        None => Ok(settings.resolve(key, Kind::Machine, image)?),
+    }
+}
+
+/// What the broker makes a session of: configuration without the environment, which it does not read either, the file about
+/// the session's user, and the Podfile of its project.
+fn of_session(
+    target: Option<TypedTarget>,
+    image: Option<ImageRef>,
+    overrides: &Overrides,
+    host: &Host,
+) -> Result<Resolved, CommandError> {
+    if overrides.runtime.is_some() {
+        let text = "`--runtime` is for local machines, and this host is a server";
+        return Err(CommandError::new(ErrorKind::Usage, text).hint("leave `--runtime` out"));
+    }
+    let key = match target {
+        Some(target) => target.session()?,
+        None => SessionKey { user: local::owner(host, Deployment::Server)?, name: None },
+    };
+    let installation = Installation::new(overrides.config.clone());
+    let only_root = |text: &str| Err(CommandError::new(ErrorKind::State, text).hint("sudo"));
+    if installation.hides_file_of(&key.user) {
+        return only_root("only root can look into what was decided for one user");
+    }
+    let (layers, user_env) = installation.load_for(&key.user)?;
     let name = key.name.as_ref().and_then(|name| name.as_str().parse::<ProjectName>().ok());
     let is_project = match &name {
-        Some(name) => projects::registered(&settings.layers)?.get(name).is_some(),
+        Some(name) => projects::registered(&layers)?.get(name).is_some(),
         None => false,
     };
-    if !is_project {
-        return plain(settings, key, Kind::Session, None);
+    if is_project && image.is_some() {
+        let text = "`--image` and a project cannot be used together: its Podfile names the image";
+        return Err(CommandError::new(ErrorKind::Usage, text).hint("leave `--image` out"));
     }
-    if settings.host.uid() != 0 {
-        let text = "only root can look into a server's projects";
-        return Err(CommandError::new(ErrorKind::State, text).hint("sudo"));
+    if is_project && host.uid() != 0 {
+        return only_root("only root can look into a server's projects");
     }
-    let installation = Installation::new(overrides.config.clone());
-    let (layers, user_env) = installation.load_for(&key.user)?;
-    let request = projects::request(&layers, user_env, key)?;
+    let request = Request { image, ..projects::request(&layers, user_env, key)? };
     Ok(resolve(&request, &layers)?)
 }
 
@@ -79,22 +113,6 @@ impl From<ServerProjectError> for CommandError {
                 Self::new(ErrorKind::State, error.to_string()).hint(hint)
             }
         }
-    }
-}
-
-/// What is not made of a project: the named image, or locally the user's own Podfile.
-fn plain(
-    settings: &Settings,
-    key: SessionKey,
-    kind: Kind,
-    image: Option<ImageRef>,
-) -> Result<Resolved, CommandError> {
-    match key.name.clone() {
-        Some(name) if !settings.is_server() => {
-            let request = Request { key, ..settings.machine_request(kind, &name, image)? };
-            Ok(settings.resolve_request(&request)?)
-        }
-        _ => Ok(settings.resolve(key, kind, image)?),
     }
 }
 
@@ -131,7 +149,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::{Deployment, Flag, Sources, load};
+    use crate::config::{Flag, Sources, load};
 
     fn resolved() -> Resolved {
         let sources = Sources {

@@ -27,7 +27,7 @@ pub(super) fn run(
         context.update_project(&name, &mut steps)
     };
     let Built { image, rebuilt } = updated.map_err(|error| explain_project(&context, error))?;
-    ui.done(&match rebuilt {
+    ui.note(&match rebuilt {
         true => format!("project {name} rebuilt, image: {image}"),
         false => format!("project {name}: podfile unchanged, skipping rebuild"),
     });

@@ -43,6 +43,17 @@ pub fn sshd_is_wired(sshd_config: &str) -> bool {
     })
 }
 
+/// The files that the text of an `sshd_config` names as ones to be read too, as they are written there; patterns name none.
+pub fn sshd_includes(sshd_config: &str) -> impl Iterator<Item = &str> {
+    let is_file = |word: &&str| !word.contains(['*', '?', '[']);
+    sshd_config.lines().flat_map(move |line| {
+        let blank = |c: char| c.is_whitespace() || matches!(c, '=' | '"');
+        let mut words = line.split(blank).filter(|word| !word.is_empty());
+        let includes = words.next().is_some_and(|word| word.eq_ignore_ascii_case("Include"));
+        words.filter(move |word| includes && is_file(word))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +70,13 @@ mod tests {
             assert_eq!(detect(Reach::AlwaysLocal, config, sshd), Deployment::Local);
             assert_eq!(detect(Reach::ServerOnly, config, sshd), Deployment::Server);
         }
+    }
+
+    #[test]
+    fn files_that_sshd_reads_too_are_found_as_sshd_finds_them() {
+        let text = "# Include /a\nInclude /etc/ssh/podspawn.conf\n\tinclude=\"b.conf\" /c.d/*.conf d.conf\r\nPort 22\n";
+        let found: Vec<&str> = sshd_includes(text).collect();
+        assert_eq!(found, ["/etc/ssh/podspawn.conf", "b.conf", "d.conf"]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod user;
 mod words;
 pub mod yaml;
 
-pub use deployment::{Deployment, Reach, detect, sshd_is_wired};
+pub use deployment::{Deployment, Reach, detect, sshd_includes, sshd_is_wired};
 pub use dotfiles::Dotfiles;
 pub use error::ConfigError;
 pub use file::{read_text, read_text_below};

@@ -7,7 +7,7 @@ use podspawn_wire::{Exit, Program, RunAs};
 use thiserror::Error;
 
 use super::context::{Context, LocalError};
-use crate::session::attach::{AttachError, AttachRequest, attach_direct, attach_engine};
+use crate::session::attach::{AttachError, AttachRequest, attach_direct, attach_engine, passed_on};
 use crate::session::{EngineSource, GuestAddress, Session};
 use crate::state::AttachWay;
 
@@ -49,20 +49,40 @@ impl Context {
         program: Program,
         streams: Streams<'_>,
     ) -> Result<Exit, EnterError> {
-        self.enter_as(session, program, RunAs::User, session.record.start_dir.clone(), streams)
+        let request = self.request(program, RunAs::User, session.record.start_dir.clone(), streams);
+        let request = AttachRequest { env: passed_on(self.settings.host.vars()), ..request };
+        let ended = self.attach(session, &request);
+        let status = match &ended {
+            Ok(ended) => Some(ended.status()),
+            Err(EnterError::Attach(error)) => error.status(),
+            Err(EnterError::Engine(_) | EnterError::Local(_)) => None,
+        };
+        self.record_command(&session.record, &request.program, status);
+        ended
     }
 
-    /// As [`Context::enter`], as that account and in that directory; none for the home.
-    pub fn enter_as(
+    /// As [`Context::enter`], as that account and in that directory, and with nothing of this process's environment: for what
+    /// podspawn itself has to do inside, whose output it may read.
+    pub(super) fn enter_as(
         &self,
         session: &Session,
         program: Program,
         run_as: RunAs,
-        cwd: Option<String>,
+        cwd: &str,
         streams: Streams<'_>,
     ) -> Result<Exit, EnterError> {
+        self.attach(session, &self.request(program, run_as, Some(cwd.into()), streams))
+    }
+
+    fn request<'a>(
+        &self,
+        program: Program,
+        run_as: RunAs,
+        cwd: Option<String>,
+        streams: Streams<'a>,
+    ) -> AttachRequest<'a> {
         let Streams { terminal, stdin, stdout, stderr } = streams;
-        let request = AttachRequest {
+        AttachRequest {
             program,
             run_as,
             cwd,
@@ -74,7 +94,10 @@ impl Context {
             stderr,
             own_pipes: false,
             x11: None,
-        };
+        }
+    }
+
+    fn attach(&self, session: &Session, request: &AttachRequest<'_>) -> Result<Exit, EnterError> {
         let record = &session.record;
         match record.attach {
             AttachWay::Direct => {
@@ -83,11 +106,11 @@ impl Context {
                     process: record.process.clone(),
                     socket_dir: record.socket_dir.clone(),
                 };
-                Ok(attach_direct(&address, &request)?)
+                Ok(attach_direct(&address, request)?)
             }
             AttachWay::Engine => self.block_on(async {
                 let engine = self.core.engines.engine().await?;
-                Ok(attach_engine(engine, &record.container_id, &request).await?)
+                Ok(attach_engine(engine, &record.container_id, request).await?)
             })?,
         }
     }

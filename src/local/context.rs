@@ -10,6 +10,7 @@ use std::sync::Arc;
 use podspawn_runtimes::EngineKind;
 use thiserror::Error;
 
+use super::audit::Recorder;
 use super::environment::EnvironmentError;
 use super::interrupts::Interrupts;
 use super::machine::MachineError;
@@ -30,7 +31,7 @@ const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 /// What flags say about every command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Overrides {
-    /// Configuration file.
+    /// Configuration file; an absolute path.
     pub config: Option<PathBuf>,
     /// Log file.
     pub log_file: Option<PathBuf>,
@@ -81,12 +82,7 @@ impl Settings {
     /// Reads configuration.
     pub fn load(host: &Host, overrides: &Overrides, reach: Reach) -> Result<Self, LocalError> {
         let layers = load(host, overrides, reach)?;
-        let owner = match (host.var("USER"), layers.deployment) {
-            (Some(user), _) => UserName::derive(user),
-            // Nothing on a server belongs to whoever asks.
-            (None, Deployment::Server) => UserName::derive("root"),
-            (None, Deployment::Local) => UserName::derive(&account(host).ok_or(LocalError::NoUser)?),
-        };
+        let owner = owner(host, layers.deployment)?;
         Ok(Self { host: host.clone(), owner, layers })
     }
 
@@ -139,6 +135,16 @@ impl Settings {
     }
 }
 
+/// The invoking user, as podspawn names owners.
+pub fn owner(host: &Host, deployment: Deployment) -> Result<UserName, LocalError> {
+    Ok(match (host.var("USER"), deployment) {
+        (Some(user), _) => UserName::derive(user),
+        // Nothing on a server belongs to whoever asks.
+        (None, Deployment::Server) => UserName::derive("root"),
+        (None, Deployment::Local) => UserName::derive(&account(host).ok_or(LocalError::NoUser)?),
+    })
+}
+
 /// The name of the invoking account where no variable says it, as in jobs of cron. An empty variable is a mistake.
 fn account(host: &Host) -> Option<String> {
     if host.has("USER") {
@@ -153,6 +159,7 @@ pub struct Context {
     pub settings: Settings,
     /// The lifecycle core.
     pub core: Core<LazyEngine, Guests>,
+    pub(super) recorder: Recorder,
     runtime: OnceCell<tokio::runtime::Runtime>,
     /// Caught before anybody was told that something is made, for the work that makes it.
     interrupts: Cell<Option<Interrupts>>,
@@ -171,9 +178,11 @@ impl Context {
             guest: beside("guest"),
         };
         let engines = LazyEngine::new(host, config.engine());
+        let recorder = Recorder::new(&settings);
         let core = Core::new(store, engines, Guests, Arc::new(SystemClock), dirs, host.uid())
-            .building_with(engine::builder(host));
-        Ok(Self { settings, core, runtime: OnceCell::new(), interrupts: Cell::new(None) })
+            .building_with(engine::builder(host))
+            .observed_by(Arc::new(recorder.clone()));
+        Ok(Self { settings, core, recorder, runtime: OnceCell::new(), interrupts: Cell::new(None) })
     }
 
     /// From now on Ctrl-C and its like are for the work that comes next, which undoes what it made. To be called before a
@@ -259,9 +268,18 @@ pub fn deployment(overrides: &Overrides, reach: Reach) -> Result<Deployment, Loc
     }
     let path = overrides.config.as_deref().unwrap_or(Path::new(SERVER_CONFIG));
     let exists = path.try_exists().map_err(|source| LocalError::Look { path: path.into(), source })?;
-    // An sshd configuration that cannot be read says nothing.
-    let wired = std::fs::read_to_string(SSHD_CONFIG).is_ok_and(|text| config::sshd_is_wired(&text));
-    Ok(config::detect(reach, exists, wired))
+    Ok(config::detect(reach, exists, sshd_is_wired(Path::new(SSHD_CONFIG))))
+}
+
+/// Whether an sshd configuration, or a file that it names as one to be read too, makes podspawn the source of keys:
+/// `server-setup` writes that into a file of its own. What cannot be read says nothing.
+fn sshd_is_wired(file: &Path) -> bool {
+    let text = |file: &Path| std::fs::read(file).map(|text| String::from_utf8_lossy(&text).into_owned());
+    let Ok(main) = text(file) else { return false };
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    config::sshd_is_wired(&main)
+        || config::sshd_includes(&main)
+            .any(|name| text(&directory.join(name)).is_ok_and(|text| config::sshd_is_wired(&text)))
 }
 
 fn absolute(host: &Host, path: &Path) -> String {
@@ -277,5 +295,34 @@ fn word(kind: EngineKind) -> &'static str {
         EngineKind::Docker => "docker",
         EngineKind::Podman => "podman",
         EngineKind::Gvisor => "gvisor",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sshd_that_reads_a_file_of_podspawns_is_wired_as_one_that_asks_it_in_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (main, ours) = (dir.path().join("sshd_config"), dir.path().join("podspawn.conf"));
+        let asks = "AuthorizedKeysCommand /usr/local/bin/podspawn auth-keys %u %t %k\n";
+        let wired = |text: &[u8]| {
+            std::fs::write(&main, text).unwrap();
+            sshd_is_wired(&main)
+        };
+        let include = format!("# caf\u{e9}\nInclude {}\nUsePAM yes\n", ours.display());
+        assert!(!sshd_is_wired(&main) && !wired(include.as_bytes()), "neither file is there");
+        std::fs::write(&ours, format!("Match Group podspawn-users\n{asks}")).unwrap();
+        assert!(wired(include.as_bytes()));
+        assert!(
+            wired(b"# caf\xe9 in latin-1\ninclude=\"podspawn.conf\"\n"),
+            "below the directory of sshd's own"
+        );
+        assert!(wired(asks.as_bytes()));
+        assert!(
+            !wired(b"#Include podspawn.conf\nInclude /etc/ssh/sshd_config.d/none.conf\n"),
+            "nothing reads it"
+        );
     }
 }

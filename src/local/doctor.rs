@@ -159,19 +159,20 @@ fn start(subject: &Subject<'_>, name: &str) -> String {
     }
 }
 
-/// What brings an image here. On a server it is the broker's engine that has to have it.
+/// What brings an image here: the engine's own command. On a server it is the broker's engine that has to have it.
 fn fetch(subject: &Subject<'_>, name: &str, image: &str) -> String {
+    let server = subject.is_server();
     let account = subject.layers.config.server.account.as_ref().map(|account| account.as_str());
-    let pull = match (subject.is_server(), account, name) {
-        (false, ..) => return format!("podspawn verify-image {image}"),
-        (true, Some(account), "Podman") => {
+    let pull = match (account.filter(|_| server), name) {
+        (Some(account), "Podman") => {
             let uid = subject.host.uid();
             format!("sudo -u {account} XDG_RUNTIME_DIR=/run/user/{uid} podman pull {image}")
         }
-        (true, None, "Podman") => format!("podman pull {image}"),
-        (true, ..) => format!("docker pull {image}"),
+        (None, "Podman") => format!("podman pull {image}"),
+        _ => format!("docker pull {image}"),
     };
-    format!("{pull}; where its registry is out of reach, set `defaults.image` to an image that is here")
+    let key = if server { "defaults.image" } else { "local.image" };
+    format!("{pull}; where its registry is out of reach, set `{key}` to an image that is here")
 }
 
 fn daemon(name: &str, chosen: &Chosen, connected: &Connected<'_>, fix: String) -> Check {
@@ -296,11 +297,9 @@ async fn default_image(engine: &Runtime, image: &str, fix: &str) -> Check {
     const NAME: &str = "default image";
     match tokio::time::timeout(ANSWER_LIMIT, engine.image(image)).await {
         Ok(Ok(Some(info))) => Check::pass(NAME, format!("{image} is {}", info.id)),
-        Ok(Ok(None)) => Check::warn(
-            NAME,
-            format!("{image} is not here: whoever comes first waits until it is pulled"),
-            fix,
-        ),
+        Ok(Ok(None)) => {
+            Check::warn(NAME, format!("{image} not cached; first connection will pull it (slow)"), fix)
+        }
         Ok(Err(error)) => Check::warn(NAME, error.to_string(), fix),
         Err(_) => {
             let detail = format!("no answer within {} s", ANSWER_LIMIT.as_secs());

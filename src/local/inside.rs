@@ -219,7 +219,7 @@ impl Context {
         let (out, err) = (collect(out), collect(err));
         let streams =
             Streams { terminal: false, stdin: None, stdout: to_out.as_fd(), stderr: to_err.as_fd() };
-        let ended = self.enter_as(session, Program::Argv(argv.to_vec()), run_as, Some("/".into()), streams);
+        let ended = self.enter_as(session, Program::Argv(argv.to_vec()), run_as, "/", streams);
         drop((to_out, to_err));
         let text = |from: JoinHandle<Vec<u8>>| {
             String::from_utf8_lossy(&from.join().unwrap_or_default()).into_owned()

@@ -80,6 +80,7 @@ impl Context {
                 joined?.ok_or_else(|| MachineError::Unknown(key.clone()))?
             }
         };
+        self.record_connect(&session.record);
         Ok(Machine { context: self, session, created: false, interrupts })
     }
 
@@ -95,6 +96,7 @@ impl Context {
             interrupts.guard(async |cancel| self.core.acquire(spec, exists, report, &cancel).await),
         )?;
         let Acquired { session, created } = acquired?;
+        self.record_connect(&session.record);
         let machine = Machine { context: self, session, created, interrupts };
         let found = machine.session.record.kind;
         if found != spec.kind {
@@ -175,6 +177,7 @@ impl Machine<'_> {
 
     /// Ends the connection, and the machine with it if it is one that goes.
     pub fn leave(self) -> Result<Released, MachineError> {
+        self.context.record_disconnect(&self.session.record);
         match self.context.core.try_release(self.session) {
             None => Ok(Released::Stayed),
             Some(session) => Ok(self.context.block_on(self.context.core.release(session))??),

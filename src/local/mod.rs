@@ -5,6 +5,7 @@
 //! sessions. Calls `config`, `podfile`, `spec`, `session`, `state`, `runtimes`, `system`; prints nothing.
 
 mod attach;
+mod audit;
 mod context;
 mod dev_name;
 mod doctor;
@@ -24,7 +25,7 @@ mod verify_image;
 mod workspace;
 
 pub use attach::{EnterError, Streams};
-pub use context::{Context, LocalError, Overrides, Settings, deployment, load};
+pub use context::{Context, LocalError, Overrides, Settings, deployment, load, owner};
 pub use dev_name::session_name;
 pub use doctor::{EngineSocket, Subject, examine};
 pub use environment::{DevWish, EnvironmentError};
@@ -34,5 +35,4 @@ pub use machine::{Machine, MachineError};
 pub use project_error::ProjectError;
 pub use projects::{Built, Removed};
 pub use server_projects::{ProjectLock, ServerProjects};
-pub use verify_image::ImageCheck;
 pub use workspace::{Left, Source, Temporary};

@@ -232,6 +232,7 @@ impl Context {
         let _ = self.remove_volumes(&key)?;
         self.remove_checkout(workspace, report)?;
         self.core.store.delete_workspace(&workspace.id)?;
+        self.record_workspace(workspace, Some("rm"));
         Ok(())
     }
 
@@ -425,8 +426,10 @@ impl Context {
             None => drop(self.core.store.update_workspace(workspace)?),
         }
         let kept = scratch.keep_as(&workspace.path).map_err(ProjectError::files("make", &workspace.path));
-        if let (Err(_), Some(before)) = (&kept, before) {
-            self.restore_row(workspace, before);
+        match (&kept, before) {
+            (Ok(()), _) => self.record_workspace(workspace, None),
+            (Err(_), Some(before)) => self.restore_row(workspace, before),
+            (Err(_), None) => {}
         }
         kept
     }
@@ -572,8 +575,9 @@ impl Context {
             Some(before) => self.replace_row(workspace, &mut before.clone()),
             None => Ok(self.core.store.delete_workspace(&workspace.id)?),
         });
-        if let Err(error) = undone {
-            tracing::warn!("after a machine could not be made: {error}");
+        match undone {
+            Ok(()) => self.record_workspace(workspace, Some("create_failed")),
+            Err(error) => tracing::warn!("after a machine could not be made: {error}"),
         }
     }
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 /// How long an answer may take: longer than removing many sessions one after the other may.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// The same of an image that is built. Whoever waits for it may go at any time, and the build with them.
+/// The same of an image that is built or pulled. Whoever waits for it may go at any time, and the build with them.
 const BUILD_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// What is asked.
@@ -42,7 +42,7 @@ pub enum AdminRequest {
     Cleanup,
     /// How the broker itself sees this server; the answer is an [`Examined`].
     Examine,
-    /// How many sessions a user has; the answer is a number.
+    /// How many sessions a user has that somebody has attached to; the answer is a number.
     Count {
         /// The owner.
         user: String,
@@ -52,7 +52,14 @@ pub enum AdminRequest {
         /// The project.
         project: String,
     },
-    /// Removes all sessions of a user; the answer is a [`Removed`].
+    /// Checks an image in the engine that sessions are made in, which pulls it if it is not there; answers are
+    /// [`crate::session::ImageCheck`].
+    VerifyImage {
+        /// The image.
+        image: String,
+    },
+    /// Removes all sessions of a user, those that only lend their network to forwarding among them; the answer is a
+    /// [`Removed`].
     Remove {
         /// The owner.
         user: String,
@@ -114,7 +121,7 @@ pub struct Cleaned {
 /// What removing all sessions of a user came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// Containers of the sessions that are gone.
+    /// Containers of the sessions that are gone, as far as somebody had attached to them.
     pub containers: Vec<String>,
     /// What could not be removed.
     pub failures: Vec<String>,
@@ -150,7 +157,7 @@ pub enum AskError {
 /// Asks the broker and returns its answers.
 pub fn ask<T: DeserializeOwned>(socket: &Path, request: &AdminRequest) -> Result<Vec<T>, AskError> {
     let limit = match request {
-        AdminRequest::BuildProject { .. } => BUILD_LIMIT,
+        AdminRequest::BuildProject { .. } | AdminRequest::VerifyImage { .. } => BUILD_LIMIT,
         _ => LIMIT,
     };
     ask_within(socket, request, limit)

@@ -7,7 +7,7 @@ use podspawn_wire::broker::BROKER_SOCKET;
 
 use crate::config::{self, Config, ConfigError, Deployment, Layers, SERVER_CONFIG, Sources, yaml};
 use crate::names::UserName;
-use crate::system::files::{TrustError, read_trusted};
+use crate::system::files::{TrustError, open_trusted, read_trusted};
 
 /// A server's configuration file, and what lies beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,14 @@ impl Installation {
             Err(error) => return Err(ConfigError::Read { path, reason: error.to_string() }),
         };
         layers.with_user(&path, &text)
+    }
+
+    /// Whether what the administrator decided for one user is hidden from this process's account.
+    pub fn hides_file_of(&self, user: &UserName) -> bool {
+        matches!(
+            open_trusted(&self.user_file(user), 0),
+            Err(TrustError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied
+        )
     }
 
     /// What the administrator decided for one user.

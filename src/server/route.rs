@@ -4,12 +4,6 @@ use std::path::Path;
 
 use podspawn_wire::Program;
 
-/// Variables of the client that are passed on, besides those that begin with `LC_`.
-const PASSED_ON: [&str; 1] = ["LANG"];
-
-/// Longest value that is passed on, in bytes.
-const LONGEST_VALUE: usize = 256;
-
 /// Ending of host names that stand for projects.
 const POD: &str = ".pod";
 
@@ -35,18 +29,6 @@ pub fn project(variable: Option<&str>) -> Option<String> {
     let name = variable?;
     let name = name.strip_suffix(POD).unwrap_or(name);
     (!name.is_empty() && name != "%n").then(|| name.to_owned())
-}
-
-/// Whether a variable that a client sent is passed on.
-pub fn passes(name: &str, value: &str) -> bool {
-    let known = PASSED_ON.contains(&name)
-        || name.strip_prefix("LC_").is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
-        });
-    known
-        && name.len() <= 32
-        && value.len() <= LONGEST_VALUE
-        && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'@' | b':'))
 }
 
 #[cfg(test)]
@@ -83,24 +65,6 @@ mod tests {
         assert_eq!(project(Some("api.pod")), Some("api".into()));
         for unset in [None, Some(""), Some(".pod"), Some("%n"), Some("%n.pod")] {
             assert_eq!(project(unset), None);
-        }
-    }
-
-    #[test]
-    fn a_client_sets_its_language_and_nothing_else() {
-        for (name, value) in [("LANG", "C.UTF-8"), ("LC_ALL", "de_DE@euro"), ("LC_TIME", "")] {
-            assert!(passes(name, value), "{name}={value}");
-        }
-        for (name, value) in [
-            ("LD_PRELOAD", "x"),
-            ("PATH", "x"),
-            ("LC_", "x"),
-            ("LC_a", "x"),
-            ("LANG", "a\nb"),
-            ("LANG", "$(x)"),
-            ("LANG", "/etc/x"),
-        ] {
-            assert!(!passes(name, value), "{name}={value}");
         }
     }
 }

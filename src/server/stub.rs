@@ -19,7 +19,7 @@ use podspawn_wire::{Exit, HostChannel, Received, RunAs, WireError};
 use thiserror::Error;
 
 use super::{route, xauth};
-use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared, attach_relay};
+use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared, attach_relay, passed_on};
 use crate::system::accounts::{self, Passwd};
 use crate::system::{Host, readiness, terminal};
 
@@ -182,13 +182,12 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
     };
     let Streams { stdin, stdout, stderr } = streams;
     let has_terminal = terminal::is_terminal(stdin);
-    let passed_on = host.vars().filter(|(name, value)| route::passes(name, value));
     let x11 = host.var("DISPLAY").and_then(|display| xauth::take(&host.home()?.join(".Xauthority"), display));
     let request = AttachRequest {
         program: route::program(original),
         run_as: RunAs::User,
         cwd: None,
-        env: passed_on.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        env: passed_on(host.vars()),
         terminal: has_terminal.then(|| host.var("TERM").unwrap_or("dumb").to_owned()),
         agent: host.path_var("SSH_AUTH_SOCK").filter(|socket| is_of_sshd(socket, host)).map(Path::to_owned),
         stdin: Some(stdin),

@@ -9,6 +9,7 @@ use super::core::{Core, EngineSource, Session, display_name};
 use super::decide::{Verdict, judge};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
+use super::image::Wanted;
 use super::report::{Cancel, Report};
 use super::settle::{Purpose, is_alive};
 use crate::names::{ImageRef, SessionKey, UserName};
@@ -146,7 +147,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 self.store.check_limits(&spec.key.user, spec.limits)?;
             }
             let engine = self.engines.engine().await?;
-            let Some(image) = missing_image(spec, engine, &pulled).await? else {
+            let Some((image, wanted)) = missing_image(spec, engine, &pulled).await? else {
                 let session = Box::pin(self.create(spec, engine, caller, report, cancel)).await?;
                 return Ok(Acquired { session, created: true });
             };
@@ -155,8 +156,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             }
             // A pull or a build may take minutes: nobody else of this user has to wait for it.
             drop(lock);
-            let recipe = spec.environment.recipe.as_ref().filter(|_| image == spec.image);
-            self.fetch_image(&image, recipe, report, cancel).await?;
+            self.fetch_image(image, wanted, report, cancel).await?;
             pulled.insert(image);
         }
     }
@@ -221,16 +221,18 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
 }
 
 /// The first image that the engine lacks, of the session's and its services'. What was pulled a moment ago is there.
-async fn missing_image(
-    spec: &SessionSpec,
+async fn missing_image<'a>(
+    spec: &'a SessionSpec,
     engine: &Runtime,
-    pulled: &BTreeSet<ImageRef>,
-) -> Result<Option<ImageRef>, SessionError> {
-    let services = spec.environment.services.iter().map(|service| &service.image);
+    pulled: &BTreeSet<&'a ImageRef>,
+) -> Result<Option<(&'a ImageRef, Wanted<'a>)>, SessionError> {
+    let own = (&spec.image, Wanted::BySession(spec.environment.recipe.as_ref()));
+    let services = spec.environment.services.iter();
+    let services = services.map(|service| (&service.image, Wanted::ByService(&service.name)));
     let mut seen = BTreeSet::new();
-    for image in std::iter::once(&spec.image).chain(services) {
+    for (image, wanted) in std::iter::once(own).chain(services) {
         if !pulled.contains(image) && seen.insert(image) && engine.image(image.as_str()).await?.is_none() {
-            return Ok(Some(image.clone()));
+            return Ok(Some((image, wanted)));
         }
     }
     Ok(None)

@@ -9,7 +9,7 @@ use podspawn_runtimes::{
 use podspawn_wire::{GUEST_DIR, GUEST_PROGRAM, InitConfig, PROTOCOL, USER_DIR, User};
 
 use super::core::label;
-use crate::spec::{ServiceSpec, SessionSpec, VolumeMount};
+use crate::spec::{Kind, ServiceSpec, SessionSpec, VolumeMount};
 use crate::state::SessionRecord;
 
 /// Directory that every session's user has, whatever the image.
@@ -72,6 +72,9 @@ pub(super) fn container(
     let init = init_config(spec, facts, prepared);
     let mut labels = labels;
     labels.insert(label::PROJECT.into(), spec.key.project().into());
+    if let Some(directory) = directory(spec) {
+        labels.insert(label::DIRECTORY.into(), directory.display().to_string());
+    }
     ContainerSpec {
         name: record.container_name.clone(),
         image: spec.image.to_string(),
@@ -103,6 +106,13 @@ pub(super) fn container(
         stop_signal: Some("SIGTERM".into()),
         ..ContainerSpec::default()
     }
+}
+
+/// Where the files of a session come from.
+fn directory(spec: &SessionSpec) -> Option<&Path> {
+    let mounted = spec.mounts.first().map(|mount| &mount.source);
+    let source = mounted.or(spec.environment.copy.as_ref().map(|copy| &copy.source));
+    source.filter(|_| spec.kind == Kind::Session).map(PathBuf::as_path)
 }
 
 /// The container of a service: what its image says, under the session's hardening and limits.

@@ -28,6 +28,8 @@ pub(super) mod label {
     pub(crate) const SESSION: &str = "podspawn-session";
     pub(crate) const INSTALLATION: &str = "podspawn-installation";
     pub(crate) const PROJECT: &str = "podspawn-project";
+    /// Of a session's container: the directory of this host that its files are, or were copied from.
+    pub(crate) const DIRECTORY: &str = "podspawn-directory";
     /// Of a service's container: its name.
     pub(crate) const SERVICE: &str = "podspawn-service";
     /// Of a service's container: the ports that it is ready with, with commas in between.

@@ -14,7 +14,8 @@ use super::core::{Core, EngineSource, label};
 use super::dockerfile::{self, Base, Dockerfile, Reads};
 use super::error::{BuildPart, SessionError};
 use super::report::{Cancel, Report, Step};
-use crate::names::{ImageRef, printable};
+use super::services::familiar;
+use crate::names::{ImageRef, ServiceName, printable};
 use crate::spec::{BuildBase, Recipe};
 use crate::state::BuildLocks;
 use crate::system::BuildContext;
@@ -23,6 +24,15 @@ use crate::system::BuildContext;
 const DOCKERFILE: &str = "Dockerfile";
 /// Longest part of an instruction that a message shows, in characters.
 const LONGEST_SHOWN: usize = 80;
+
+/// What an image that is missing is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// The session itself, which may have a recipe of it.
+    BySession(Option<&'a Recipe>),
+    /// A companion service.
+    ByService(&'a ServiceName),
+}
 
 impl<S: EngineSource, G> Core<S, G> {
     /// Sees to it that the engine has an image: builds it from its recipe, or pulls it if it has none. Makes no container
@@ -37,7 +47,7 @@ impl<S: EngineSource, G> Core<S, G> {
         let engine = self.engines.engine().await?;
         match engine.image(image.as_str()).await? {
             Some(_) => Ok(false),
-            None => self.fetch_image(image, recipe, report, cancel).await,
+            None => self.fetch_image(image, Wanted::BySession(recipe), report, cancel).await,
         }
     }
 
@@ -45,22 +55,24 @@ impl<S: EngineSource, G> Core<S, G> {
     pub(super) async fn fetch_image(
         &self,
         image: &ImageRef,
-        recipe: Option<&Recipe>,
+        wanted: Wanted<'_>,
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<bool, SessionError> {
         let engine = self.engines.engine().await?;
         let work = async {
-            match recipe {
-                None => {
-                    report.step(Step::Pulling { image: image.as_str() });
-                    let mut progress = |progress| report.step(Step::PullProgress(progress));
-                    engine.pull(image.as_str(), &mut progress).await?;
-                    report.step(Step::Pulled { image: image.as_str() });
-                    Ok(true)
+            let (name, service) = match wanted {
+                Wanted::BySession(Some(recipe)) => {
+                    return self.build_image(engine, image, recipe, report).await;
                 }
-                Some(recipe) => self.build_image(engine, image, recipe, report).await,
-            }
+                Wanted::BySession(None) => (image.as_str(), None),
+                Wanted::ByService(service) => (familiar(image.as_str()), Some(service.as_str())),
+            };
+            report.step(Step::Pulling { image: name, service });
+            let mut progress = |progress| report.step(Step::PullProgress(progress));
+            engine.pull(image.as_str(), &mut progress).await?;
+            report.step(Step::Pulled { image: name, service });
+            Ok(true)
         };
         tokio::select! {
             biased;

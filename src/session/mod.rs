@@ -12,6 +12,7 @@
 mod account_files;
 mod acquire;
 pub mod attach;
+pub mod audit;
 mod build_watch;
 mod cleanup;
 mod container_spec;
@@ -33,6 +34,7 @@ mod service_info;
 mod services;
 mod settle;
 pub mod setup;
+mod verify_image;
 mod volumes;
 
 pub use acquire::{Acquired, Caller, Exists};
@@ -49,3 +51,4 @@ pub use report::{Cancel, CancelHandle, Report, Silent, Step};
 pub use service_info::{ListedService, ServiceState, ServiceView};
 pub use settle::is_alive;
 pub use setup::{Audience, News, Skip, SkipHandle};
+pub use verify_image::ImageCheck;

@@ -22,6 +22,8 @@ pub enum Step<'a> {
     Pulling {
         /// Its reference.
         image: &'a str,
+        /// The companion service that it is for; none for the session's own image.
+        service: Option<&'a str>,
     },
     /// A step of the pull.
     PullProgress(Progress),
@@ -29,6 +31,8 @@ pub enum Step<'a> {
     Pulled {
         /// The image's reference.
         image: &'a str,
+        /// As in [`Step::Pulling`].
+        service: Option<&'a str>,
     },
     /// Another process builds the same image; it is waited for.
     WaitingForBuild {

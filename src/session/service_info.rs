@@ -1,10 +1,12 @@
-//! What is known of a running session's services and ports; the engine is asked.
+//! What is known of a running session's services, ports and files; the engine is asked.
+
+use std::path::PathBuf;
 
 use futures_util::stream::BoxStream;
 use podspawn_runtimes::{ContainerInfo, ContainerState, Engine, EngineError, ExecOutput, Health, LogOptions};
 use serde::{Deserialize, Serialize};
 
-use super::core::{Core, EngineSource, display_name};
+use super::core::{Core, EngineSource, display_name, label};
 use super::error::SessionError;
 use super::guest_port::GuestPort;
 use super::list::Listed;
@@ -106,6 +108,12 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let found = self.engine_of(record).await?.container(&record.container_id).await?;
         let ports = found.map(|found| found.ports).unwrap_or_default().into_iter();
         Ok(ports.map(|port| PortBinding { container: port.container, host: port.host.port() }).collect())
+    }
+
+    /// The directory of this host that a session was made in, if it has the files of one.
+    pub async fn directory(&self, record: &SessionRecord) -> Result<Option<PathBuf>, SessionError> {
+        let found = self.engine_of(record).await?.container(&record.container_id).await?;
+        Ok(found.and_then(|mut found| found.labels.remove(label::DIRECTORY)).map(PathBuf::from))
     }
 
     /// What the first process of a session's container wrote, or that of one of its services. The bytes are the

@@ -54,7 +54,7 @@ impl Companion {
 }
 
 /// An image as people write it: Podman puts a registry before every name, Docker never tells its own.
-fn familiar(image: &str) -> &str {
+pub(super) fn familiar(image: &str) -> &str {
     let rest =
         ["docker.io/library/", "docker.io/", "localhost/"].iter().find_map(|host| image.strip_prefix(host));
     rest.unwrap_or(image)

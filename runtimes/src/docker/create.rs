@@ -28,7 +28,12 @@ pub(crate) fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         stop_signal: spec.stop_signal.clone(),
         exposed_ports: some(&spec.ports.iter().map(port_name).collect()),
         host_config: Some(host_config(spec)),
-        networking_config: spec.network.as_ref().map(|network| networking(network, spec)),
+        // Podman refuses names and addresses where there is no network to have them on.
+        networking_config: spec
+            .network
+            .as_deref()
+            .filter(|network| *network != "none")
+            .map(|network| networking(network, spec)),
         ..ContainerCreateBody::default()
     }
 }

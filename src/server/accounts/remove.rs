@@ -19,10 +19,10 @@ pub trait SessionsOfUser {
     /// Why they could not be counted or destroyed.
     type Error;
 
-    /// How many there are.
+    /// How many there are that somebody has attached to.
     fn count(&mut self, user: &UserName) -> Result<usize, Self::Error>;
 
-    /// Destroys them, connections or not, and says how many there were.
+    /// Destroys all, connections or not, and says how many of them were of those that [`Self::count`] counts.
     fn destroy_all(&mut self, user: &UserName) -> Result<usize, Self::Error>;
 }
 
@@ -80,8 +80,9 @@ pub fn remove<S: SessionsOfUser>(
     if count > 0 && !force {
         return Err(RemoveError::InUse { user: user.clone(), count });
     }
-    // Before the lock is taken, since it takes its time.
-    let mut destroyed = if count > 0 { destroy(sessions, user)? } else { 0 };
+    // Before the lock is taken, since it takes its time. What only lends its network to forwarding is in no count, and goes
+    // all the same.
+    let mut destroyed = destroy(sessions, user)?;
 
     make_root_dir(&place.accounts(), 0o755)?;
     let lock = Lock::take(place)?;
@@ -107,9 +108,7 @@ pub fn remove<S: SessionsOfUser>(
     }
     note(remove_tree(&place.run_home(user)));
     // A connection may have come in before the keys were gone.
-    if sessions.count(user).map_err(RemoveError::Sessions)? > 0 {
-        destroyed += destroy(sessions, user)?;
-    }
+    destroyed += destroy(sessions, user)?;
     note(UserLocks::new(&place.config.state.lock_dir).forget(user).map_err(|error| AccountError::Io {
         action: "remove the lock of the user in",
         path: place.config.state.lock_dir.clone(),

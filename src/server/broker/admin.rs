@@ -6,37 +6,49 @@ use std::time::Duration;
 use podspawn_runtimes::{Engine, Gap, Labels};
 use serde_json::{Value, json};
 
-use super::Broker;
 use super::tell::{Refusal, chain};
+use super::{ASKER, Broker, asker};
 use crate::engine::label;
-use crate::names::{MachineName, ProjectName, SessionKey, UserName};
+use crate::names::{ImageRef, MachineName, ProjectName, SessionKey, UserName};
 use crate::server::admin::{AdminRequest, BuiltProject, Cleaned, Examined, Numbers, Removed};
 use crate::server::projects;
 use crate::session::{Cancel, EngineSource, Filter, Listed, Reason, SessionError, Silent};
 use crate::state::{SessionRecord, Status};
+use crate::system::accounts::user_by_uid;
 
 /// How long after its end a session may still be there before that counts as a fault.
 const LATE: Duration = Duration::from_secs(90);
 
-/// The answers, one JSON text each. Whoever cancels ends what can be begun anew at any time, which is a build; everything else
-/// is done to its end.
+/// Longest wait for an engine that is to count.
+const COUNT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The answers to an account, one JSON text each. Whoever cancels ends what can be begun anew at any time, which is a build or
+/// the check of an image; everything else is done to its end.
 pub(super) async fn answer(
     broker: &Arc<Broker>,
+    uid: u32,
     request: &str,
     cancel: Cancel,
 ) -> Result<Vec<String>, Refusal> {
     let request: AdminRequest = serde_json::from_str(request)
         .map_err(|_| Refusal::new("the broker is of another version of podspawn"))?;
     let inner = broker.clone();
-    let answered =
-        tokio::task::spawn_blocking(move || inner.handle.block_on(inner.admin(request, &cancel))).await;
+    let work = move || {
+        // An account that the system does not name has its number.
+        let account = user_by_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |found| found.name);
+        inner.handle.block_on(ASKER.scope(account, inner.admin(request, &cancel)))
+    };
+    let answered = tokio::task::spawn_blocking(work).await;
     let answers = answered.map_err(|panic| Refusal::new(format!("the broker failed: {panic}")))??;
     Ok(answers.iter().map(Value::to_string).collect())
 }
 
 /// Administrators are told everything.
 fn whole(error: &SessionError) -> Refusal {
-    Refusal::new(chain(error))
+    match error {
+        SessionError::Engine(_) => Refusal::new(format!("failed to {}", chain(error))),
+        _ => Refusal::new(chain(error)),
+    }
 }
 
 impl Broker {
@@ -73,6 +85,8 @@ impl Broker {
                 Ok(vec![json!(destroyed.map(|destroyed| destroyed.record.container_name))])
             }
             AdminRequest::Cleanup => {
+                // A container that an image is tried out in belongs to no session: a pass would take it for a leftover.
+                let _nothing_tried = self.trying_out.write().await;
                 let report = self.core.cleanup().await.map_err(|error| whole(&error))?;
                 self.changed.notify_one();
                 let cleaned = Cleaned { lines: report.lines(), failures: report.failures };
@@ -82,10 +96,22 @@ impl Broker {
                 let user: UserName = user.parse().map_err(bad_name)?;
                 let records =
                     self.core.store.of_user(&user).map_err(|error| Refusal::new(error.to_string()))?;
-                Ok(vec![json!(records.len())])
+                // Nobody has anything to lose in what only lends its network to forwarding. One that is being made counts:
+                // somebody is about to work in it.
+                Ok(vec![json!(records.iter().filter(|record| record.attached).count())])
             }
             AdminRequest::BuildProject { project } => {
                 Ok(vec![value(serde_json::to_value(self.build_project(&project, cancel).await?))?])
+            }
+            AdminRequest::VerifyImage { image } => {
+                let image: ImageRef = image.parse().map_err(bad_name)?;
+                let pulled = self.core.ensure_image(&image, None, &mut Silent, cancel).await;
+                pulled.map_err(|error| whole(&error))?;
+                let _tried = self.trying_out.read().await;
+                let owner = UserName::derive(&asker().unwrap_or_default());
+                let checks = self.core.verify_image(&owner, &image, cancel).await;
+                let checks = checks.map_err(|error| whole(&error))?;
+                checks.iter().map(|check| value(serde_json::to_value(check))).collect()
             }
             AdminRequest::Remove { user } => {
                 let user: UserName = user.parse().map_err(bad_name)?;
@@ -95,7 +121,10 @@ impl Broker {
                 for record in records {
                     tracing::info!(user = %user, container = record.container_name, "destroying session");
                     match self.core.destroy(&record.key, Reason::Remove, &mut Silent).await {
-                        Ok(_) => removed.containers.push(record.container_name),
+                        Ok(Some(destroyed)) if destroyed.record.attached => {
+                            removed.containers.push(record.container_name);
+                        }
+                        Ok(_) => {}
                         Err(error) => removed.failures.push(chain(&error)),
                     }
                 }
@@ -147,6 +176,23 @@ impl Broker {
         })
     }
 
+    /// How many containers of podspawn the engine has, running or not; 0 if it cannot be asked.
+    async fn containers_in_engine(&self) -> usize {
+        let labels = Labels::from([("managed-by".into(), "podspawn".into())]);
+        let asked = async { self.core.engines.engine().await?.containers(&labels).await };
+        match tokio::time::timeout(COUNT_LIMIT, asked).await {
+            Ok(Ok(containers)) => containers.len(),
+            Ok(Err(error)) => {
+                tracing::warn!("containers are not counted: {error}");
+                0
+            }
+            Err(_) => {
+                tracing::warn!("containers are not counted: the engine takes too long");
+                0
+            }
+        }
+    }
+
     async fn numbers(&self, check: bool) -> Result<Numbers, Refusal> {
         let mut views = self.core.list(&Filter::default()).map_err(|error| whole(&error))?;
         // Half-made sessions are in no count.
@@ -156,13 +202,7 @@ impl Broker {
         let recorded = views
             .iter()
             .map(|view| usize::from(!view.record.container_id.is_empty()) + view.record.service_ids.len());
-        let containers = if check {
-            let engine = self.core.engines.engine().await.map_err(|error| Refusal::new(error.to_string()))?;
-            let labels = Labels::from([("managed-by".into(), "podspawn".into())]);
-            engine.containers(&labels).await.map_err(|error| Refusal::new(error.to_string()))?.len()
-        } else {
-            recorded.sum()
-        };
+        let containers = if check { self.containers_in_engine().await } else { recorded.sum() };
         Ok(Numbers {
             sessions: views.len(),
             running: with(Status::Running),

@@ -163,8 +163,9 @@ fn lock(config: &Config, account: Option<&Passwd>) -> Result<Option<File>, Broke
 fn open(config: &Config, path: &Path) -> Result<UnixListener, BrokerError> {
     let directory = &config.server.run_dir;
     let action = || format!("use `{}`", directory.display());
-    for directory in [directory.clone(), directory.join("homes")] {
-        match std::fs::DirBuilder::new().mode(0o755).create(&directory) {
+    // Nobody has to see whose homes there are.
+    for (directory, mode) in [(directory.clone(), 0o755), (directory.join("homes"), 0o711)] {
+        match std::fs::DirBuilder::new().mode(mode).create(&directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(BrokerError::io(action())(error));
             }

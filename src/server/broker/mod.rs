@@ -6,7 +6,6 @@
 
 mod admin;
 mod again;
-mod audit;
 mod complaints;
 mod connections;
 mod deadlines;
@@ -30,9 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
-use self::audit::{Audit, Event};
 use self::complaints::Complaints;
 use self::connections::Connections;
 use self::follow::Followed;
@@ -45,6 +43,7 @@ use crate::config::{ConfigError, Layers};
 use crate::engine::{self, LazyEngine};
 use crate::names::UserName;
 use crate::session::attach::Guests;
+use crate::session::audit::{Actor, Audit, Event, ITSELF};
 use crate::session::{Core, Dirs, Observer, Orphan, Reason};
 use crate::state::{SessionRecord, Store, StoreError};
 use crate::system::{Clock, Host, SystemClock, process};
@@ -130,6 +129,8 @@ struct Broker {
     changed: Notify,
     /// Something that was to be done could not be: the next pass, which comes at once, looks for it.
     owes_a_pass: AtomicBool,
+    /// Held by whoever tries an image out, all of it by whoever removes what belongs to no session.
+    trying_out: RwLock<()>,
     /// Users whose sessions could not be brought into order when the broker began.
     untidy: Mutex<BTreeSet<UserName>>,
     handle: Handle,
@@ -173,6 +174,7 @@ impl Broker {
             links: Links::default(),
             changed: Notify::new(),
             owes_a_pass: AtomicBool::new(false),
+            trying_out: RwLock::default(),
             untidy: Mutex::default(),
             handle,
         })
@@ -196,21 +198,20 @@ impl Broker {
     }
 }
 
+tokio::task_local! {
+    /// The administrator whose command is worked on. Not set where the broker acts by itself or for a session's owner.
+    static ASKER: String;
+}
+
 /// Tells the audit log and those who are connected what becomes of a session.
 struct Watcher {
     audit: Arc<Audit>,
     attached: Arc<Registry>,
 }
 
-impl Watcher {
-    fn write(&self, event: &Event<'_>, record: &SessionRecord) {
-        self.audit.write(event, record, record.key.user.as_str(), SystemClock.now());
-    }
-}
-
 impl Observer for Watcher {
     fn created(&self, record: &SessionRecord) {
-        self.write(&Event::Create, record);
+        self.audit.write(&Event::Create, record, Actor::Owner, SystemClock.now());
     }
 
     fn removing(&self, record: &SessionRecord, reason: Reason) {
@@ -221,14 +222,29 @@ impl Observer for Watcher {
 
     fn removed(&self, record: &SessionRecord, reason: Reason) {
         self.attached.over(&record.id);
-        if !record.container_id.is_empty() {
-            self.write(&Event::Destroy { reason: reason.as_str() }, record);
+        if record.container_id.is_empty() {
+            return;
         }
+        let asker = asker();
+        let actor = match (&asker, reason) {
+            (Some(asker), _) => Actor::Operator(asker),
+            // The mode of the session has it end with the last connection, and its owner has left.
+            (None, Reason::Disconnect) => Actor::Owner,
+            (None, _) => Actor::Operator(ITSELF),
+        };
+        self.audit.write(&Event::Destroy { reason: reason.as_str() }, record, actor, SystemClock.now());
     }
 
     fn orphan_removed(&self, orphan: &Orphan<'_>) {
-        self.audit.write_orphan(orphan, SystemClock.now());
+        let asker = asker();
+        let actor = Actor::Operator(asker.as_deref().unwrap_or(ITSELF));
+        self.audit.write_orphan(orphan, actor, SystemClock.now());
     }
+}
+
+/// Whose command this thread works on, if it is one.
+fn asker() -> Option<String> {
+    ASKER.try_with(String::clone).ok()
 }
 
 /// Counts what the broker must stay for.

@@ -158,7 +158,7 @@ async fn request(
                 return link.send(&refusal.into_message(), Vec::new()).await;
             }
             let (handle, cancel) = Cancel::new();
-            let mut answering = std::pin::pin!(super::admin::answer(broker, &request, cancel));
+            let mut answering = std::pin::pin!(super::admin::answer(broker, peer.uid, &request, cancel));
             let answered = tokio::select! {
                 answered = &mut answering => answered,
                 // A command has nothing to say now: whatever comes is its end, or nonsense.

@@ -8,7 +8,6 @@ use podspawn_wire::broker::{FromBroker, Spawn, ToBroker, Way};
 use podspawn_wire::{RunAs, Start, WireError};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::audit::Event;
 use super::follow::follow;
 use super::identity::Identity;
 use super::limits::{LinkCount, OpenRequest};
@@ -17,8 +16,8 @@ use super::tell::{self, Lines, Refusal};
 use super::{Broker, Duty, connections, network};
 use crate::names::{MachineName, SessionKey};
 use crate::server::projects;
-use crate::server::route;
-use crate::session::attach::{Passable, open_direct, open_relay};
+use crate::session::attach::{Passable, open_direct, open_relay, passes};
+use crate::session::audit::{Actor, Event};
 
 use crate::session::{Audience, Caller, Cancel, EngineSource, Exists, GuestAddress, Session, Skip};
 use crate::spec::{self, SessionSpec};
@@ -103,7 +102,7 @@ pub(super) async fn serve(
     depart(broker, handed, record.clone()).await;
     drop(count);
     let event = Event::Command { command: &original, status };
-    broker.audit.write(&event, &record, record.key.user.as_str(), broker.core.clock.now());
+    broker.audit.write(&event, &record, Actor::Owner, broker.core.clock.now());
     Ok(())
 }
 
@@ -144,22 +143,20 @@ impl Broker {
     pub(super) fn arrived(&self, record: &SessionRecord, lease: &HandedLease) {
         if self.connections.enter(&record.id, lease) {
             let connections = self.core.leases().count(&record.id).unwrap_or_default();
-            let (actor, now) = (record.key.user.as_str(), self.core.clock.now());
-            self.audit.write(&Event::Connect { connections }, record, actor, now);
+            self.audit.write(&Event::Connect { connections }, record, Actor::Owner, self.core.clock.now());
         }
         self.changed.notify_one();
     }
 
     /// Does what a session's mode says after a lease of it has ended. Blocks.
     pub(super) fn departed(&self, record: &SessionRecord, lease: &str, connection: &str) {
-        let actor = record.key.user.as_str();
         if self.connections.leave(&record.id, lease, connection) {
             let remaining = self.core.leases().count(&record.id).unwrap_or_default();
-            self.audit.write(&Event::Disconnect { remaining }, record, actor, self.core.clock.now());
+            self.audit.write(&Event::Disconnect { remaining }, record, Actor::Owner, self.core.clock.now());
         }
         if let Err(error) = self.handle.block_on(self.core.departed(record)) {
             tracing::warn!(
-                user = actor,
+                user = %record.key.user,
                 container = record.container_name,
                 "after a connection had ended: {}",
                 tell::chain(&error)
@@ -205,7 +202,7 @@ impl Broker {
             program: spawn.program,
             run_as: RunAs::User,
             cwd: None,
-            env: spawn.env.into_iter().filter(|(name, value)| route::passes(name, value)).collect(),
+            env: spawn.env.into_iter().filter(|(name, value)| passes(name, value)).collect(),
             streams: spawn.streams,
             agent: spawn.agent,
             x11: spawn.x11,

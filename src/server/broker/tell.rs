@@ -1,5 +1,6 @@
 //! What users are told. Short, without paths and addresses of this host: those stand in the administrator's log.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 
 use podspawn_runtimes::EngineError;
@@ -211,11 +212,18 @@ const MOST_SAID: usize = 2000;
 pub(super) struct Lines<F> {
     tell: F,
     said: usize,
+    /// Services whose line has been begun.
+    begun: BTreeSet<String>,
 }
 
 impl<F: FnMut(String) + Send> Lines<F> {
     pub(super) fn new(tell: F) -> Self {
-        Self { tell, said: 0 }
+        Self { tell, said: 0, begun: BTreeSet::new() }
+    }
+
+    /// The line of a service, which begins with the pull of its image where that is missing, and is said once.
+    fn begin(&mut self, name: &str, image: &str) -> Option<String> {
+        self.begun.insert(name.to_owned()).then(|| format!("{}...", starting(name, image)))
     }
 
     /// A line from inside, if there is room for it.
@@ -229,12 +237,17 @@ impl<F: FnMut(String) + Send> Lines<F> {
     }
 }
 
+/// What is said of a service that is on its way.
+fn starting(name: &str, image: &str) -> String {
+    format!("  Starting companion service: {name} ({image})")
+}
+
 impl<F: FnMut(String) + Send> Report for Lines<F> {
     fn step(&mut self, step: Step<'_>) {
         let line = match step {
             Step::Waiting { .. } => "Waiting for another connection of yours...".into(),
-            Step::Pulling { image } => format!("Pulling base image {image}..."),
-            Step::Pulled { image } => format!("Pulling base image {image}... done"),
+            Step::Pulling { image, service: None } => format!("Pulling base image {image}..."),
+            Step::Pulled { image, service: None } => format!("Pulling base image {image}... done"),
             Step::WaitingForBuild { .. } => "Waiting for another build of the same environment...".into(),
             Step::Building { .. } => {
                 "Building environment from podfile.yaml (first time, this takes a minute)...".into()
@@ -246,12 +259,13 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
                 output.iter().for_each(|line| (self.tell)(format!("    {line}")));
                 return;
             }
-            Step::StartingService { name, image } => {
-                format!("  Starting companion service: {name} ({image})...")
+            Step::Pulling { image, service: Some(name) } | Step::StartingService { name, image } => {
+                match self.begin(name, image) {
+                    Some(line) => line,
+                    None => return,
+                }
             }
-            Step::ServiceReady { name, image } => {
-                format!("  Starting companion service: {name} ({image})... done")
-            }
+            Step::ServiceReady { name, image } => format!("{}... done", starting(name, image)),
             Step::Restarting { container } => format!("Starting {container} again..."),
             Step::Setup(News::Waiting) => {
                 "Waiting for another connection that sets your container up...".into()
@@ -266,6 +280,7 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             Step::Warning(text) | Step::Now(text) => text.to_owned(),
             Step::Watch(_)
             | Step::PullProgress(_)
+            | Step::Pulled { service: Some(_), .. }
             | Step::BuildOutput { .. }
             | Step::BuildPart { .. }
             | Step::Built { .. }
@@ -277,5 +292,38 @@ impl<F: FnMut(String) + Send> Report for Lines<F> {
             | Step::Removing { .. } => return,
         };
         (self.tell)(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pull_of_a_services_image_is_part_of_its_line() {
+        let mut told = Vec::new();
+        let mut lines = Lines::new(|line| told.push(line));
+        let pulled = |image, service| [Step::Pulling { image, service }, Step::Pulled { image, service }];
+        let starting = |name, image| Step::StartingService { name, image };
+        let ready = |name, image| Step::ServiceReady { name, image };
+        let steps =
+            [pulled("base:1", None), pulled("postgres:16", Some("db")), pulled("redis:7", Some("cache"))];
+        steps.into_iter().flatten().for_each(|step| lines.step(step));
+        for step in
+            [starting("db", "postgres:16"), starting("cache", "redis:7"), starting("queue", "redis:7")]
+        {
+            lines.step(step);
+        }
+        lines.step(ready("cache", "redis:7"));
+        let of = |service: &str, end: &str| format!("  Starting companion service: {service}...{end}");
+        let wanted = [
+            "Pulling base image base:1...".to_owned(),
+            "Pulling base image base:1... done".to_owned(),
+            of("db (postgres:16)", ""),
+            of("cache (redis:7)", ""),
+            of("queue (redis:7)", ""),
+            of("cache (redis:7)", " done"),
+        ];
+        assert_eq!(told, wanted);
     }
 }

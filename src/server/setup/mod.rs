@@ -33,7 +33,7 @@ use self::block::Block;
 use self::change::Files;
 use self::rehearsal::View;
 use self::reload::Way;
-use self::sshd::Sshd;
+use self::sshd::{Effective, Sshd};
 use self::steps::Steps;
 use super::Installation;
 use super::accounts::Place;
@@ -204,6 +204,9 @@ impl Setup {
         if !changed {
             return;
         }
+        for line in locked_out(&before.ordinary) {
+            steps.note(*line);
+        }
         if before.ordinary.value("usepam") != Some("yes") {
             steps.note(format!(
                 "{} has no `UsePAM yes`: nothing can be forwarded, and accounts by userdb are not known",
@@ -235,6 +238,26 @@ impl Setup {
     fn way(&self, view: &View) -> Result<Way, SetupError> {
         let usual = self.files.shown == Path::new(SSHD_CONFIG);
         Way::find(self.request.service.as_deref(), usual, &view.ordinary)
+    }
+}
+
+/// What is said where sshd takes no keys from anybody's home, and no passwords either: nothing of that changes, but whoever works on
+/// sshd should know how they come back.
+const LOCKED_OUT: [&str; 2] = [
+    "WARNING: `AuthorizedKeysFile none`: keys in the homes of ordinary users let nobody in",
+    "WARNING: password login is off as well: try another login before you end this one",
+];
+
+/// The lines of [`LOCKED_OUT`] that hold for a user.
+fn locked_out(user: &Effective) -> &'static [&'static str] {
+    let is = |keyword: &str, value: &str| user.value(keyword) == Some(value);
+    if !is("authorizedkeysfile", "none") {
+        return &[];
+    }
+    // Through PAM, sshd asks for a password by the other of the two.
+    match is("passwordauthentication", "no") && is("kbdinteractiveauthentication", "no") {
+        true => &LOCKED_OUT,
+        false => &LOCKED_OUT[..1],
     }
 }
 

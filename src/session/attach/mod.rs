@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod find;
 mod guests;
+mod passed_on;
 mod plumbing;
 mod pump;
 mod relay;
@@ -30,6 +31,7 @@ pub use direct::{attach_direct, open_direct};
 pub use engine::{attach_engine, attach_relay, open_relay};
 pub use error::AttachError;
 pub use guests::{GuestError, Guests};
+pub use passed_on::{passed_on, passes};
 
 /// What to run and where its streams end on this side.
 #[derive(Debug, Clone)]

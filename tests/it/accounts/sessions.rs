@@ -1,5 +1,7 @@
 //! Removing a user who has sessions.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::lab::{KEY, Lab};
 use crate::harness::{EngineName, Env};
 
@@ -46,4 +48,20 @@ fn sessions_stand_in_the_way_until_they_are_destroyed_too() {
     assert_eq!(env.objects(), Vec::<String>::new());
     assert_eq!(lab.account(&user), None);
     assert_eq!(lab.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_broker_that_a_command_starts_reads_the_file_that_the_command_was_given() {
+    let lab = Lab::new("auto");
+    let sarah = lab.user("sarah");
+    let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
+    std::fs::remove_dir_all(lab.path("run")).unwrap();
+    let list = lab.env.podspawn(["--config", "config.yaml", "list"]).at(&lab.path("")).run().ok();
+    assert_eq!(list.out(), "No active sessions.\n");
+    // What it makes is what `server-setup` makes.
+    let mode = |name: &str| std::fs::metadata(lab.path(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode("run"), mode("run/homes")), (0o755, 0o711));
+    let said = lab.podspawn(&["stop", &format!("{sarah}@Backend")]).run().status(1).stderr;
+    assert!(said.starts_with("Error: invalid project name \"Backend\": "), "{said}");
+    assert!(said.ends_with("\nhint: did you mean `backend`?\n"), "{said}");
 }

@@ -33,13 +33,17 @@ on_engines! {
     }
 }
 
-#[test]
-fn an_image_that_is_not_here_is_a_warning_with_its_fix() {
-    let env = Env::on(EngineName::Docker);
-    env.write_config("local:\n  image: nowhere.invalid/nothing:1\n");
-    let out = env.podspawn(["doctor"]).run().ok().out();
-    assert!(out.contains("  [warn] default image: nowhere.invalid/nothing:1 is not here"), "{out}");
-    assert!(out.contains("         fix: podspawn verify-image nowhere.invalid/nothing:1\n"), "{out}");
+on_engines! {
+    [docker, podman]
+    fn an_image_that_is_not_cached_is_a_warning_with_its_fix(env: Env) {
+        const IMAGE: &str = "nowhere.invalid/nothing:1";
+        env.write_config(&format!("local:\n  image: {IMAGE}\n"));
+        let out = env.podspawn(["doctor"]).run().ok().out();
+        let warning = format!("  [warn] default image: {IMAGE} not cached; first connection will pull it (slow)\n");
+        assert!(out.contains(&warning), "{out}");
+        let program = if env.engine == Some(EngineName::Podman) { "podman" } else { "docker" };
+        assert!(out.contains(&format!("         fix: {program} pull {IMAGE}; ")), "{out}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Stories of the command line, one file per command.
 
+mod audit;
 mod bad_input;
 mod cleanup;
 mod create;

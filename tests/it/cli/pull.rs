@@ -21,10 +21,15 @@ impl Pushed {
 
     /// An image of the set-up under this name, which that engine is to pull.
     pub fn of(image: &str, name: &str, engine: EngineName) -> Self {
+        Self::copy_of(fact(image), name, engine)
+    }
+
+    /// The same of any image that Docker has.
+    pub fn copy_of(image: &str, name: &str, engine: EngineName) -> Self {
         let name = format!("{}/podspawn-test/{name}:1", fact("REGISTRY"));
         // Docker pushes, whatever engine pulls.
         let docker = EngineName::Docker;
-        docker.run(&["tag", fact(image), &name]);
+        docker.run(&["tag", image, &name]);
         let answer = docker.run(&["push", &name]);
         docker.run(&["rmi", &name]);
         let digest =

@@ -47,6 +47,98 @@ fn spec_shows_each_value_and_where_it_comes_from() {
 }
 
 #[test]
+fn a_servers_spec_is_what_its_broker_goes_by() {
+    let mut env = Env::without_engine();
+    let place = env.directory().join("server");
+    std::fs::create_dir_all(place.join("users")).unwrap();
+    let (config, of_sarah) = (place.join("config.yaml"), place.join("users/sarah.yaml"));
+    let text = format!(
+        "runtime: docker\ndefaults:\n  image: debian:12\n  memory: 1g\nprojects_file: {}/projects.yaml\n",
+        place.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    std::fs::write(&of_sarah, "memory: 3g\nmode: persistent\nenv: {EDITOR: vi}\n").unwrap();
+    env.set("PODSPAWN_DEFAULTS__MEMORY", "5g");
+    env.set("PODSPAWN_SESSION__MODE", "no mode at all");
+    let (config, of_sarah) = (config.display().to_string(), of_sarah.display().to_string());
+    let spec = |more: &[&str]| {
+        let run = env.podspawn(["--config", &config, "spec"].iter().chain(more)).run().ok();
+        let out = run.out();
+        move |key: &str| {
+            let line = out.lines().find(|line| line.starts_with(&format!("{key} "))).expect(key).to_owned();
+            line.split("  ")
+                .filter(|cell| !cell.is_empty())
+                .skip(1)
+                .map(|cell| cell.trim().to_owned())
+                .collect::<Vec<_>>()
+        }
+    };
+    for target in ["sarah", "sarah@scratch"] {
+        let row = spec(&[target]);
+        assert_eq!(row("resources.memory"), ["3g", &format!("{of_sarah}:1")], "{target}");
+        assert_eq!(row("mode"), ["persistent", &format!("{of_sarah}:2")], "{target}");
+        assert_eq!(row("env.EDITOR")[0], "vi", "{target}");
+        assert_eq!(row("image"), ["debian:12", &format!("{config}:3")], "{target}");
+    }
+    // Somebody of whom nothing was decided; who asks is one, too.
+    let row = spec(&["james", "--image", "alpine:3"]);
+    assert_eq!(row("resources.memory"), ["1g", &format!("{config}:4")]);
+    assert_eq!(row("image"), ["alpine:3", "flag --image"]);
+    assert_eq!(spec(&[])("owner")[0], env.user);
+
+    let refused =
+        |args: &[&str]| env.podspawn(["--config", &config].iter().chain(args)).run().status(1).stderr;
+    assert_eq!(
+        refused(&["--runtime", "podman", "spec"]),
+        "Error: `--runtime` is for local machines, and this host is a server\nhint: leave `--runtime` out\n"
+    );
+    std::fs::write(place.join("projects.yaml"), "api:\n  repo: https://host.example/api\n").unwrap();
+    let said = refused(&["spec", "sarah@api", "--image", "alpine:3"]);
+    assert!(said.starts_with("Error: `--image` and a project cannot be used together"), "{said}");
+
+    // What root alone can read.
+    let outsider = Env::as_an_outsider();
+    std::fs::set_permissions(&of_sarah, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let ask = |target: &str| outsider.podspawn(["--config", &config, "spec", target]).run();
+    let row = ask("james").ok().out();
+    assert!(row.contains("debian:12"), "{row}");
+    for (target, text) in [
+        ("sarah", "only root can look into what was decided for one user"),
+        ("james@api", "only root can look into a server's projects"),
+    ] {
+        assert_eq!(ask(target).status(1).stderr, format!("Error: {text}\nhint: sudo\n"));
+    }
+    // As every command that asks the broker, whether there is one or not.
+    let said = outsider.podspawn(["--config", &config, "list"]).run().status(1).stderr;
+    assert!(
+        said.starts_with("Error: the broker cannot be reached at ") && said.ends_with("\nhint: sudo\n"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+#[test]
+fn a_host_whose_sshd_reads_podspawns_file_is_a_server() {
+    let env = Env::without_engine();
+    let ours = env.directory().join("podspawn.conf");
+    let main = env.directory().join("sshd_config");
+    std::fs::write(&main, format!("Include {}\nUsePAM yes\n", ours.display())).unwrap();
+    let program = system::podspawn().display().to_string();
+    // In place of the host's own, as this command alone sees it.
+    let script = "mount --bind \"$0\" /etc/ssh/sshd_config && exec \"$@\"";
+    let arguments = ["--mount", "sh", "-c", script, main.to_str().unwrap(), &program, "list", "--machines"];
+    let list = || env.program("unshare", arguments).run();
+    assert_eq!(list().ok().out(), "No machines.\n");
+    std::fs::write(
+        &ours,
+        "Match Group podspawn-users\nAuthorizedKeysCommand /usr/bin/podspawn auth-keys %u\n",
+    )
+    .unwrap();
+    let said = list().status(1).stderr;
+    assert!(said.contains("this host is a server"), "{said}");
+}
+
+#[test]
 fn a_wrong_configuration_stops_every_command_with_one_line() {
     let env = Env::without_engine();
     env.write_config("session:\n  mode: persistant\n");

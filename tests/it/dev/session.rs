@@ -56,6 +56,33 @@ on_engines! {
 
 on_engines! {
     [docker; soak: podman, gvisor]
+    fn a_session_that_was_made_in_another_directory_is_joined_and_said_to_be_one(env: Env) {
+        let app = directory(&env, "app", &podfile(""));
+        let other = directory(&env, "other", &podfile("packages: [git]\nmount: copy\n"));
+        let dev = |at: &std::path::Path| {
+            env.podspawn(["dev", "--name", "shared", "--", "pwd"]).at(at).limit(LIMIT).run().ok()
+        };
+        let _ = dev(&app);
+        let run = dev(&app);
+        assert!(run.out() == "/workspace/app\n" && !run.stderr.contains("warning"), "{}", run.stderr);
+        let run = dev(&other);
+        assert_eq!(run.out(), "/workspace/app\n");
+        let said: Vec<&str> = run.stderr.lines().skip(1).collect();
+        let warning = format!("warning: `shared` has the files of `{}`, not of this directory", app.display());
+        assert_eq!(said, [warning.as_str(), "hint: `--fresh` makes it anew"]);
+        // A copy is of one directory too.
+        let _ = env.podspawn(["down", "--name", "shared"]).at(&app).run().ok();
+        forget_images(&env, "shared");
+        let other = directory(&env, "other", &podfile("mount: copy\n"));
+        let _ = dev(&other);
+        assert!(dev(&app).stderr.contains(&format!("has the files of `{}`", other.display())));
+        let _ = env.podspawn(["down", "--name", "shared"]).at(&app).run().ok();
+        forget_images(&env, "shared");
+    }
+}
+
+on_engines! {
+    [docker; soak: podman, gvisor]
     fn a_session_of_an_older_podfile_is_joined_and_said_to_be_one(env: Env) {
         let app = directory(&env, "app", &podfile(""));
         let dev = || env.podspawn(["dev", "--name", "older", "--", "true"]).at(&app).limit(LIMIT).run().ok();

@@ -1,7 +1,9 @@
 //! Images that are built from a recipe before a session is made.
 
+use std::collections::BTreeMap;
+
 use podspawn::session::{Cancel, Exists, Report, SessionError, Silent, Step};
-use podspawn::spec::{Recipe, SessionSpec};
+use podspawn::spec::{Recipe, ServiceSpec, SessionSpec};
 use podspawn_runtimes::EngineError;
 use podspawn_runtimes::testing::{At, Fake, When};
 
@@ -39,7 +41,8 @@ impl Report for Steps {
             Step::BuildStepFailed { text, output } => {
                 self.0.push(format!("{text} failed: {}", output.join("\n")))
             }
-            Step::Pulling { image } => self.0.push(format!("pulling {image}")),
+            Step::Pulling { image, service } => self.0.push(format!("pulling {image} for {service:?}")),
+            Step::Pulled { image, service } => self.0.push(format!("pulled {image} for {service:?}")),
             _ => {}
         }
     }
@@ -84,6 +87,38 @@ fn a_base_that_is_missing_is_pulled_first() {
             steps.0[1..3],
             ["Pulling base image registry.example/base:1", "Pulling base image registry.example/base:1 done",]
         );
+    });
+}
+
+#[test]
+fn whose_image_is_pulled_is_told() {
+    let lab = Lab::new();
+    let (own, shared) = ("registry.example/own:1", "docker.io/library/postgres:16");
+    [own, shared].into_iter().for_each(|image| lab.fake.add_to_registry(image));
+    let service = |name: &str| ServiceSpec {
+        name: name.parse().expect("a name"),
+        image: shared.parse().expect("an image"),
+        ports: Vec::new(),
+        env: BTreeMap::new(),
+        volumes: Vec::new(),
+    };
+    let mut spec = machine("ann", "web");
+    spec.image = own.parse().expect("an image");
+    spec.environment.services = vec![service("db"), service("replica")];
+    drive(async {
+        let (core, fake) = lab.process();
+        let mut steps = Steps::default();
+        let made = core.acquire(&spec, Exists::Join, &mut steps, &Cancel::never()).await.expect("a session");
+        assert!(made.created);
+        let wanted = [
+            "pulling registry.example/own:1 for None",
+            "pulled registry.example/own:1 for None",
+            // As its line has it that is said next.
+            "pulling postgres:16 for Some(\"db\")",
+            "pulled postgres:16 for Some(\"db\")",
+        ];
+        assert_eq!(steps.0, wanted);
+        assert_eq!(count(&fake, "pull"), 2);
     });
 }
 

@@ -200,6 +200,32 @@ fn what_an_interrupted_run_did_not_tell_sshd_the_next_one_does() {
 }
 
 #[test]
+fn who_may_be_locked_out_is_told_in_a_first_run() {
+    let keys = "WARNING: `AuthorizedKeysFile none`: keys in the homes of ordinary users let nobody in";
+    let passwords = "WARNING: password login is off as well: try another login before you end this one";
+    let off = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n";
+    for (text, told) in [
+        ("", vec![]),
+        (off, vec![]),
+        ("AuthorizedKeysFile none\nKbdInteractiveAuthentication no\n", vec![keys]),
+        (
+            "AuthorizedKeysFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication yes\n",
+            vec![keys],
+        ),
+        (&format!("AuthorizedKeysFile none\n{off}"), vec![keys, passwords]),
+        // What stands for some only is not for ordinary users.
+        (&format!("{off}Match User root\n    AuthorizedKeysFile none\n"), vec![]),
+    ] {
+        let lab = Lab::new(&format!("UsePAM yes\n{text}"));
+        let run = lab.setup(&[]).run().ok();
+        let warnings: Vec<&str> = said(&run).into_iter().filter(|line| line.starts_with("WARNING")).collect();
+        assert_eq!(warnings, told, "{text}");
+        let again = lab.setup(&[]).run().ok();
+        assert!(!again.stderr.contains("WARNING"), "{}", again.stderr);
+    }
+}
+
+#[test]
 fn a_configuration_that_sshd_cannot_ask_for_keys_with_is_warned_about() {
     use std::os::unix::fs::PermissionsExt;
     let lab = Lab::new("UsePAM yes\n");

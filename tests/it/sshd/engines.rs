@@ -61,6 +61,11 @@ fn sessions_outlive_a_docker_that_crashes_until_it_ends_them() {
     server.broker_log().wait("reach the ", SOON);
     assert_eq!(connections(&server, &ben), Some(0));
     cleanup_says_why_not(&server);
+    // What is not known of the engine keeps no metric back.
+    let run = server.podspawn(&["status", "--prometheus", "--check"]).run().ok();
+    for line in ["podspawn_sessions_total 2", "podspawn_containers_docker 0"] {
+        assert!(run.out().lines().any(|found| found == line), "{}", run.out());
+    }
 
     // A Docker that starts ends what one that crashed has left.
     dockerd.again();

@@ -11,6 +11,7 @@ mod files;
 mod forwarding;
 mod identities;
 mod life;
+mod operators;
 mod outside;
 mod project_life;
 pub mod projects;

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::cli::pull::Pushed;
 use crate::harness::engines::{EngineName, fact};
 use crate::harness::moments::let_pass;
 use crate::harness::server::{Server, Wishes};
 use crate::harness::system::{random_hex, run};
 use crate::projects::remote::{Remote, Silent};
+use crate::services::lab::{Place, drive};
 
 pub(crate) const PROJECT: &str = "SetEnv=PODSPAWN_PROJECT=api";
 
@@ -91,6 +93,28 @@ on_engines! {
         let ben = server.user("ben");
         assert_eq!(server.sh_with(&ben, &["-o", PROJECT], "cat /workspace/api/where; find /workspace/api/.git -maxdepth 0").trim(), "main\n/workspace/api/.git");
         assert_eq!(server.sh(&ann, "find /workspace/api -maxdepth 0 2>/dev/null || echo none").trim(), "none");
+    }
+
+    [docker; soak: podman]
+    fn a_services_image_that_is_missing_is_pulled_in_the_services_line(server: Server) {
+        let greeter = drive(async {
+            let place = Place::on(EngineName::Docker).await;
+            place.service("cache", "greeter", &[]).await.image.to_string()
+        });
+        let image = Pushed::copy_of(&greeter, &format!("service-{}", random_hex()), server.engine);
+        let service = format!("services: [{{name: cache, image: '{}', ports: [7000]}}]", image.name);
+        register(&server, &format!("base: {}\n{service}\n", fact("IMAGE_DEBIAN")));
+        let ann = server.user("ann");
+        let mut terminal = server.login(&ann, &["-o", PROJECT]);
+        terminal.expect(&format!("{ann}@podspawn-{ann}-api"));
+        let screen = terminal.screen();
+        let told: Vec<&str> = screen.lines().map(str::trim_end).filter(|line| line.contains(&image.name)).collect();
+        assert_eq!(told, [format!("  Starting companion service: cache ({})... done", image.name)], "{screen}");
+        assert!(!screen.contains("Pulling"), "{screen}");
+        terminal.line("exit");
+        assert_eq!(terminal.wait().0, 0);
+        // The engine keeps an image that a container is made of.
+        let _ = server.podspawn(&["stop", &format!("{ann}@api")]).run().ok();
     }
 
     [docker, podman; soak: gvisor]

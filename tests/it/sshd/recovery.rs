@@ -45,14 +45,14 @@ fn told(running: Running) {
     assert_eq!(run.stderr, "Error: the connection to your container was lost\nhint: connect again\n");
 }
 
-/// Reasons of the audit log for the end of a user's containers.
-fn reasons(server: &Server, user: &str) -> Vec<String> {
+/// The end of a user's containers, by the audit log: who, and why.
+fn ends(server: &Server, user: &str) -> Vec<String> {
     let ended = |line: &&serde_json::Value| line["user"] == user && line["event"] == "container_destroy";
     server
         .audit()
         .iter()
         .filter(ended)
-        .map(|line| line["reason"].as_str().expect("a reason").into())
+        .map(|line| ["actor", "reason"].map(|field| line[field].as_str().expect(field)).join(" "))
         .collect()
 }
 
@@ -101,14 +101,15 @@ on_engines! {
         assert_eq!(server.sh(&ben, "test ! -e /tmp/file && id -un"), ben);
         told(bens);
         assert!(server.containers(&ben).len() == 1 && server.containers(&ben) != first);
-        assert_eq!(reasons(&server, &ben), ["orphan"]);
+        assert_eq!(ends(&server, &ben), ["operator:podspawn orphan"]);
         let_pass(ORPHAN_AGE.saturating_sub(made.elapsed()));
         let cleaned = server.podspawn(&["cleanup"]).run().ok();
         let lines = format!("{}{}", cleaned.out(), cleaned.stderr);
         assert!(lines.contains("removing orphaned container name=") && lines.contains("orphans_removed="), "{lines}");
         told(dans);
         assert_eq!(of_dan(&server), Vec::<String>::new());
-        assert_eq!(reasons(&server, &dan), ["orphan"]);
+        // The pass was root's.
+        assert_eq!(ends(&server, &dan), ["operator:root orphan"]);
 
         // Without a backup: everything that is there is an orphan of this very installation.
         let anew = stays(&server, &ben);
