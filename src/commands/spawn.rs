@@ -65,7 +65,7 @@ impl From<StubError> for CommandError {
             }
             StubError::Ended { text, .. } => Self::new(ErrorKind::State, text),
             StubError::Attach(error) => error.into(),
-            StubError::Usage | StubError::NotText | StubError::TooLong(_) => {
+            StubError::Usage | StubError::NotText | StubError::TooLong(_) | StubError::Project(_) => {
                 Self::new(ErrorKind::Usage, error.to_string())
             }
         }

@@ -19,6 +19,7 @@ use podspawn_wire::{Exit, HostChannel, Received, RunAs, WireError};
 use thiserror::Error;
 
 use super::{route, xauth};
+use crate::names::{NameError, ProjectName};
 use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared, attach_relay, passed_on};
 use crate::system::accounts::{self, Passwd};
 use crate::system::{Host, readiness, terminal};
@@ -118,6 +119,9 @@ pub enum StubError {
     /// The command line does not fit into a request.
     #[error("the command line has {0} bytes, at most {LONGEST_COMMAND} are possible")]
     TooLong(usize),
+    /// What the client asks for cannot be a project.
+    #[error(transparent)]
+    Project(#[from] NameError),
     /// Nobody listens at the broker's socket.
     #[error("podspawn's broker cannot be reached: {0}")]
     NoBroker(#[source] std::io::Error),
@@ -180,6 +184,10 @@ pub fn run(args: &StubArgs, host: &Host, streams: Streams<'_>, tell: &dyn Tell) 
         Some(project) => Some(project.clone()),
         None => route::project(variable()?),
     };
+    // The broker looks at it again; here so that one that is longer than a request is refused for what it is.
+    if let Some(project) = &project {
+        let _: ProjectName = project.parse()?;
+    }
     let Streams { stdin, stdout, stderr } = streams;
     let has_terminal = terminal::is_terminal(stdin);
     let x11 = host.var("DISPLAY").and_then(|display| xauth::take(&host.home()?.join(".Xauthority"), display));
@@ -283,9 +291,11 @@ fn is_of_sshd(socket: &Path, host: &Host) -> bool {
 
 /// The socket of the installation that made an account, in whose run-time directory its home lies.
 fn socket_of(account: Option<&Passwd>) -> PathBuf {
-    let made = account.filter(|account| Path::new(&account.shell).file_name() == Some(SHELL_NAME.as_ref()));
-    let homes = made.and_then(|account| Path::new(&account.home).parent());
-    homes.and_then(Path::parent).unwrap_or(Path::new(RUN_DIR)).join(BROKER_SOCKET)
+    let ours = account.filter(|account| Path::new(&account.shell).file_name() == Some(SHELL_NAME.as_ref()));
+    let homes = ours.and_then(|account| Path::new(&account.home).parent());
+    let own = homes.and_then(Path::parent).map(|directory| directory.join(BROKER_SOCKET));
+    // One that existed before has our shell, and a home elsewhere.
+    own.filter(|socket| socket.exists()).unwrap_or_else(|| Path::new(RUN_DIR).join(BROKER_SOCKET))
 }
 
 fn connect(socket: &Path) -> Result<ClientChannel, StubError> {
@@ -462,10 +472,15 @@ mod tests {
         };
         let usual = Path::new(RUN_DIR).join(BROKER_SOCKET);
         assert_eq!(socket_of(None), usual);
-        // One that existed before has a home and a shell of its own.
+        // Those that existed before have a home of their own.
         assert_eq!(socket_of(Some(&account("/srv/homes/ann", "/bin/bash"))), usual);
-        let made = account("/srv/run/homes/ann", "/srv/lib/podspawn-shell");
-        assert_eq!(socket_of(Some(&made)), Path::new("/srv/run/broker.sock"));
+        assert_eq!(socket_of(Some(&account("/home/ann", "/srv/lib/podspawn-shell"))), usual);
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join(BROKER_SOCKET);
+        std::fs::write(&socket, "").unwrap();
+        let home = dir.path().join("homes/ann");
+        let made = account(home.to_str().unwrap(), "/srv/lib/podspawn-shell");
+        assert_eq!(socket_of(Some(&made)), socket);
     }
 
     #[test]

@@ -79,12 +79,18 @@ pub fn add(place: &Place, addition: &Addition<'_>) -> Result<Added, AccountError
     ensure_key_dir(&place.config.auth.key_dir, &auth)?;
 
     let new = plan.is_some();
+    let shell = place.shell();
     let mut undo = Undo { lock: &lock, place, user, record: None, home: false };
     let record = match (known, plan) {
-        (Some(record), _) => {
+        (Some(mut record), _) => {
             if record.way == Way::Existing {
                 let account = existing::find(user)?;
-                existing::join(&lock, user, &account, group, gid)?;
+                // Somebody else has given it another shell, or it was taken when podspawn left the shell alone.
+                if let Some(former) = existing::former_shell(&account, &shell) {
+                    record.shell = Some(former);
+                    record.write(place, user)?;
+                }
+                existing::join(&lock, user, &account, &shell, group, gid)?;
             }
             record
         }
@@ -100,13 +106,14 @@ pub fn add(place: &Place, addition: &Addition<'_>) -> Result<Added, AccountError
                 gid: primary,
                 way,
                 created: now.to_string(),
+                shell: account.as_ref().and_then(|account| existing::former_shell(account, &shell)),
                 unfinished: true,
             };
             record.write(place, user)?;
             undo.record = Some(record.clone());
             match (way, &account) {
                 (Way::Existing, Some(account)) => {
-                    existing::join(&lock, user, account, group, gid)?;
+                    existing::join(&lock, user, account, &shell, group, gid)?;
                 }
                 (Way::Userdb, _) => userdb::create(place, user, &record)?,
                 _ => useradd::create(&lock, place, user, &record)?,
@@ -128,7 +135,7 @@ pub fn add(place: &Place, addition: &Addition<'_>) -> Result<Added, AccountError
     undo.record = None;
     undo.home = false;
     drop(undo);
-    Ok(Added { warnings: warnings(place, &record), record, new })
+    Ok(Added { warnings: warnings(place), record, new })
 }
 
 /// Removes what was made so far, in reverse, unless it is told not to.
@@ -173,7 +180,10 @@ pub(super) fn dismantle(
     match record.way {
         Way::Userdb => userdb::remove(place, user, record),
         Way::Useradd => useradd::remove(lock, user, record),
-        Way::Existing => existing::leave(lock, user, place.config.server.group.as_str()),
+        Way::Existing => {
+            let group = place.config.server.group.as_str();
+            existing::leave(lock, user, &place.shell(), record.shell.as_deref(), group)
+        }
     }
 }
 
@@ -185,9 +195,9 @@ pub(super) fn clear(place: &Place, user: &UserName) -> Result<(), AccountError> 
     clear_unfinished(place.userdb(), &userdb::entry_name(user))
 }
 
-fn warnings(place: &Place, record: &Record) -> Vec<String> {
+fn warnings(place: &Place) -> Vec<String> {
     let shell = place.shell();
-    if record.way != Way::Existing && fs::metadata(&shell).is_err() {
+    if fs::metadata(&shell).is_err() {
         return vec![format!(
             "{} does not exist yet: run `podspawn server-setup` before the first login",
             shell.display()

@@ -1,4 +1,10 @@
 //! Accounts that were there before: they join the group of container users, and leave it again.
+//!
+//! As long as they are in it their login shell is podspawn's: sshd runs every command through that shell, also its
+//! `ForceCommand`, and a shell of the host's reads start-up files first (bash its `~/.bashrc`, zsh its `~/.zshenv`) that the
+//! account's owner wrote while it was one of the host's.
+
+use std::path::Path;
 
 use super::error::AccountError;
 use super::lock::Lock;
@@ -32,30 +38,54 @@ pub(super) fn find(user: &UserName) -> Result<Passwd, AccountError> {
     Ok(account)
 }
 
-/// Puts an account into a group; true if it was not in it.
+/// Gives an account podspawn's login shell, and puts it into a group.
 pub(super) fn join(
     lock: &Lock,
     user: &UserName,
     account: &Passwd,
+    shell: &Path,
     group: &str,
     gid: u32,
-) -> Result<bool, AccountError> {
-    if groups(user, account)?.contains(&gid) {
-        return Ok(false);
+) -> Result<(), AccountError> {
+    // Before the group: a member never has a shell of the host's.
+    if Path::new(&account.shell) != shell {
+        let shell = shell.as_os_str();
+        run(lock, "usermod", ["--shell".as_ref(), shell, user.as_str().as_ref()])?;
     }
-    run(lock, "gpasswd", ["--add", user.as_str(), group])?;
-    Ok(true)
+    if !groups(user, account)?.contains(&gid) {
+        run(lock, "gpasswd", ["--add", user.as_str(), group])?;
+    }
+    Ok(())
 }
 
-/// Takes an account out of a group, if it is in it; its primary group stays.
-pub(super) fn leave(lock: &Lock, user: &UserName, group: &str) -> Result<(), AccountError> {
+/// The login shell of an account, to be remembered before it gets podspawn's.
+pub(super) fn former_shell(account: &Passwd, shell: &Path) -> Option<String> {
+    (Path::new(&account.shell) != shell).then(|| account.shell.clone())
+}
+
+/// Takes an account out of a group, if it is in it, and gives its login shell back; its primary group stays, and so does a
+/// shell that somebody else has given it meanwhile.
+pub(super) fn leave(
+    lock: &Lock,
+    user: &UserName,
+    shell: &Path,
+    former: Option<&str>,
+    group: &str,
+) -> Result<(), AccountError> {
     let found = accounts::user_by_name(user.as_str()).map_err(AccountError::look_up(user.as_str()))?;
     let gid = accounts::group_id(group).map_err(AccountError::look_up(group))?;
-    if let (Some(account), Some(gid)) = (found, gid)
+    let Some(account) = found else { return Ok(()) };
+    if let Some(gid) = gid
         && account.gid != gid
         && groups(user, &account)?.contains(&gid)
     {
         run(lock, "gpasswd", ["--delete", user.as_str(), group])?;
+    }
+    // After the group, for the same reason.
+    if let Some(former) = former
+        && Path::new(&account.shell) == shell
+    {
+        run(lock, "usermod", ["--shell", former, user.as_str()])?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! An account is made in one of two ways: as a userdb drop-in, or by `useradd`. Either way it has a uid of its own that no
 //! other account of podspawn ever had, no password, one group, and a login shell that leads into the container only. An
-//! account that existed before joins the group and stays what it is.
+//! account that existed before joins the group, gets the same login shell for as long, and stays what it is otherwise.
 //!
 //! Whoever changes accounts holds one lock for the whole installation. What is made is recorded before it is made, so that
 //! a process that was killed leaves something that the next one repairs. Needs root.

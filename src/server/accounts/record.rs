@@ -37,6 +37,9 @@ pub struct Record {
     pub way: Way,
     /// When, as an RFC 3339 time.
     pub created: String,
+    /// The login shell that it had before it was taken; none if podspawn gave it none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
     /// It is being made; if nobody holds the lock, whoever did was killed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfinished: bool,

@@ -75,10 +75,11 @@ pub(super) async fn serve(
         Ok(Ok(joined)) => joined,
         Ok(Err(panic)) => Err(format!("the broker failed: {panic}")),
         Err(_) => {
-            // What is under way undoes itself, or ends the connection that it has made.
-            handle.cancel();
+            // What is under way goes on: the login that comes next wants the same container, and waits for it. If it does
+            // not come, the end of this connection takes the container away again.
             let broker = broker.clone();
             tokio::spawn(async move {
+                let _uncancelled = handle;
                 if let Ok(Ok(late)) = work.await {
                     let Joined { namespace, lease, handed, record, count, .. } = late;
                     drop((namespace, lease));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use super::{SET_UP, Server, User, some_of};
 use crate::check::Check;
@@ -61,14 +62,16 @@ impl Server {
             };
         };
         let gid = group_id(self.place.config.server.group.as_str()).ok().flatten();
-        let wrong: Vec<String> = users.iter().filter_map(|user| objection(user, gid)).collect();
+        let shell = self.place.shell();
+        let wrong: Vec<String> = users.iter().filter_map(|user| objection(user, gid, &shell)).collect();
         match (wrong.is_empty(), users.len()) {
             (true, 0) => Check::pass(NAME, "none yet: `podspawn add-user` makes one"),
             (true, count) => Check::pass(NAME, format!("{count}, each with an account and keys")),
             (false, _) => Check::warn(
                 NAME,
                 some_of(&wrong),
-                "podspawn remove-user <name>, or `podspawn add-user <name> --key-file <file>` again",
+                "podspawn remove-user <name>, or `podspawn add-user <name> --key-file <file>` again (for an account that was \
+                 there before, with `--existing`)",
             ),
         }
     }
@@ -117,8 +120,8 @@ fn account(name: &str, account: &str, fix: &str, is_wrong: &dyn Fn(&Passwd) -> b
     }
 }
 
-/// Why a user cannot log in. Key files are named by whoever may write to their directory.
-fn objection(user: &User, group: Option<u32>) -> Option<String> {
+/// Why a user cannot log in, or not only into a container. Key files are named by whoever may write to their directory.
+fn objection(user: &User, group: Option<u32>, shell: &Path) -> Option<String> {
     let name = quoted(&user.name);
     if user.name.parse::<UserName>().is_err() {
         return Some(format!("{name} is no name of a user"));
@@ -128,9 +131,14 @@ fn objection(user: &User, group: Option<u32>) -> Option<String> {
         (Some(account), _) if account.uid == 0 => Some(format!("{name} is root")),
         (Some(_), Err(error)) => Some(format!("{name} has keys that cannot be read ({error})")),
         (Some(_), Ok(0)) => Some(format!("{name} has no key")),
-        (Some(_), Ok(_)) => {
+        (Some(account), Ok(_)) => {
             let member = group.is_some_and(|gid| user.groups.contains(&gid));
-            (!member).then(|| format!("{name} is not in the group"))
+            if !member {
+                return Some(format!("{name} is not in the group"));
+            }
+            // sshd runs the forced command through it: what the shell reads first, it reads on this host.
+            let foreign = Path::new(&account.shell) != shell;
+            foreign.then(|| format!("{name} has the login shell {} of this host", quoted(&account.shell)))
         }
     }
 }
@@ -141,8 +149,15 @@ mod tests {
 
     #[test]
     fn a_user_without_account_group_or_key_is_told_about() {
-        let account =
-            Passwd { name: "ann".into(), uid: 50_000, gid: 7, home: String::new(), shell: String::new() };
+        let shell = Path::new("/lib/podspawn-shell");
+        let account = Passwd {
+            name: "ann".into(),
+            uid: 50_000,
+            gid: 7,
+            home: String::new(),
+            shell: "/lib/podspawn-shell".into(),
+        };
+        let objection = |user: &User, group| super::objection(user, group, shell);
         let user = |name: &str, keys: usize, groups: &[u32]| User {
             name: name.into(),
             keys: Ok(keys),
@@ -152,6 +167,12 @@ mod tests {
         assert_eq!(objection(&user("ann", 1, &[7]), Some(7)), None);
         assert_eq!(objection(&user("ann", 0, &[7]), Some(7)).unwrap(), "\"ann\" has no key");
         assert_eq!(objection(&user("ann", 1, &[8]), Some(7)).unwrap(), "\"ann\" is not in the group");
+        let bash = Passwd { shell: "/bin/bash".into(), ..account.clone() };
+        let foreign = User { account: Some(bash), ..user("ann", 1, &[7]) };
+        assert_eq!(
+            objection(&foreign, Some(7)).unwrap(),
+            "\"ann\" has the login shell \"/bin/bash\" of this host"
+        );
         let nobody = User { account: None, ..user("ann", 1, &[]) };
         assert_eq!(objection(&nobody, Some(7)).unwrap(), "\"ann\" has no account");
         assert_eq!(

@@ -33,6 +33,24 @@ pub(super) type Lines = Vec<(&'static str, String)>;
 /// Words of `AcceptEnv`.
 const ENVIRONMENT: [&str; 3] = ["PODSPAWN_PROJECT", "LANG", "LC_*"];
 
+/// Variables that are nothing in what sshd starts for container users, whatever a client sends and the rest of sshd's
+/// configuration accepts: by them the dynamic linker and shells of this host would read or run what their owner wishes before the
+/// first line of the stub does.
+pub const CLEARED: [&str; 12] = [
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "LD_LIBRARY_PATH",
+    "LD_DEBUG",
+    "LD_DEBUG_OUTPUT",
+    "LD_PROFILE",
+    "LD_PROFILE_OUTPUT",
+    "GLIBC_TUNABLES",
+    "BASH_ENV",
+    "ENV",
+    "SHELLOPTS",
+    "PS4",
+];
+
 impl Block {
     /// The whole file.
     pub(super) fn text(&self) -> Result<String, SetupError> {
@@ -114,6 +132,7 @@ impl Block {
         ];
         let mut lines: Lines = lines.map(|(keyword, value)| (keyword, value.to_owned())).into();
         lines.push(("AcceptEnv", ENVIRONMENT.join(" ")));
+        lines.push(("SetEnv", CLEARED.map(|name| format!("{name}=")).join(" ")));
         Ok(lines)
     }
 }
@@ -123,7 +142,7 @@ pub(super) fn in_force(lines: &Lines) -> Vec<String> {
     let mut shown = Vec::new();
     for (keyword, value) in lines {
         let keyword = keyword.to_ascii_lowercase();
-        if keyword == "acceptenv" {
+        if ["acceptenv", "setenv"].contains(&keyword.as_str()) {
             shown.extend(value.split(' ').map(|word| format!("{keyword} {word}")));
         } else {
             shown.push(format!("{keyword} {value}"));
@@ -212,6 +231,7 @@ mod tests {
     fn sshd_shows_variables_one_by_one() {
         let shown = in_force(&block().lines().unwrap());
         assert!(shown.contains(&"acceptenv LC_*".to_owned()));
+        assert!(shown.contains(&"setenv LD_PRELOAD=".to_owned()));
         assert!(shown.contains(&"forcecommand /usr/bin/podspawn spawn".to_owned()));
     }
 }

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+pub use block::CLEARED;
 pub use error::SetupError;
 pub use look::{Look, Wired, open_ssh};
 pub use reload::{has_systemd, unit_is_active};

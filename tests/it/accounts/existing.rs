@@ -43,6 +43,9 @@ fn an_existing_account_joins_the_group_and_leaves_it_again() {
     assert_eq!(run.stderr, format!("added 1 key(s) for {name}\n"));
     assert_eq!(account.groups(), [name, &group]);
     assert_eq!(lab.record(name).unwrap()["way"], "existing");
+    assert_eq!(lab.record(name).unwrap()["shell"], "/bin/sh");
+    let ours = lab.path("lib/podspawn-shell");
+    assert!(lab.account(name).is_some_and(|entry| entry.ends_with(ours.to_str().unwrap())));
     let _ = lab.podspawn(&["add-user", name, "--key", KEY]).run().ok();
     assert_eq!(lab.keys(name).len(), 2);
 

@@ -102,8 +102,15 @@ fn pipe_end() -> OwnedFd {
 }
 
 /// What `ssh true` takes this user.
-fn takes(server: &Server, user: &str) -> Duration {
+pub(super) fn takes(server: &Server, user: &str) -> Duration {
     server.ssh(user, &[], &["true"]).run().ok().took
+}
+
+/// The pair in the middle, ordered by how much the second takes of the first.
+pub(super) fn middle(mut pairs: Vec<(Duration, Duration)>) -> (Duration, Duration) {
+    let ratio = |(quiet, during): &(Duration, Duration)| during.as_secs_f64() / quiet.as_secs_f64();
+    pairs.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
+    pairs[pairs.len() / 2]
 }
 
 on_engines! {
@@ -117,7 +124,7 @@ on_engines! {
         server.sh(&ben, "true");
         let (socket, uid, gid) = (server.socket(), server.uid(&ann), server.gid());
         // Side by side in pairs, so that whatever else this host does slows both down.
-        let mut pairs: Vec<(Duration, Duration)> = (0..30)
+        let pairs: Vec<(Duration, Duration)> = (0..30)
             .map(|_| {
                 let quiet = takes(&server, &ben);
                 let all: Vec<UnixStream> =
@@ -133,14 +140,13 @@ on_engines! {
         let ends = all.into_iter().map(until_closed);
         let kept = ends.filter(|(bytes, took)| !bytes.is_empty() || *took > Duration::from_secs(13));
         assert_eq!(kept.count(), 0);
-        pairs.sort_by(|(a, b), (c, d)| (b.as_secs_f64() / a.as_secs_f64()).total_cmp(&(d.as_secs_f64() / c.as_secs_f64())));
-        let (quiet, during) = pairs[pairs.len() / 2];
+        let (quiet, during) = middle(pairs);
         let log = server.broker_log().text();
         let lines = log.matches("too many open").count() + log.matches("came to nothing").count();
         eprintln!("ssh true: {quiet:?}, {during:?} meanwhile (the pair in the middle); {lines} lines in the log");
         // Twenty a minute, however many they are.
         assert!(log.contains("is only counted") && lines <= 60, "{lines}");
-        assert!(during <= quiet * 2, "{pairs:?}");
+        assert!(during <= quiet * 2, "{quiet:?}, {during:?}");
     }
 
     [docker]

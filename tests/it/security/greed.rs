@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::broker::{middle, takes};
 use crate::harness::server::{Server, Wishes};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -50,5 +51,33 @@ on_engines! {
         }
         assert_eq!(server.sh(&ann, "echo served"), "served");
         assert_eq!(server.containers(&ann).len(), 1);
+    }
+
+    #[expect(clippy::print_stderr, reason = "a measurement")]
+    [; soak: docker]
+    fn whoever_takes_every_processor_and_all_the_memory_there_is_makes_others_wait_at_most_twice_as_long(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { processes: 64, memory: "64m", ..Wishes::default() });
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        server.sh(&ben, "true");
+        for (what, greed) in [
+            // As many as there may be, each of them busy.
+            ("processes", "exec 2>/dev/null; perl -e 'fork; while (1) { fork if ++$n % 1000 == 0 }'"),
+            // Twice as much as there is, again and again.
+            ("memory", "exec 2>/dev/null; while :; do perl -e '$x = q(x) x (128 << 20)'; done"),
+        ] {
+            let mut pairs = Vec::new();
+            // A few at a time, so that whatever else this host does slows both down.
+            for _ in 0..6 {
+                let quiet: Vec<_> = (0..5).map(|_| takes(&server, &ben)).collect();
+                server.sh(&ann, "true");
+                let greedy = server.running(&ann, &[], greed);
+                pairs.extend(quiet.into_iter().map(|quiet| (quiet, takes(&server, &ben))));
+                let _ = server.podspawn(&["stop", &ann]).run().ok();
+                assert_ne!(greedy.wait(SOON).status, 0);
+            }
+            let (quiet, during) = middle(pairs);
+            eprintln!("ssh true: {quiet:?}, {during:?} meanwhile ({what}; the pair in the middle)");
+            assert!(during <= quiet * 2, "{what}: {quiet:?}, {during:?}");
+        }
     }
 }

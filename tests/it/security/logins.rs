@@ -115,6 +115,55 @@ on_engines! {
     }
 
     [docker; soak: podman]
+    fn start_up_files_of_a_shell_that_an_account_had_before_are_not_read(server: Server) {
+        let bob = server.ordinary("bob");
+        let entry = || run(Command::new("getent").args(["passwd", &bob]));
+        let _ = run(Command::new("usermod").args(["--shell", "/bin/bash", &bob]));
+        let (before, home) = (entry(), server.path("homes").join(&bob));
+        let mark = home.join("mark");
+        for name in [".bashrc", ".profile", ".bash_profile", ".zshenv", ".bash_env"] {
+            fs::write(home.join(name), format!("touch {}\n", mark.display())).expect("write");
+            own(&server, &home.join(name), &bob, 0o600);
+        }
+        // It does what it says, as long as the account is one of the host's.
+        let _ = server.ssh(&bob, &[], &["true"]).run().ok();
+        fs::remove_file(&mark).expect("a mark");
+
+        let key = server.path("ssh/key.pub");
+        let key = key.to_str().expect("text");
+        let _ = server.podspawn(&["add-user", &bob, "--key-file", key, "--existing"]).run().ok();
+        let (path, text) = server.marker();
+        let bash_env = format!("SetEnv=BASH_ENV={}", home.join(".bash_env").display());
+        let inside = server.ssh(&bob, &["-o", &bash_env], &["cat", &path, ";", "echo", "inside"]).run();
+        assert_eq!(inside.out(), "inside\n", "{}", inside.stderr);
+        let _ = server.ssh(&bob, &["-tt"], &[]).stdin("exit\n").run();
+        let _ = server.ssh(&bob, &["-s"], &["sftp"]).run();
+        assert!(!inside.out().contains(text));
+        assert!(!mark.exists(), "a file of the account's ran on the host");
+
+        let _ = server.podspawn(&["remove-user", &bob, "--force", "--purge"]).run().ok();
+        assert_eq!(entry(), before);
+    }
+
+    [docker; soak: podman]
+    fn what_a_client_sends_moves_nothing_of_the_host(server: Server) {
+        let ann = server.user("ann");
+        let _ = server.ssh(&ann, &[], &["true"]).run().ok();
+        // This sshd accepts every variable from everybody. The dynamic linker would write its report for each process.
+        let reports = server.scratch().join("reports");
+        fs::create_dir(&reports).expect("mkdir");
+        fs::set_permissions(&reports, fs::Permissions::from_mode(0o777)).expect("chmod");
+        let set = format!("SetEnv=LD_DEBUG=files LD_DEBUG_OUTPUT={}/of", reports.display());
+        let run = server.ssh(&ann, &["-o", &set], &["echo inside"]).run().ok();
+        assert_eq!(run.out(), "inside\n");
+        assert_eq!(fs::read_dir(&reports).expect("reports").count(), 0);
+        // It writes them where nobody stops it.
+        let olaf = server.ordinary("olaf");
+        let _ = server.ssh(&olaf, &["-o", &set], &["/bin/true"]).run().ok();
+        assert_ne!(fs::read_dir(&reports).expect("reports").count(), 0);
+    }
+
+    [docker; soak: podman]
     fn no_way_in_shows_a_file_of_the_host(server: Server) {
         let (ann, olaf, eve) = (server.user("ann"), server.ordinary("olaf"), server.existing("eve"));
         let (path, text) = server.marker();

@@ -97,6 +97,8 @@ fn only_container_users_get_something_else_from_sshd() {
         "permituserrc no",
         "clientaliveinterval 30",
         "acceptenv PODSPAWN_PROJECT",
+        "setenv LD_PRELOAD=",
+        "setenv LD_DEBUG_OUTPUT=",
         "logingracetime 77",
     ] {
         assert!(member.iter().any(|found| found == line), "{line}\n{}", member.join("\n"));

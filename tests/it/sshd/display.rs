@@ -105,6 +105,8 @@ on_engines! {
     [docker; soak: podman, gvisor]
     fn an_x_client_reaches_the_persons_own_display_with_a_key_that_is_good_for_nothing_else(server: Server) {
         let ann = server.user("ann");
+        // A container that takes more than five seconds to make is there for the second connection's forwarding only.
+        server.sh(&ann, "true");
         let display = Display::open();
         let (file, real) = keys(&server, &display);
         for flag in ["-X", "-Y"] {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use podspawn::config::{Deployment, Sources, load};
 use podspawn::server::pam::{self, PamLine};
+use podspawn::server::setup::CLEARED;
 
 use super::{Server, Wishes};
 use crate::harness::engines::{EngineName, fact};
@@ -74,7 +75,8 @@ impl Server {
              ForceCommand {program} spawn --socket {root}/run/broker.sock\n\
              AllowTcpForwarding yes\nX11Forwarding yes\nGatewayPorts no\nAllowStreamLocalForwarding no\n\
              PermitTunnel no\nPermitUserRC no\nClientAliveInterval {interval}\nClientAliveCountMax {count}\n\
-             AcceptEnv PODSPAWN_PROJECT LANG LC_*\n",
+             AcceptEnv PODSPAWN_PROJECT LANG LC_*\nSetEnv {cleared}\n",
+            cleared = CLEARED.map(|name| format!("{name}=")).join(" "),
             id = self.id,
             interval = wishes.alive.0,
             count = wishes.alive.1,
