@@ -1,6 +1,10 @@
 //! Sessions that somebody or something else ends, and brokers that end.
 
+use std::fs::{self, File};
 use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::Signal;
 
 use crate::harness::server::{LATE, Server, Wishes};
 
@@ -59,6 +63,60 @@ on_engines! {
         assert_eq!(server.list()[0]["connections"], 1);
         let _ = server.ssh(&ann, &["-S", &control, "-O", "exit"], &[]).run().ok();
         server.audited(&ann, "disconnect", 1, SOON);
+    }
+
+    [docker; soak: podman]
+    fn a_broker_whose_socket_was_taken_away_makes_room_for_another(server: Server) {
+        let ann = server.user("ann");
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
+        let log = server.broker_log();
+        fs::remove_file(server.socket()).expect("remove");
+        // The PAM module starts it, and it gets the lock of the first one.
+        assert_eq!(server.sh(&ann, "echo served"), "served");
+        log.wait("is another broker's now, or gone", SOON);
+        // The client is gone before its connection is.
+        server.audited(&ann, "disconnect", 1, SOON);
+        assert_eq!(server.list()[0]["connections"], 1);
+        terminal.line("exit");
+        terminal.wait();
+    }
+
+    [docker; soak: podman]
+    fn a_broker_that_the_init_system_starts_waits_for_the_one_before(server: Server) {
+        let ann = server.user("ann");
+        server.kill_broker();
+        let before = File::open(server.path("state/broker.lock")).expect("open");
+        flock(&before, FlockOperation::LockExclusive).expect("lock");
+        server.start_broker_with_its_first_client();
+        let running = server.ssh(&ann, &[], &["echo served"]).start();
+        server.broker_log().wait("another broker works here", SOON);
+        drop(before);
+        assert_eq!(running.wait(SOON).ok().out(), "served\n");
+    }
+
+    [docker; soak: podman]
+    fn nobody_who_comes_starts_a_broker_while_root_works_on_the_server(server: Server) {
+        let ann = server.user("ann");
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
+        fs::write(server.path("run/maintenance"), "").expect("write");
+        server.end_brokers(Signal::TERM);
+        let run = server.ssh(&ann, &[], &["echo in"]).run();
+        assert!(run.status == 1 && run.out().is_empty(), "{}", run.stderr);
+        let told = "Error: this server is being worked on, and takes no new connections\nhint: ";
+        assert!(run.stderr.starts_with(told) && run.stderr.lines().count() == 2, "{}", run.stderr);
+        let run = server.podspawn(&["list"]).run();
+        assert!(run.status != 0 && run.stderr.contains("run/maintenance` is there"), "{}", run.stderr);
+        assert!(server.brokers().is_empty());
+        // Who is in goes on.
+        terminal.line("echo still-$((40 + 2))").expect("still-42");
+        fs::remove_file(server.path("run/maintenance")).expect("remove");
+        assert_eq!(server.sh(&ann, "echo served"), "served");
+        server.audited(&ann, "disconnect", 1, SOON);
+        assert_eq!(server.list()[0]["connections"], 1);
+        terminal.line("exit");
+        terminal.wait();
     }
 
     [docker, podman; soak: gvisor]
