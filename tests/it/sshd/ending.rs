@@ -119,6 +119,39 @@ on_engines! {
         terminal.wait();
     }
 
+    [docker; soak: podman]
+    fn what_ends_without_its_broker_is_in_the_audit_log_all_the_same(server: Server) {
+        let ann = server.user("ann");
+        let gate = |name: &str| format!("touch /tmp/in-{name}; until test -e /tmp/{name}; do sleep 0.1; done; exit 3");
+        let (early, late) = (gate("early"), gate("late"));
+        let running = [&early, &late].map(|command| server.ssh(&ann, &[], &[command]).start());
+        let [first, second] = running;
+        let _ = server.sh(&ann, "until test -e /tmp/in-early -a -e /tmp/in-late; do sleep 0.1; done");
+        server.audited(&ann, "disconnect", 1, SOON);
+        let container = server.containers(&ann).pop().expect("a container");
+        let open = |name: &str| server.engine.run(&["exec", &container, "touch", &format!("/tmp/{name}")]);
+        server.kill_broker();
+        // One ends while no broker runs, the other one under the next.
+        open("early");
+        let _ = first.wait(SOON).status(3);
+        server.start_broker();
+        let of = |command: &str| {
+            let lines = server.audit().into_iter().filter(|line| line["command"] == command);
+            lines.map(|line| (line["exit_code"].clone(), line["outcome"].clone())).collect::<Vec<_>>()
+        };
+        let unknown = (serde_json::Value::Null, serde_json::json!("failure"));
+        server.audited(&ann, "command", 2, SOON);
+        assert_eq!(of(&early), std::slice::from_ref(&unknown));
+        assert_eq!(server.audited(&ann, "disconnect", 2, SOON)["remaining_connections"], 1);
+        open("late");
+        let _ = second.wait(SOON).status(3);
+        server.audited(&ann, "command", 3, SOON);
+        assert_eq!(of(&late), [unknown]);
+        assert_eq!(server.audited(&ann, "disconnect", 3, SOON)["remaining_connections"], 0);
+        // Each of it once.
+        assert_eq!(of(&early).len(), 1);
+    }
+
     [docker, podman; soak: gvisor]
     fn a_broker_that_dies_ends_no_session_and_forgets_none(engine: EngineName) {
         let server = Server::with(engine, &Wishes { grace: "3s", ..Wishes::default() });
