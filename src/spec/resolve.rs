@@ -231,10 +231,10 @@ impl Resolving<'_> {
         if let Some(mode) = decided {
             return self.from("mode", Origin::Rule("decided for the project"), mode);
         }
-        if let Some(project) = &request.project {
-            if let Some(mode) = project.podfile.mode {
-                return self.from("mode", project.origin("mode"), mode);
-            }
+        if let Some(project) = &request.project
+            && let Some(mode) = project.podfile.mode
+        {
+            return self.from("mode", project.origin("mode"), mode);
         }
         self.configured("mode", "session.mode", self.layers.config.session.mode)
     }

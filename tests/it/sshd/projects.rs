@@ -139,6 +139,12 @@ on_engines! {
         assert_eq!(server.sh_with(&ben, &["-o", PROJECT], look).trim(), "second\nmain");
         let removed = server.podspawn(&["remove-project", "api"]).run().ok();
         assert!(removed.stderr.contains("removed project api"), "{}", removed.stderr);
+        let note = removed.stderr.split_once("still exists; run '").and_then(|(_, rest)| rest.split_once('\'')).expect("the note").0;
+        let image = updated.stderr.rsplit_once("image: ").expect("the image").1.trim();
+        match server.engine {
+            EngineName::Podman => assert!(note.starts_with("runuser -u ") && note.ends_with(&format!(" podman rmi {image}")), "{note}"),
+            _ => assert_eq!(note, format!("docker rmi {image}")),
+        }
         assert!(!server.path("state/projects/api").exists());
     }
 
