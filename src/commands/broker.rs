@@ -57,6 +57,11 @@ impl From<BrokerError> for CommandError {
                 Self::new(ErrorKind::State, error.to_string()).hint("`podspawn server-setup` makes it")
             }
             BrokerError::Running(_) => Self::new(ErrorKind::State, error.to_string()),
+            BrokerError::Displaced(_) => Self::new(ErrorKind::Failure, error.to_string()),
+            BrokerError::Deaf(_) => Self::new(ErrorKind::State, error.to_string())
+                .hint("end its process: the next login starts another, and no session ends"),
+            BrokerError::Maintenance(_) => Self::new(ErrorKind::State, error.to_string())
+                .hint("remove that file when the work on this server is done (docs/operations.md)"),
             BrokerError::NotRoot => Self::new(ErrorKind::State, error.to_string()).hint("sudo"),
             BrokerError::Io { .. } => Self::new(ErrorKind::Failure, error.to_string()),
         }

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::local::{Interrupts, LocalError, MachineError, Overrides, ProjectError, ServerProjects, Settings};
 use crate::names::{BranchName, GitUrl, ProjectName};
 use crate::server::admin::{AdminRequest, BuiltProject};
-use crate::server::projects::clones;
+use crate::server::projects::{clones, making};
 use crate::session::SessionError;
 use crate::system::Host;
 use crate::ui::{Steps, Ui};
@@ -36,7 +36,8 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(settings: &'a Settings, overrides: &'a Overrides) -> Result<Self, CommandError> {
-        let projects = ServerProjects::new(settings, clones(&settings.layers.config))?;
+        let config = &settings.layers.config;
+        let projects = ServerProjects::new(settings, clones(config), making(config))?;
         Ok(Self { settings, overrides, projects })
     }
 

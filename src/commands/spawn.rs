@@ -56,6 +56,8 @@ impl From<StubError> for CommandError {
             StubError::Failed { text, hints } => Self { kind: ErrorKind::State, text, hints },
             StubError::NoBroker(_) => Self::new(ErrorKind::Failure, error.to_string())
                 .hint("ask the administrator of this host: `podspawn doctor` says more"),
+            StubError::Maintenance => Self::new(ErrorKind::Failure, error.to_string())
+                .hint("sessions that exist go on; try again later"),
             StubError::Broker(_) => Self::new(ErrorKind::Failure, error.to_string()).hint("connect again"),
             StubError::Attach(AttachError::Lost) => {
                 Self::new(ErrorKind::State, "the connection to your container was lost").hint("connect again")

@@ -11,6 +11,7 @@ use crate::check::{Check, Outcome};
 use crate::config::{Deployment, EngineChoice, Layers};
 use crate::engine::{LazyEngine, label};
 use crate::state::Store;
+use crate::system::accounts::user_by_name;
 use crate::system::files::free_bytes;
 use crate::system::{Host, guest_program};
 use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineError, Facts, Gap, Runtime};
@@ -165,8 +166,11 @@ fn fetch(subject: &Subject<'_>, name: &str, image: &str) -> String {
     let account = subject.layers.config.server.account.as_ref().map(|account| account.as_str());
     let pull = match (account.filter(|_| server), name) {
         (Some(account), "Podman") => {
-            let uid = subject.host.uid();
-            format!("sudo -u {account} XDG_RUNTIME_DIR=/run/user/{uid} podman pull {image}")
+            let pull = format!("podman pull {image}");
+            match user_by_name(account) {
+                Ok(Some(account)) => account.with_its_engine(&pull),
+                _ => format!("as `{account}`: {pull}"),
+            }
         }
         (None, "Podman") => format!("podman pull {image}"),
         _ => format!("docker pull {image}"),

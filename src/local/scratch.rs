@@ -95,6 +95,11 @@ impl Scratch {
 
     /// Gives it its own name: it is whole, and stays.
     pub(super) fn keep_as(mut self, path: &Path) -> io::Result<()> {
+        self.try_keep_as(path)
+    }
+
+    /// The same; after an error it is as it was.
+    pub(super) fn try_keep_as(&mut self, path: &Path) -> io::Result<()> {
         std::fs::rename(&self.path, path)?;
         self.held = None;
         Ok(())

@@ -8,6 +8,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use super::context::{LocalError, Settings};
 use super::git::{Git, GitError};
 use super::interrupts::Interrupts;
@@ -33,7 +36,7 @@ pub struct ServerProjects<'a> {
     settings: &'a Settings,
     /// Where clones are kept.
     clones: PathBuf,
-    /// Where they are made, beside the directory of state, which nobody else may look into.
+    /// Where they are made: git's account may look into it.
     making: PathBuf,
     /// Who they are given to.
     broker: Owner,
@@ -47,8 +50,8 @@ pub struct ProjectLock {
 }
 
 impl<'a> ServerProjects<'a> {
-    /// For the clones in a directory below the one of state.
-    pub fn new(settings: &'a Settings, clones: PathBuf) -> Result<Self, ProjectError> {
+    /// For the clones in one directory, which are made in another.
+    pub fn new(settings: &'a Settings, clones: PathBuf, making: PathBuf) -> Result<Self, ProjectError> {
         let account = |name: &str| -> Result<Owner, ProjectError> {
             let found = user_by_name(name).map_err(ProjectError::files("look up the account", name))?;
             let found = found.ok_or_else(|| ProjectError::NoAccount(name.to_owned()))?;
@@ -58,13 +61,10 @@ impl<'a> ServerProjects<'a> {
             Some(name) => account(name.as_str())?,
             None => Owner { uid: 0, gid: 0 },
         };
-        let state = clones.parent().unwrap_or(Path::new("/"));
-        let mut making = state.file_name().unwrap_or_default().to_owned();
-        making.push("-fetch");
         Ok(Self {
             settings,
-            making: state.with_file_name(making),
             clones,
+            making,
             broker,
             git: account(settings.layers.config.server.git_account.as_str())?,
         })
@@ -113,7 +113,7 @@ impl<'a> ServerProjects<'a> {
         let branch = branch.or(before.as_ref());
         // Left by commands that died.
         drop(abandoned(&self.making).map_err(ProjectError::files("look into", &self.making))?);
-        let scratch = Scratch::make(&self.making, NEW, name.as_str(), SystemClock.now().as_nanosecond())
+        let mut scratch = Scratch::make(&self.making, NEW, name.as_str(), SystemClock.now().as_nanosecond())
             .map_err(ProjectError::files("make a directory in", &self.making))?;
         let path = scratch.path();
         let made = Directory::open(path).map_err(ProjectError::files("open", path))?;
@@ -143,18 +143,46 @@ impl<'a> ServerProjects<'a> {
             .map_err(ProjectError::files("give away", &self.clones))?;
         let place = self.clones.join(new_clone(name));
         remove(&place)?;
-        scratch.keep_as(&clones.at(new_clone(name))).map_err(ProjectError::files("make", &place))
+        match scratch.try_keep_as(&clones.at(new_clone(name))) {
+            // The directory of state is a mount of its own: a file system, or what the broker's unit makes of it.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.copy(&made, &clones, &place).inspect_err(|_| self.give_up(name))
+            }
+            kept => kept.map_err(ProjectError::files("make", &place)),
+        }
+    }
+
+    /// Copies a clone that was given to the broker's account to a place of that account's.
+    fn copy(&self, made: &Directory, clones: &Directory, place: &Path) -> Result<(), ProjectError> {
+        let failed = ProjectError::files("make", place);
+        let copied = || -> io::Result<()> {
+            fs::create_dir(clones.at(place.file_name().unwrap_or_default()))?;
+            let copy = Directory::open(place)?;
+            made.copy_tree(&copy, self.broker.uid, self.broker.gid)?;
+            copy.set_mode(0o755)?;
+            copy.give(self.broker.uid, self.broker.gid)
+        };
+        copied().map_err(failed)
     }
 
     /// Puts the new clone into its place. The one before it stays for those who copy from it just now.
     pub fn settle(&self, name: &ProjectName) -> Result<(), ProjectError> {
         let clones = Directory::open(&self.clones).map_err(ProjectError::files("open", &self.clones))?;
         let (shown, place) = (self.clones.join(name.as_str()), clones.at(name.as_str()));
+        let (new, old) = (clones.at(new_clone(name)), clones.at(old_clone(name)));
         remove(&self.clones.join(old_clone(name)))?;
         if place.symlink_metadata().is_ok() {
-            fs::rename(&place, clones.at(old_clone(name))).map_err(ProjectError::files("move", &shown))?;
+            // At every moment the name leads to a whole clone.
+            match renameat_with(CWD, &new, CWD, &place, RenameFlags::EXCHANGE) {
+                Ok(()) => return fs::rename(&new, &old).map_err(ProjectError::files("move", &shown)),
+                // Not every file system can do that.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    fs::rename(&place, &old).map_err(ProjectError::files("move", &shown))?;
+                }
+                Err(errno) => return Err(ProjectError::files("make", &shown)(errno.into())),
+            }
         }
-        fs::rename(clones.at(new_clone(name)), &place).map_err(ProjectError::files("make", &shown))
+        fs::rename(&new, &place).map_err(ProjectError::files("make", &shown))
     }
 
     /// Removes a new clone that came to nothing.

@@ -82,6 +82,11 @@ pub fn socket(config: &Config) -> PathBuf {
     config.server.run_dir.join(BROKER_SOCKET)
 }
 
+/// Root's mark beside a broker's socket: nobody who comes starts a broker, because root works on what it would open.
+pub fn maintenance(socket: &Path) -> PathBuf {
+    socket.with_file_name("maintenance")
+}
+
 /// The directory of state.
 pub fn state_dir(config: &Config) -> &Path {
     config.state.db_path.parent().unwrap_or(Path::new("/"))

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::installation::state_dir;
-use crate::config::{Config, ConfigError, Layers, Project, Projects, Word};
+use crate::config::{Config, ConfigError, Layers, Mode, Project, Projects, Word};
 use crate::names::{GitUrl, ImageRef, MachineName, ProjectName, SessionKey};
 use crate::podfile::{self, Https, Loaded, Places, PodfileError, RecipeError};
 use crate::spec::{CopySpec, Kind, ProjectRequest, Recipe, Request};
@@ -47,6 +47,8 @@ struct ProjectParts {
     project: Option<ProjectRequest>,
     /// The files that are copied in.
     copy: CopySpec,
+    /// What the registry says, whether or not there is a Podfile.
+    mode: Option<Mode>,
 }
 
 /// The image of a clone's Podfile, and how it is made.
@@ -69,6 +71,14 @@ impl ProjectImage {
 /// Where clones are kept.
 pub fn clones(config: &Config) -> PathBuf {
     state_dir(config).join("projects")
+}
+
+/// Where clones are made: beside the directory of state, which git's account may not look into.
+pub fn making(config: &Config) -> PathBuf {
+    let state = state_dir(config);
+    let mut name = state.file_name().unwrap_or_default().to_owned();
+    name.push("-fetch");
+    state.with_file_name(name)
 }
 
 /// The clone of a project.
@@ -112,13 +122,15 @@ pub fn request(
         Some(name) => parts_of(layers, name)?,
         None => None,
     };
-    let (project, copy) = parts.map_or((None, None), |parts| (parts.project, Some(parts.copy)));
+    let (project, copy, project_mode) =
+        parts.map_or((None, None, None), |parts| (parts.project, Some(parts.copy), parts.mode));
     Ok(Request {
         user_env,
         user_dotfiles: layers.dotfiles.clone(),
         timezone: timezone(),
         project,
         copy,
+        project_mode,
         ..Request::new(key, Kind::Session)
     })
 }
@@ -148,13 +160,14 @@ fn parts(layers: &Layers, name: &ProjectName, project: &Project) -> Result<Proje
         with_git: !holds_a_secret(&project.repo),
         target: target.unwrap_or_else(|| format!("/workspace/{name}")),
     };
+    let mode = project.mode;
     let project = match loaded {
         Some(loaded) => {
             let (image, recipe) = loaded.image(name.as_str(), &config.packages.sources)?;
             Some(ProjectRequest {
                 image,
                 recipe,
-                mode: project.mode,
+                mode,
                 copy: Some(copy.clone()),
                 start_dir: loaded.podfile.start_dir.clone(),
                 ports: Vec::new(),
@@ -164,7 +177,7 @@ fn parts(layers: &Layers, name: &ProjectName, project: &Project) -> Result<Proje
         }
         None => None,
     };
-    Ok(ProjectParts { project, copy })
+    Ok(ProjectParts { project, copy, mode })
 }
 
 fn load(config: &Config, directory: &Path) -> Result<Option<Loaded>, PodfileError> {
@@ -188,6 +201,32 @@ fn holds_a_secret(url: &GitUrl) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mode_of_the_registry_holds_with_and_without_a_podfile() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yaml");
+        let state = dir.path().join("state");
+        let text = format!(
+            "state:\n  db_path: {}\nprojects:\n  api:\n    repo: https://git.example/a/api\n    mode: persistent\n",
+            state.join("state.db").display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let layers = crate::server::Installation::new(Some(file)).load().unwrap();
+        let clone = state.join("projects/api");
+        std::fs::create_dir_all(&clone).unwrap();
+        let key = SessionKey { user: "ann".parse().unwrap(), name: Some("api".parse().unwrap()) };
+        for podfile in [None, Some("base: debian:12\nmode: destroy-on-disconnect\n")] {
+            if let Some(podfile) = podfile {
+                std::fs::write(clone.join("podfile.yaml"), podfile).unwrap();
+            }
+            let request = request(&layers, BTreeMap::new(), key.clone()).unwrap();
+            assert_eq!(request.project.is_some(), podfile.is_some());
+            let spec = crate::spec::resolve(&request, &layers).unwrap().spec;
+            assert_eq!(spec.mode, Mode::Persistent, "{podfile:?}");
+            assert!(spec.persistent_home.is_some());
+        }
+    }
 
     #[test]
     fn an_address_with_a_password_or_a_token_is_secret() {

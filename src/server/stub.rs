@@ -18,6 +18,7 @@ use podspawn_wire::broker::{
 use podspawn_wire::{Exit, HostChannel, Received, RunAs, WireError};
 use thiserror::Error;
 
+use super::installation::maintenance;
 use super::{route, xauth};
 use crate::names::{NameError, ProjectName};
 use crate::session::attach::{Aside, AttachError, AttachRequest, Prepared, attach_relay, passed_on};
@@ -125,6 +126,9 @@ pub enum StubError {
     /// Nobody listens at the broker's socket.
     #[error("podspawn's broker cannot be reached: {0}")]
     NoBroker(#[source] std::io::Error),
+    /// Nobody listens because root works on what the broker would open.
+    #[error("this server is being worked on, and takes no new connections")]
+    Maintenance,
     /// The connection to the broker.
     #[error("podspawn's broker does not answer: {0}")]
     Broker(#[source] WireError),
@@ -299,7 +303,10 @@ fn socket_of(account: Option<&Passwd>) -> PathBuf {
 }
 
 fn connect(socket: &Path) -> Result<ClientChannel, StubError> {
-    let stream = UnixStream::connect(socket).map_err(StubError::NoBroker)?;
+    let stream = UnixStream::connect(socket).map_err(|error| match maintenance(socket).exists() {
+        true => StubError::Maintenance,
+        false => StubError::NoBroker(error),
+    })?;
     Ok(ClientChannel::new(stream.into()))
 }
 

@@ -54,6 +54,8 @@ pub struct Request {
     pub project: Option<ProjectRequest>,
     /// Files that are copied in where there is no Podfile.
     pub copy: Option<CopySpec>,
+    /// Mode that the registry says of a project that has no Podfile.
+    pub project_mode: Option<Mode>,
 }
 
 /// A session whose environment a Podfile describes.
@@ -93,6 +95,7 @@ impl Request {
             start_dir: None,
             project: None,
             copy: None,
+            project_mode: None,
         }
     }
 }
@@ -224,13 +227,14 @@ impl Resolving<'_> {
         if let Some(mode) = request.mode {
             return self.from("mode", Origin::Flag("--ephemeral".into()), mode);
         }
-        if let Some(project) = &request.project {
-            if let Some(mode) = project.mode {
-                return self.from("mode", Origin::Rule("decided for the project"), mode);
-            }
-            if let Some(mode) = project.podfile.mode {
-                return self.from("mode", project.origin("mode"), mode);
-            }
+        let decided = request.project.as_ref().map_or(request.project_mode, |project| project.mode);
+        if let Some(mode) = decided {
+            return self.from("mode", Origin::Rule("decided for the project"), mode);
+        }
+        if let Some(project) = &request.project
+            && let Some(mode) = project.podfile.mode
+        {
+            return self.from("mode", project.origin("mode"), mode);
         }
         self.configured("mode", "session.mode", self.layers.config.session.mode)
     }

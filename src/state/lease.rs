@@ -11,10 +11,10 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RawDir, flock};
@@ -23,6 +23,9 @@ use uuid::Uuid;
 
 use super::error::LockError;
 use super::lock::make_directory;
+
+/// What the content of a lease's file begins with, if it has any.
+const NOTE: &str = "command\n";
 
 /// The directory of all leases.
 #[derive(Debug, Clone)]
@@ -77,6 +80,19 @@ impl HandedLease {
     pub fn connection(&self) -> String {
         let name = self.name();
         name.split_once('+').map(|(connection, _)| connection.to_owned()).unwrap_or(name)
+    }
+
+    /// Leaves word of what the connection is for, for whoever sees its end if this process does not.
+    pub fn note(&self, text: &str) -> io::Result<()> {
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut file = File::options().write(true).truncate(true).custom_flags(flags).open(&self.path)?;
+        file.write_all(format!("{NOTE}{text}").as_bytes())
+    }
+
+    /// The word that was left; none if there is none, which is not an empty one.
+    pub fn noted(&self) -> Option<String> {
+        let text = std::fs::read_to_string(&self.path).ok()?;
+        text.strip_prefix(NOTE).map(str::to_owned)
     }
 
     /// Waits until nobody holds the lock any more, and removes the file. Blocks.
@@ -223,6 +239,17 @@ impl Leases {
         Ok(names.into_iter().map(|name| HandedLease { path: directory.join(name) }).collect())
     }
 
+    /// The leases of a session that nobody holds any more and nobody has swept: they ended where nobody saw it. To be asked
+    /// only while nobody takes any.
+    pub fn left(&self, session: &str) -> Result<Vec<HandedLease>, LockError> {
+        let directory = self.directory.join(session);
+        let Some(open) = open_directory(CWD, &directory, &directory)? else { return Ok(Vec::new()) };
+        let held = self.probe_names(session, false)?;
+        let all = names(&open, &directory)?.into_iter().map(text);
+        let left = all.filter(|name| !held.contains(name));
+        Ok(left.map(|name| HandedLease { path: directory.join(name) }).collect())
+    }
+
     fn probe(&self, session: &str, remove_stale: bool) -> Result<usize, LockError> {
         Ok(connections(&self.probe_names(session, remove_stale)?))
     }
@@ -331,6 +358,31 @@ mod tests {
         let dir = tempfile::Builder::new().prefix("podspawn-leases-").tempdir().unwrap();
         let leases = Leases::new(dir.path().join("leases"));
         (dir, leases)
+    }
+
+    #[test]
+    fn what_ended_unseen_is_found_with_the_word_that_was_left() {
+        let (_dir, leases) = leases();
+        assert!(leases.left("one").unwrap().is_empty());
+        let handed = |holder| leases.take_as("one", &holder).unwrap().hand_over();
+        let (shell, noted) = handed(Holder::Process("7".into()));
+        noted.note("").unwrap();
+        let (command, other) = handed(Holder::Process("7".into()));
+        other.note("echo 1\n2").unwrap();
+        let (connection, _) = handed(Holder::Connection("7".into()));
+        assert!(leases.left("one").unwrap().is_empty());
+        // A word changes nothing of the count.
+        assert_eq!(leases.count("one").unwrap(), 2);
+        drop((command, connection));
+        let mut left: Vec<_> =
+            leases.left("one").unwrap().iter().map(|lease| (lease.connection(), lease.noted())).collect();
+        left.sort();
+        assert_eq!(left, [("7".into(), None), ("7".into(), Some("echo 1\n2".into()))]);
+        assert_eq!(noted.noted().as_deref(), Some(""));
+        drop(shell);
+        assert_eq!(leases.left("one").unwrap().len(), 3);
+        leases.sweep("one").unwrap();
+        assert!(leases.left("one").unwrap().is_empty() && noted.noted().is_none());
     }
 
     #[test]

@@ -20,6 +20,15 @@ pub struct Passwd {
     pub shell: String,
 }
 
+impl Passwd {
+    /// What root types to have the account's own engine do something. It goes to where it is started from, which may be a
+    /// home of root's that the account may not enter.
+    pub fn with_its_engine(&self, command: &str) -> String {
+        let Self { name, uid, home, .. } = self;
+        format!("runuser -u {name} -- env -C {home} XDG_RUNTIME_DIR=/run/user/{uid} {command}")
+    }
+}
+
 /// First size of the buffer that an entry's texts go into, and the size at which it is given up, in bytes.
 const BUFFER: usize = 1 << 12;
 const MAX_BUFFER: usize = 1 << 24;

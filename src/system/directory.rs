@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, mkdirat, openat, readlinkat,
-    statat,
+    statat, symlinkat,
 };
 use rustix::io::Errno;
 use thiserror::Error;
@@ -186,6 +186,12 @@ impl Directory {
     pub fn give_tree(&self, from: u32, uid: u32, gid: u32) -> io::Result<()> {
         give_below(reopen(&self.open)?, from, (uid, gid), DEEPEST)
     }
+
+    /// Copies everything in it into an empty directory, for an account, which owns it here already: what belongs to anybody
+    /// else was put here by a link of the other kind, and is not copied.
+    pub fn copy_tree(&self, to: &Self, uid: u32, gid: u32) -> io::Result<()> {
+        copy_below(reopen(&self.open)?, reopen(&to.open)?, (uid, gid), DEEPEST)
+    }
 }
 
 impl AsFd for Directory {
@@ -267,6 +273,45 @@ fn give_below(directory: OwnedFd, from: u32, to: (u32, u32), levels: usize) -> i
             FileType::Directory if levels == 0 => return Err(Refused::Deep.into()),
             FileType::Directory => give_below(reopen(found)?, from, to, levels - 1)?,
             _ => give(&found, to.0, to.1)?,
+        }
+    }
+    Ok(())
+}
+
+fn copy_below(from: OwnedFd, to: OwnedFd, owner: (u32, u32), levels: usize) -> io::Result<()> {
+    let mut entries = Dir::new(from)?;
+    while let Some(entry) = entries.read() {
+        let entry = entry?;
+        let Some((found, facts)) = look(entries.fd()?, &entry)? else { continue };
+        if facts.st_uid != owner.0 {
+            return Err(Refused::Owner { name: name(&entry), owner: facts.st_uid }.into());
+        }
+        let mode = Permissions::from_mode(facts.st_mode & 0o777);
+        match kind(&facts) {
+            FileType::Directory if levels == 0 => return Err(Refused::Deep.into()),
+            FileType::Directory => {
+                mkdirat(&to, entry.file_name(), Mode::RWXU)?;
+                let made: File = reopen(enter(to.as_fd(), &name(&entry))?)?.into();
+                copy_below(reopen(found)?, made.as_fd().try_clone_to_owned()?, owner, levels - 1)?;
+                made.set_permissions(mode)?;
+                fchown(&made, Some(owner.0), Some(owner.1))?;
+            }
+            FileType::RegularFile => {
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let mut made: File = openat(&to, entry.file_name(), flags, Mode::RUSR | Mode::WUSR)?.into();
+                // The very file that was looked at, whatever has its name by now.
+                io::copy(&mut File::open(by_descriptor(&found))?, &mut made)?;
+                made.set_permissions(mode)?;
+                fchown(&made, Some(owner.0), Some(owner.1))?;
+            }
+            FileType::Symlink => {
+                symlinkat(readlinkat(&found, "", Vec::new())?, &to, entry.file_name())?;
+                let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+                chownat(&to, entry.file_name(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            // git makes no others.
+            _ => {}
         }
     }
     Ok(())
@@ -383,5 +428,34 @@ mod tests {
         let error = held.give_tree(me + 1, me, rustix::process::getegid().as_raw());
         // To whom it belongs already it may be given.
         error.unwrap();
+    }
+
+    #[test]
+    fn a_copy_is_the_same_and_nothing_of_others_is_copied() {
+        let (dir, _, goal) = place();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir_all(from.join("sub/empty")).unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(from.join("sub/program"), "text").unwrap();
+        fs::set_permissions(from.join("sub/program"), Permissions::from_mode(0o755)).unwrap();
+        symlink("../../none", from.join("sub/link")).unwrap();
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let copy = || Directory::open(&from).unwrap().copy_tree(&Directory::open(&to).unwrap(), uid, gid);
+        copy().unwrap();
+        assert_eq!(fs::read_to_string(to.join("sub/program")).unwrap(), "text");
+        assert_eq!(fs::metadata(to.join("sub/program")).unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(fs::read_link(to.join("sub/link")).unwrap(), Path::new("../../none"));
+        assert!(to.join("sub/empty").is_dir());
+        // Nothing that is there is replaced or followed.
+        fs::remove_dir_all(to.join("sub")).unwrap();
+        symlink(&goal, to.join("sub")).unwrap();
+        assert_eq!(copy().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(!goal.join("program").exists());
+        if uid == 0 {
+            fs::remove_file(to.join("sub")).unwrap();
+            std::os::unix::fs::lchown(from.join("sub/link"), Some(65534), None).unwrap();
+            let error = copy().unwrap_err().to_string();
+            assert!(error.contains("belongs to uid 65534"), "{error}");
+        }
     }
 }

@@ -17,11 +17,20 @@ pub struct DirWatch {
 impl DirWatch {
     /// Watches an open directory (an `O_PATH` descriptor will do). What appeared before is not told: look after this.
     pub fn new(directory: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::of(directory, WatchFlags::empty())
+    }
+
+    /// The same, and also tells what goes.
+    pub fn of_comings_and_goings(directory: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::of(directory, WatchFlags::DELETE | WatchFlags::MOVED_FROM)
+    }
+
+    fn of(directory: BorrowedFd<'_>, more: WatchFlags) -> io::Result<Self> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         // By descriptor, not by name: the name may mean something else by now.
         let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let events = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ATTRIB | WatchFlags::ONLYDIR;
-        inotify::add_watch(&fd, path, events)?;
+        inotify::add_watch(&fd, path, events | more)?;
         Ok(Self { fd })
     }
 

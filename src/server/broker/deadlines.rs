@@ -1,6 +1,6 @@
 //! What happens without anybody asking: what is over goes, what was left is found, people are warned.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::tell::chain;
 use super::{Broker, Duty};
 use crate::config::EngineChoice;
 use crate::session::SessionError;
-use crate::state::{HandedLease, SessionRecord, Timestamp};
+use crate::session::audit::{Actor, Event};
+use crate::state::{HandedLease, LockError, SessionRecord, Timestamp};
 
 /// Minutes before the end of a session's lifetime at which those who sit at it are warned.
 const WARNINGS: [i64; 3] = [15, 5, 1];
@@ -30,6 +31,10 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// Starts watching, first over what another broker left.
 pub(super) fn start(broker: &Arc<Broker>) {
+    // Before anybody is served: whoever joins a session sweeps what is read here.
+    if let Err(error) = write_down(broker) {
+        tracing::error!("what ended while no broker ran cannot be found: {error}");
+    }
     let duty = Duty::new(broker);
     let broker = broker.clone();
     tokio::spawn(async move {
@@ -38,6 +43,32 @@ pub(super) fn start(broker: &Arc<Broker>) {
         tokio::spawn(keep_guard(broker.clone()));
         watch(broker).await;
     });
+}
+
+/// Writes down what ended while no broker ran.
+fn write_down(broker: &Broker) -> Result<(), LockError> {
+    for id in broker.core.leases().sessions()? {
+        let left = broker.core.leases().left(&id)?;
+        // A session that is gone has no more to tell than its end.
+        let Some(record) = broker.core.store.get(&id).ok().flatten() else { continue };
+        let held = broker.core.leases().held(&id)?;
+        let (actor, now) = (Actor::Owner, broker.core.clock.now());
+        let mut gone = BTreeSet::new();
+        for lease in left {
+            if let Some(command) = lease.noted() {
+                // Whoever knew the status had nobody to tell.
+                broker.audit.write(&Event::Command { command: &command, status: None }, &record, actor, now);
+            }
+            if !held.iter().any(|other| other.connection() == lease.connection()) {
+                gone.insert(lease.connection());
+            }
+        }
+        let remaining = broker.core.leases().count(&id)?;
+        for _ in gone {
+            broker.audit.write(&Event::Disconnect { remaining }, &record, actor, now);
+        }
+    }
+    Ok(())
 }
 
 /// Brings every session into order, and waits for connections that another broker gave out.
@@ -92,7 +123,7 @@ async fn keep_guard(broker: Arc<Broker>) {
 
 /// Waits for the end of a connection that another broker gave out.
 fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
-    let (name, connection) = (lease.name(), lease.connection());
+    let (name, connection, command) = (lease.name(), lease.connection(), lease.noted());
     // The broker that gave it out has written it down.
     let _ = broker.connections.enter(&record.id, &lease);
     let duty = Duty::new(broker);
@@ -100,7 +131,14 @@ fn adopt(broker: &Arc<Broker>, lease: HandedLease, record: SessionRecord) {
     broker.handle.clone().spawn(async move {
         super::connections::end_of(lease).await;
         let inner = broker.clone();
-        let left = move || inner.departed(&record, &name, &connection);
+        let left = move || {
+            inner.departed(&record, &name, &connection);
+            if let Some(command) = command {
+                // The process tells its status to the broker that it came through.
+                let event = Event::Command { command: &command, status: None };
+                inner.audit.write(&event, &record, Actor::Owner, inner.core.clock.now());
+            }
+        };
         let _ = tokio::task::spawn_blocking(left).await;
         drop(duty);
     });

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::{BrokerError, BrokerOptions};
+use super::door::Door;
+use super::{BrokerError, BrokerOptions, start};
 use crate::config::Config;
 use crate::server::Installation;
 use crate::server::installation::{socket, state_dir};
@@ -53,6 +54,12 @@ impl Listening {
         }
     }
 
+    /// What tells when the socket is not this broker's any more; none where the init system holds it.
+    pub(super) fn door(&self) -> Option<Door> {
+        let door = (!self.activated).then(|| Door::of(&self.path))?;
+        door.inspect_err(|error| tracing::warn!("the socket cannot be watched: {error}")).ok()
+    }
+
     /// Nobody new finds the socket. Where the init system holds it, nothing has to be done.
     pub(super) fn close_door(&self) {
         if !self.activated {
@@ -83,8 +90,15 @@ pub(super) fn begin(
     let (listener, lock) = if options.inherited {
         (UnixListener::from(handover::inherited(SOCKET_FD)), File::from(handover::inherited(LOCK_FD)))
     } else {
-        let lock =
-            lock(config, account.as_ref())?.ok_or_else(|| BrokerError::Running(state_dir(config).into()))?;
+        let lock = match lock(config, account.as_ref())? {
+            Ok(lock) => lock,
+            // Clients wait in the init system's socket. The holder ends as soon as it sees that this is not its own.
+            Err(held) if is_activated => {
+                tracing::info!("another broker works here: waiting for its end");
+                start::wait(held).map_err(BrokerError::io("wait for another broker's end"))?
+            }
+            Err(_) => return Err(BrokerError::Running(state_dir(config).into())),
+        };
         let listener = match activated {
             Some(socket) => UnixListener::from(socket),
             None => open(config, &path)?,
@@ -110,8 +124,20 @@ pub fn start_detached(program: &Path, options: &BrokerOptions, host: &Host) -> R
     if host.uid() != 0 {
         return Err(BrokerError::NotRoot);
     }
-    let Some(lock) = lock(&config, account(&config)?.as_ref())? else { return Ok(()) };
-    let listener = open(&config, &socket(&config))?;
+    let path = socket(&config);
+    start::refuse_in_maintenance(&path)?;
+    if start::by_init_system(&installation, &path) {
+        return Ok(());
+    }
+    make_run_dir(&config)?;
+    let lock = match lock(&config, account(&config)?.as_ref())? {
+        Ok(lock) => lock,
+        Err(held) => match start::turn(held, &config, &path, start::PATIENCE)? {
+            Some(lock) => lock,
+            None => return Ok(()),
+        },
+    };
+    let listener = open(&config, &path)?;
     let mut args = vec!["broker".to_owned(), "--inherited".to_owned(), "--exit-when-idle".to_owned()];
     if let Some(file) = installation.config_flag() {
         args.extend(["--config".to_owned(), file.display().to_string()]);
@@ -128,8 +154,8 @@ fn account(config: &Config) -> Result<Option<Passwd>, BrokerError> {
         .ok_or_else(|| BrokerError::NoAccount(name.as_str().into()))
 }
 
-/// The lock that makes this the only broker of its state directory; none if there is one already.
-fn lock(config: &Config, account: Option<&Passwd>) -> Result<Option<File>, BrokerError> {
+/// The lock that makes this the only broker of its state directory; what to wait for if there is one already.
+fn lock(config: &Config, account: Option<&Passwd>) -> Result<Result<File, File>, BrokerError> {
     let directory = state_dir(config);
     let action = || format!("use `{}`", directory.display());
     if !directory.exists() {
@@ -153,14 +179,19 @@ fn lock(config: &Config, account: Option<&Passwd>) -> Result<Option<File>, Broke
         .open(&path)
         .map_err(BrokerError::io(action()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
+        Ok(()) => Ok(Ok(file)),
+        Err(Errno::WOULDBLOCK) => Ok(Err(file)),
         Err(errno) => Err(BrokerError::io(action())(errno.into())),
     }
 }
 
 /// Makes the run-time directory and the socket in it.
 fn open(config: &Config, path: &Path) -> Result<UnixListener, BrokerError> {
+    make_run_dir(config)?;
+    bind(path, config.server.group.as_str())
+}
+
+fn make_run_dir(config: &Config) -> Result<(), BrokerError> {
     let directory = &config.server.run_dir;
     let action = || format!("use `{}`", directory.display());
     // Nobody has to see whose homes there are.
@@ -172,7 +203,7 @@ fn open(config: &Config, path: &Path) -> Result<UnixListener, BrokerError> {
             _ => {}
         }
     }
-    bind(path, config.server.group.as_str())
+    Ok(())
 }
 
 /// Binds the socket for a group: root and its members may connect.

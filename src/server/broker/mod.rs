@@ -9,6 +9,7 @@ mod again;
 mod complaints;
 mod connections;
 mod deadlines;
+mod door;
 mod fetch;
 mod follow;
 mod identity;
@@ -19,6 +20,7 @@ mod network;
 mod registry;
 mod serve;
 mod sessions;
+mod start;
 mod tell;
 
 use std::collections::BTreeSet;
@@ -81,6 +83,15 @@ pub enum BrokerError {
     /// Somebody else does this already.
     #[error("a broker works on `{}` already", .0.display())]
     Running(PathBuf),
+    /// Somebody else holds the lock and neither listens nor ends.
+    #[error("a broker runs, and nobody answers at `{}`", .0.display())]
+    Deaf(PathBuf),
+    /// The socket was removed, or another one has its name.
+    #[error("the socket `{}` is another broker's now, or gone", .0.display())]
+    Displaced(PathBuf),
+    /// Root works on what a broker would open.
+    #[error("no broker is started while `{}` is there", .0.display())]
+    Maintenance(PathBuf),
     /// It has to be root to begin with.
     #[error("the broker must be started as root")]
     NotRoot,

@@ -43,6 +43,7 @@ pub(super) async fn serve(
         let accepting =
             watched(listening.descriptor().map_err(BrokerError::io("watch the socket"))?, Interest::READABLE)
                 .map_err(BrokerError::io("watch the socket"))?;
+        let door = listening.door();
         loop {
             tokio::select! {
                 ready = accepting.readable() => {
@@ -64,6 +65,13 @@ pub(super) async fn serve(
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 () = idle(&broker), if exit_when_idle => break,
+                // Nobody comes to this one any more, and whoever starts another needs its lock. No session ends.
+                () = async {
+                    match &door {
+                        Some(door) => door.lost().await,
+                        None => std::future::pending().await,
+                    }
+                } => return Err(BrokerError::Displaced(listening.path().to_owned())),
             }
         }
         // Whoever connected in this moment is still served.

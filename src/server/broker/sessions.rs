@@ -87,6 +87,10 @@ pub(super) async fn serve(
     // Answered: the request is no longer open, the connection is.
     drop(open);
     let Served { way, connection, lease, handed, record, notices, count } = served;
+    // For a broker that comes after this one.
+    if let Err(error) = handed.note(&original) {
+        tracing::warn!(container = record.container_name, "a command cannot be noted: {error}");
+    }
     let (number, mut told) = broker.attached.enter(&record.id, interactive);
     broker.arrived(&record, &handed);
     follow(broker, &record);

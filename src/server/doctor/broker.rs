@@ -11,7 +11,7 @@ use crate::config::{EngineChoice, Forwarding};
 use crate::names::quoted;
 use crate::server::admin::{AdminRequest, AskError, Examined, ask_within};
 use crate::server::firewall::{self, Status};
-use crate::server::installation::{socket, state_dir};
+use crate::server::installation::{maintenance, socket, state_dir};
 use crate::server::setup::{has_systemd, unit_is_active};
 use crate::session::GUARDED_BRIDGE_PREFIX;
 
@@ -76,6 +76,11 @@ impl Server {
         let shown = path.display();
         if self.is_closed(source) {
             return Check::unseen(NAME, shown);
+        }
+        let mark = maintenance(&path);
+        if mark.symlink_metadata().is_ok() {
+            let detail = format!("{} is there: no login starts it", mark.display());
+            return Check::fail(NAME, detail, format!("rm {}", mark.display()));
         }
         let by_systemd = has_systemd() && self.installation.config_flag().is_none();
         let unit = "podspawn-broker.socket";

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Setup;
 use super::block::word;
 use super::error::SetupError;
-use super::reload::{has_systemd, systemctl};
+use super::reload::{has_systemd, systemctl, unit_is_active};
 use super::remove::remove_file;
 use super::steps::Steps;
 use crate::config::Config;
-use crate::server::installation::{socket, state_dir};
+use crate::server::installation::state_dir;
+use crate::server::projects::making;
 use crate::system::files::write_atomic;
 
 /// Units, and whether they are started at once and at every boot. The timer is for those who prefer it to the daemon.
@@ -27,6 +29,16 @@ const UNITS: [(&str, &str, bool); 5] = [
     ("podspawn-cleanup.timer", include_str!("../../../packaging/systemd/podspawn-cleanup.timer"), false),
     ("podspawn-cleanup.service", include_str!("../../../packaging/systemd/podspawn-cleanup.service"), true),
 ];
+
+/// Units that go on as they were until they are told.
+const RESTARTED: [&str; 3] =
+    ["podspawn-broker.socket", "podspawn-broker.service", "podspawn-cleanup.service"];
+
+/// In the broker's unit: what it may write to in the usual places.
+const WRITABLE: &str = "ReadWritePaths=-/run/podspawn -/run/xtables.lock -/var/lib/podspawn -/var/lib/podspawn-fetch -/var/log\n";
+
+/// What `ProtectHome=yes` hides.
+const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// Where administrators' units are.
 const UNIT_DIR: &str = "/etc/systemd/system";
@@ -85,19 +97,25 @@ impl Setup {
     }
 
     fn units(&self, steps: &mut Steps<'_>) -> Result<(), SetupError> {
-        let mut changed = false;
+        let mut changed = BTreeSet::new();
         for (name, text, _) in UNITS {
             let (path, text) = (unit(name), rendered(text, &self.binary, &self.place.config)?);
             if fs::read_to_string(&path).is_ok_and(|present| present == text) {
                 continue;
             }
-            changed = true;
+            changed.insert(name);
             let shown = path.display();
             steps.step(&format!("install {shown}"), &format!("installed {shown}"), || {
                 write_atomic(&path, text.as_bytes(), 0o644).map_err(SetupError::io("write", &path))
             })?;
         }
-        if changed {
+        // What works as it did before: by another unit, or another program. No session ends with it.
+        let stale = |unit: &&str| {
+            unit_is_active(unit)
+                && (changed.contains(unit) || (!unit.ends_with(".socket") && !self.is_run_by(unit)))
+        };
+        let stale: Vec<&str> = RESTARTED.into_iter().filter(stale).collect();
+        if !changed.is_empty() {
             let enabled: Vec<&str> = UNITS.iter().filter(|unit| unit.2).map(|unit| unit.0).collect();
             let names = enabled.join(" and ");
             steps.step(&format!("enable {names}"), &format!("enabled {names}"), || {
@@ -105,7 +123,24 @@ impl Setup {
                 run(&[&["enable", "--now"], &enabled[..]].concat())
             })?;
         }
+        if !stale.is_empty() {
+            let names = stale.join(" and ");
+            steps.step(&format!("restart {names}"), &format!("restarted {names}"), || {
+                run(&[&["try-restart"], &stale[..]].concat())
+            })?;
+        }
         Ok(())
+    }
+
+    /// Whether the main process of a unit is this very program, and not one that had its name before.
+    fn is_run_by(&self, unit: &str) -> bool {
+        let Ok(Ok(pid)) = systemctl(&["show", "--property=MainPID", "--value", unit]) else { return true };
+        let identity = |path: &Path| fs::metadata(path).map(|facts| (facts.dev(), facts.ino()));
+        match (identity(&Path::new("/proc").join(pid.trim()).join("exe")), identity(&self.binary)) {
+            (Ok(runs), Ok(installed)) => runs == installed,
+            // It has just ended.
+            _ => true,
+        }
     }
 
     /// Takes units and limits away again.
@@ -137,16 +172,63 @@ impl Setup {
 
 /// A unit for this program, socket and group.
 fn rendered(text: &str, binary: &Path, config: &Config) -> Result<String, SetupError> {
-    let (server, state) = (&config.server, &config.state);
-    let dirs = [state_dir(config), &state.lock_dir, &state.homes_dir].map(word);
-    let dirs = dirs.into_iter().collect::<Result<BTreeSet<_>, _>>()?;
-    let writable: Vec<String> = dirs.into_iter().map(|dir| format!("-{dir}")).collect();
-    Ok(text
-        .replace("ReadWritePaths=-/var/lib/podspawn", &format!("ReadWritePaths={}", writable.join(" ")))
-        .replace("/usr/local/bin/podspawn", word(binary)?)
-        .replace("/run/podspawn/broker.sock", word(&socket(config))?)
-        .replace("/run/podspawn", word(&server.run_dir)?)
-        .replace("SocketGroup=podspawn-users", &format!("SocketGroup={}", server.group.as_str())))
+    let (server, making) = (&config.server, making(config));
+    let group = format!("SocketGroup={}", server.group.as_str());
+    let writable = writable(config, &making);
+    let hides = |dir: &&Path| HIDDEN.iter().any(|hidden| dir.starts_with(hidden));
+    let homes = match server.account.is_some() || writable.iter().any(hides) {
+        // The account's engine has its socket there.
+        true => "ProtectHome=read-only\n",
+        false => "ProtectHome=yes\n",
+    };
+    let paths = writable.into_iter().map(|dir| word(dir).map(|dir| format!("-{dir}")));
+    let paths = format!("ReadWritePaths={}\n", paths.collect::<Result<Vec<_>, _>>()?.join(" "));
+    let mut words = vec![
+        (WRITABLE, paths.as_str()),
+        ("/var/lib/podspawn-fetch", word(&making)?),
+        ("/usr/local/bin/podspawn", word(binary)?),
+        ("/run/podspawn", word(&server.run_dir)?),
+        ("SocketGroup=podspawn-users", &group),
+    ];
+    if text.contains(WRITABLE) {
+        words.push(("ProtectHome=yes\n", homes));
+    }
+    Ok(replaced(text, &words))
+}
+
+/// What the broker writes to. A mount of its own is made for each, so that none of them lies in another.
+fn writable<'a>(config: &'a Config, making: &'a Path) -> Vec<&'a Path> {
+    let (state, log) = (&config.state, &config.log);
+    // The packet filter's commands have a lock, whatever the configuration says; usual places of logs need no line here.
+    let (lock, logs) = (Path::new("/run/xtables.lock"), Path::new("/var/log"));
+    let usual = [config.server.run_dir.as_path(), lock, state_dir(config), making, logs];
+    let named = [&log.audit_log, &log.file].into_iter().flatten().filter_map(|file| file.parent());
+    let others = [state.lock_dir.as_path(), &state.homes_dir].into_iter().chain(named);
+    let mut all: Vec<&Path> = Vec::new();
+    for dir in usual.into_iter().chain(others).filter(|dir| dir.is_absolute()) {
+        if !all.iter().any(|above| dir.starts_with(above)) {
+            all.push(dir);
+        }
+    }
+    all
+}
+
+/// The text with other words, none of which is replaced in its turn.
+fn replaced(text: &str, words: &[(&str, &str)]) -> String {
+    let (mut made, mut rest) = (String::new(), text);
+    while let Some(c) = rest.chars().next() {
+        match words.iter().find(|(from, _)| rest.starts_with(from)) {
+            Some((from, to)) => {
+                made.push_str(to);
+                rest = &rest[from.len()..];
+            }
+            None => {
+                made.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+    }
+    made
 }
 
 fn unit(name: &str) -> PathBuf {
@@ -178,10 +260,38 @@ mod tests {
         }
         let socket = rendered(UNITS[1].1, Path::new("/opt/p/podspawn"), &config).unwrap();
         assert!(socket.contains("\nListenStream=/run/other/broker.sock\n"));
-        // What is installed as a package means the same for the usual place.
-        let usual = rendered(UNITS[0].1, Path::new("/usr/local/bin/podspawn"), &Config::default()).unwrap();
-        let dirs = "ReadWritePaths=-/var/lib/podspawn -/var/lib/podspawn/homes -/var/lib/podspawn/locks\n";
-        assert_eq!(usual, UNITS[0].1.replace("ReadWritePaths=-/var/lib/podspawn\n", dirs));
-        assert!(usual.contains(dirs));
+        // What is installed as a package is the same for the usual places.
+        for (name, text, _) in UNITS {
+            let usual = rendered(text, Path::new("/usr/local/bin/podspawn"), &Config::default()).unwrap();
+            assert_eq!(usual, text, "{name}");
+        }
+        assert!(UNITS[0].1.contains(WRITABLE));
+    }
+
+    #[test]
+    fn the_brokers_unit_lets_it_write_where_its_configuration_says() {
+        let broker =
+            |config: &Config| rendered(UNITS[0].1, Path::new("/usr/local/bin/podspawn"), config).unwrap();
+        let mut config = Config::default();
+        config.server.run_dir = "/run/podspawn-two".into();
+        config.state.db_path = "/srv/two/state.db".into();
+        config.state.lock_dir = "/srv/two/locks".into();
+        config.state.homes_dir = "/srv/homes".into();
+        config.log.audit_log = Some("/srv/logs/audit.jsonl".into());
+        config.log.file = Some("/var/log/podspawn.log".into());
+        let unit = broker(&config);
+        let paths = "-/run/podspawn-two -/run/xtables.lock -/srv/two -/srv/two-fetch -/var/log -/srv/homes -/srv/logs";
+        assert!(unit.contains(&format!("\nReadWritePaths={paths}\n")), "{unit}");
+        assert!(unit.contains(" -m 0755 /run/podspawn-two /srv/two-fetch\n"), "{unit}");
+        assert!(unit.contains("\nProtectHome=yes\n"));
+        // What it needs may lie where people live.
+        config.state.homes_dir = "/home/persistent".into();
+        assert!(broker(&config).contains("\nProtectHome=read-only\n"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, "server:\n  account: podspawn\n").unwrap();
+        let config = crate::server::Installation::new(Some(file.path().into())).load().unwrap().config;
+        assert!(broker(&config).contains("\nProtectHome=read-only\n"));
+        // Only the broker's.
+        assert!(rendered(UNITS[4].1, Path::new("/p"), &config).unwrap().contains("\nProtectHome=yes\n"));
     }
 }

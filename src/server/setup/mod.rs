@@ -27,7 +27,7 @@ use rustix::fs::{FlockOperation, flock};
 pub use block::CLEARED;
 pub use error::SetupError;
 pub use look::{Look, Wired, open_ssh};
-pub use reload::{has_systemd, unit_is_active};
+pub use reload::{UnitState, has_systemd, manage_unit, unit_is_active, unit_state};
 pub use remove::remove;
 
 use self::block::Block;

@@ -22,6 +22,37 @@ pub(super) fn systemctl(args: &[&str]) -> Result<Result<String, String>, SetupEr
     output(Command::new("systemctl").args(args))
 }
 
+/// What the service manager makes of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitState {
+    /// There is no such unit, or nobody who would know.
+    Absent,
+    /// It could be started.
+    Inactive,
+    /// It works.
+    Active,
+}
+
+/// What the service manager makes of a unit.
+pub fn unit_state(unit: &str) -> UnitState {
+    if !has_systemd() {
+        return UnitState::Absent;
+    }
+    let shown = systemctl(&["show", "--property=LoadState,ActiveState", unit]);
+    let Ok(Ok(shown)) = shown else { return UnitState::Absent };
+    let says = |line: &str| shown.lines().any(|said| said == line);
+    match (says("LoadState=loaded"), says("ActiveState=active")) {
+        (true, true) => UnitState::Active,
+        (true, false) => UnitState::Inactive,
+        (false, _) => UnitState::Absent,
+    }
+}
+
+/// `systemctl start`, or what else may be done; its words if it fails.
+pub fn manage_unit(verb: &str, unit: &str) -> Result<(), String> {
+    systemctl(&[verb, unit]).map_err(|error| error.to_string())?.map(drop)
+}
+
 /// Whether the service manager says that a unit works.
 pub fn unit_is_active(unit: &str) -> bool {
     matches!(systemctl(&["is-active", "--quiet", unit]), Ok(Ok(_)))

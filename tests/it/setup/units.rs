@@ -31,7 +31,7 @@ fn an_init_system_finds_nothing_wrong_with_the_units() {
 #[test]
 fn every_unit_is_in_a_sandbox() {
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
-    for (unit, most) in [("broker", 60), ("cleanup", 10), ("cleanup-once", 10)] {
+    for (unit, most) in [("broker", 45), ("cleanup", 10), ("cleanup-once", 10)] {
         let unit = units.join(format!("podspawn-{unit}.service"));
         let mut security = Command::new("systemd-analyze");
         security

@@ -1,5 +1,6 @@
 //! Container users with stock clients against a real sshd.
 
+mod audit;
 mod commands;
 mod crowd;
 mod display;

@@ -137,6 +137,39 @@ on_engines! {
         assert_eq!(server.sh_with(&ben, &API, "echo $EDITOR $TEAM"), "vim web");
     }
 
+    [docker; soak: gvisor]
+    fn what_the_administrator_decides_for_a_user_reaches_the_container(server: Server) {
+        let clone = register(&server, &format!("base: {}\nshell: /bin/bash\nresources:\n  memory: 700m\n", fact("IMAGE_SUDO")));
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        fs::create_dir(server.path("etc/users")).expect("mkdir");
+        let file = server.path("etc/users").join(format!("{ann}.yaml"));
+        fs::write(&file, format!("memory: 300m\nshell: /bin/sh\nimage: {}\n", fact("IMAGE_BUSYBOX"))).expect("write");
+        let look = |user: &str| {
+            let inside = server.sh_with(user, &API, "while IFS=: read -r name x x x x x shell; do [ $name = $USER ] && echo $shell; done </etc/passwd; test -e /etc/debian_version && echo debian || echo other");
+            let ask = |what: &str| server.engine.run(&["inspect", "--format", what, &format!("podspawn-{user}-api")]).trim().to_owned();
+            let memory = ask("{{.HostConfig.Memory}}");
+            (inside.lines().map(str::to_owned).collect::<Vec<_>>(), memory)
+        };
+        // With a Podfile the image is what that describes.
+        assert_eq!(look(&ann), (vec!["/bin/sh".into(), "debian".into()], (300u64 << 20).to_string()));
+        assert_eq!(look(&ben), (vec!["/bin/bash".into(), "debian".into()], (700u64 << 20).to_string()));
+        // Without one it is the user's.
+        fs::remove_file(clone.join("podfile.yaml")).expect("remove");
+        let _ = server.podspawn(&["stop", &format!("{ann}@api")]).run().ok();
+        assert_eq!(look(&ann), (vec!["/bin/sh".into(), "other".into()], (300u64 << 20).to_string()));
+    }
+
+    [docker, podman; soak: gvisor]
+    fn a_client_for_files_that_comes_first_reads_nothing_of_what_hooks_say(server: Server) {
+        let noise = "echo noise; echo noise >&2; head -c 100000 /dev/zero | tr '\\0' n";
+        register(&server, &format!("base: {}\non_create: |\n  {noise}\non_start: |\n  {noise}\n", fact("IMAGE_SUDO")));
+        let ann = server.user("ann");
+        let script = format!("printf 'get /workspace/api/where got\\n' | sftp -b - -o {PROJECT} $OPTIONS {ann}@127.0.0.1 >said && cat got && ! grep -q nnnn said");
+        let files = server.script(&script).limit(Duration::from_secs(200)).run().ok();
+        assert_eq!(files.out(), "main\n");
+        assert!(!files.stderr.contains("noise"), "{}", files.stderr);
+    }
+
     [docker; soak: podman, gvisor]
     fn a_project_that_cannot_be_used_any_more_keeps_nobody_out_of_their_session(server: Server) {
         let clone = register(&server, &format!("base: {}\non_start: |\n  echo welcome\n", fact("IMAGE_SUDO")));

@@ -1,6 +1,7 @@
 //! Registered projects over SSH.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -162,7 +163,46 @@ on_engines! {
         assert_eq!(server.sh_with(&ben, &["-o", PROJECT], look).trim(), "second\nmain");
         let removed = server.podspawn(&["remove-project", "api"]).run().ok();
         assert!(removed.stderr.contains("removed project api"), "{}", removed.stderr);
+        let note = removed.stderr.split_once("still exists; run '").and_then(|(_, rest)| rest.split_once('\'')).expect("the note").0;
+        let image = updated.stderr.rsplit_once("image: ").expect("the image").1.trim();
+        match server.engine {
+            EngineName::Podman => assert!(note.starts_with("runuser -u ") && note.ends_with(&format!(" podman rmi {image}")), "{note}"),
+            _ => assert_eq!(note, format!("docker rmi {image}")),
+        }
         assert!(!server.path("state/projects/api").exists());
+    }
+
+    [docker, podman; soak: gvisor]
+    fn a_clone_gets_into_a_directory_of_state_that_is_a_mount_of_its_own(server: Server) {
+        server.kill_broker();
+        server.start_broker_with_a_mount();
+        let remote = Remote::start();
+        let podfile = format!("base: {}\n", fact("IMAGE_SUDO"));
+        remote.commit("api", "main", &[("where", "main\n"), ("podfile.yaml", &podfile), ("run", "#!/bin/sh\ncat where\n")]);
+        run(Command::new("sh").args(["-c", "chmod +x run && ln -s where link"]).current_dir(remote.tree("api")));
+        remote.push("api", "main");
+        let (ann, look) = (server.user("ann"), "cd /workspace/api && ./run && cat link && git status --porcelain 2>&1");
+        let look = look.replace(" && git", " && { command -v git >/dev/null || exit 0; } && git");
+        match server.engine {
+            // Its broker fetches nothing.
+            EngineName::Podman => drop(server.podspawn_with_a_mount(&["add-project", "api", "--repo", &remote.url("api")]).run().ok()),
+            _ => {
+                let config = fs::read_to_string(server.config_file()).expect("read");
+                fs::write(server.config_file(), format!("{config}projects:\n  api:\n    repo: {}\n", remote.url("api"))).expect("write");
+            }
+        }
+        assert_eq!(server.sh_with(&ann, &["-o", PROJECT], &look).trim(), "main\nmain");
+        remote.commit("api", "main", &[("where", "second\n")]);
+        let _ = server.podspawn_with_a_mount(&["update-project", "api"]).run().ok();
+        let ben = server.user("ben");
+        assert_eq!(server.sh_with(&ben, &["-o", PROJECT], &look).trim(), "second\nsecond");
+        // The former one stays for those who copy from it; nothing of it belongs to anybody else than the broker.
+        let mut left = clones(&server);
+        left.sort();
+        assert_eq!(left, ["state/projects/.old-api", "state/projects/api"].map(|name| server.path(name)));
+        let (program, state) = (left[1].join("run"), server.path("state"));
+        let facts = |path: PathBuf| fs::symlink_metadata(path).map(|facts| (facts.uid(), facts.gid())).expect("facts");
+        assert_eq!([facts(program), facts(left[1].join("link")), facts(left[1].join(".git/HEAD"))], [facts(state); 3]);
     }
 
     [docker, podman; soak: gvisor]
@@ -204,6 +244,23 @@ on_engines! {
         registered(&remote.url("api"));
         assert_eq!(server.sh_with(&ann, &["-o", PROJECT], "cat /workspace/api/where"), "main");
         assert_eq!(clones(&server), [server.path("state/projects/api")]);
+    }
+
+    [docker; soak: podman]
+    fn a_branch_that_was_asked_for_stays_when_a_project_is_updated(server: Server) {
+        let remote = Remote::start();
+        let podfile = format!("base: {}\n", fact("IMAGE_SUDO"));
+        remote.commit("api", "feature", &[("where", "feature\n"), ("podfile.yaml", &podfile)]);
+        let add = ["add-project", "api", "--repo", &remote.url("api"), "--branch", "feature"];
+        let _ = server.podspawn(&add).run().ok();
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        let look = |user: &str| server.sh_with(user, &["-o", PROJECT], "cat /workspace/api/where /workspace/api/.git/HEAD");
+        assert_eq!(look(&ann), "feature\nref: refs/heads/feature");
+        remote.commit("api", "feature", &[("where", "feature, later\n")]);
+        let _ = server.podspawn(&["update-project", "api"]).run().ok();
+        assert_eq!(look(&ben), "feature, later\nref: refs/heads/feature");
+        let run = server.podspawn(&["add-project", "other", "--repo", &remote.url("api"), "--branch", "none"]).run();
+        assert!(run.status != 0 && run.stderr.contains("none"), "{}", run.stderr);
     }
 
     [docker]

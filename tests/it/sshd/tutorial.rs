@@ -101,7 +101,7 @@ impl Drop for Images {
 }
 
 on_engines! {
-    [docker; soak: podman]
+    [docker; soak: podman, gvisor]
     fn a_team_gets_to_work(engine: EngineName) {
         let mut images = Images(engine, Vec::new());
         let id = system::random_hex()[..10].to_owned();

@@ -98,6 +98,22 @@ fn each_failure_has_its_line_and_the_fix_that_the_doctor_prints_repairs_it() {
     repaired(&machine, "broker", "fail", "podspawn-broker.socket is not active", start);
     served(&machine);
 
+    // It hangs: whoever asks it gets no answer.
+    machine.sh("systemctl kill --signal=STOP podspawn-broker.service");
+    repaired(&machine, "broker", "fail", "", "systemctl restart podspawn-broker.service");
+    served(&machine);
+
+    // What crashes leave would stay.
+    machine.sh("systemctl stop podspawn-cleanup.service");
+    let start = "systemctl enable --now podspawn-cleanup.service";
+    repaired(
+        &machine,
+        "cleanup",
+        "warn",
+        "neither podspawn-cleanup.service nor podspawn-cleanup.timer",
+        start,
+    );
+
     // The module alone is missing: logins work, and nothing is forwarded.
     let forward = "ssh -F /root/.ssh-config -o LogLevel=INFO -W 127.0.0.1:22 ann@127.0.0.1 </dev/null";
     let run = machine.run(forward).run();

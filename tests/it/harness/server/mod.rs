@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Env;
+use super::command::Invocation;
 use super::engines::EngineName;
 use super::sshd::{Lines, Sshd};
 use super::system::{self, run};
@@ -191,17 +192,32 @@ impl Server {
 
     /// Starts a broker in the foreground; returns once it listens.
     pub fn start_broker(&self) {
-        let mut command = match &self.engine_dir {
-            None => Command::new(self.program()),
+        match &self.engine_dir {
+            None => self.start_broker_by(Command::new(self.program())),
             // Its account finds it where it always is.
             Some(dir) => {
                 let usual = Path::new(self.engine.socket()).parent().expect("a directory");
-                let mut command = Command::new("unshare");
-                command.args(["--mount", "sh", "-c", "mount --bind \"$0\" \"$1\" && shift && exec \"$@\""]);
-                command.args([dir.as_os_str(), usual.as_os_str(), self.program().as_os_str()]);
-                command
+                self.start_broker_by(mounted(dir, usual, &self.program()));
             }
-        };
+        }
+    }
+
+    /// The same, with the directory of state as a mount of its own: its unit makes it one, and so does a file system.
+    pub fn start_broker_with_a_mount(&self) {
+        let state = self.path("state");
+        self.start_broker_by(mounted(&state, &state, &self.program()));
+    }
+
+    /// A command of root's, where the directory of state is a mount of its own.
+    pub fn podspawn_with_a_mount(&self, args: &[&str]) -> Invocation {
+        let (state, config) = (self.path("state"), self.config_file().display().to_string());
+        let command = mounted(&state, &state, &self.program());
+        let words = command.get_args().map(|word| word.to_str().expect("text"));
+        let words: Vec<&str> = words.chain(["--config", &config]).chain(args.iter().copied()).collect();
+        self.tool("unshare", &words)
+    }
+
+    fn start_broker_by(&self, mut command: Command) {
         command.args(["--config".as_ref(), self.config_file().as_os_str(), "broker".as_ref()]);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         if self.engine == EngineName::Private {
@@ -330,6 +346,14 @@ impl Server {
             .arg(&new));
         fs::rename(new, self.program()).expect("rename");
     }
+}
+
+/// A program that sees one directory mounted over another.
+fn mounted(from: &Path, over: &Path, program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" \"$1\" && shift && exec \"$@\""]);
+    command.args([from, over, program]);
+    command
 }
 
 impl Drop for Server {
