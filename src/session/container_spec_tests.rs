@@ -189,7 +189,11 @@ fn a_read_only_root_has_prepared_accounts_sudo_and_places_to_write() {
     let mut spec = spec();
     spec.security.readonly_rootfs = true;
     spec.security.tmpfs = BTreeMap::from([("/tmp".into(), "size=256m".into())]);
-    let accounts = AccountFiles { passwd: "/state/s/passwd".into(), group: "/state/s/group".into() };
+    let accounts = AccountFiles {
+        passwd: "/state/s/passwd".into(),
+        group: "/state/s/group".into(),
+        profile: "/state/s/profile".into(),
+    };
     let prepared = Prepared { accounts: Some(accounts), ..prepared() };
     let (built, init) = built(&spec, EngineKind::Docker, &prepared);
     let places = places(&built);

@@ -11,6 +11,7 @@ mod list;
 mod log;
 mod logs;
 mod no_engine;
+mod ordinary;
 pub mod pull;
 mod rm;
 mod run;
