@@ -16,8 +16,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The container's own life, should this process be killed: a little longer than it is of use.
 const SLEEP_SECONDS: &str = "180";
 
-/// Stands in the place of a session's id, so that a container that was left behind goes with the next cleanup.
-const NO_SESSION: &str = "verify-image";
+/// How what stands in the place of a session's id begins, so that a container that was left behind goes with the next cleanup.
+const NO_SESSION: &str = "verify-image-";
 
 /// One thing that people expect of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,13 +59,17 @@ impl Context {
         report: &mut dyn Report,
     ) -> Result<Vec<ImageCheck>, MachineError> {
         let mut interrupts = self.interrupts()?;
-        let labels = self.core.labels_of(self.owner(), NO_SESSION);
-        let name = format!("podspawn-verify-{}", self.core.clock.now().as_nanosecond());
+        let unique = self.core.clock.now().as_nanosecond();
+        let (session, name) = (format!("{NO_SESSION}{unique}"), format!("podspawn-verify-{unique}"));
+        let labels = self.core.labels_of(self.owner(), &session);
+        // Held for as long as this process lives: no cleanup takes the container for one that was left behind.
+        let lease = self.core.leases().take(&session).map_err(SessionError::from)?;
         let checked = self.block_on(interrupts.guard(async |cancel| {
             let engine = self.core.engines.engine().await?;
             verify(engine, image.as_str(), &name, labels, report, &cancel).await
-        }))?;
-        Ok(checked?)
+        }));
+        lease.end();
+        Ok(checked??)
     }
 }
 
