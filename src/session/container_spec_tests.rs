@@ -200,6 +200,7 @@ fn a_read_only_root_has_prepared_accounts_sudo_and_places_to_write() {
     assert!(built.readonly_rootfs && init.readonly_rootfs);
     assert_eq!(places["/etc/passwd"], "/state/s/passwd true");
     assert_eq!(places["/etc/group"], "/state/s/group true");
+    assert_eq!(places["/etc/profile.d/00-podspawn.sh"], "/state/s/profile true");
     assert_eq!(places["/usr/bin/sudo"], "/state/guest/podspawn-guest true");
     assert_eq!(places["/tmp"], "tmpfs size=256m", "what was asked for wins");
     for place in ["/run", "/home/ann", "/workspace", "/var/tmp"] {

@@ -79,6 +79,12 @@ impl Env {
         env
     }
 
+    /// The same with no engine named on the command line: it is found.
+    pub fn finding_its_engine(mut self) -> Self {
+        self.arguments.clear();
+        self
+    }
+
     /// As a person on a rootful Docker: an account of its own, in the group of the engine's socket.
     pub fn as_an_ordinary_user(engine: EngineName) -> Self {
         let mut env = Self::on(engine);
