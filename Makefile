@@ -2,8 +2,9 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
-TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
-RELEASE := $(TARGET)/release
+# where cargo's configuration puts it; asked only by those who need it
+TARGET = $(shell scripts/target-dir.sh)
+RELEASE = $(TARGET)/release
 
 INSTALL := install
 BIN := $(DESTDIR)$(PREFIX)/bin
@@ -45,13 +46,14 @@ engines: ## installs and starts every container engine that tests run against
 
 install: ## puts the built files where a package would [PREFIX= DESTDIR=]
 	@test -x $(RELEASE)/podspawn || $(MAKE) --no-print-directory build
-	$(INSTALL) -D -m 0755 $(RELEASE)/podspawn $(BIN)/podspawn
-	$(INSTALL) -D -m 0755 $(RELEASE)/podspawn-guest $(LIB)/podspawn-guest
-	$(INSTALL) -D -m 0644 $(RELEASE)/pam_podspawn.so $(LIB)/pam_podspawn.so
+	set -e; release=$(RELEASE); \
+		$(INSTALL) -D -m 0755 $$release/podspawn $(BIN)/podspawn; \
+		$(INSTALL) -D -m 0755 $$release/podspawn-guest $(LIB)/podspawn-guest; \
+		$(INSTALL) -D -m 0644 $$release/pam_podspawn.so $(LIB)/pam_podspawn.so
 	$(INSTALL) -D -m 0644 config.example.yaml $(SHARE)/config.example.yaml
-	set -e; for file in packaging/systemd/*; do \
-		sed 's|/usr/local/bin/podspawn|$(PREFIX)/bin/podspawn|' $$file >$(RELEASE)/$$(basename $$file); \
-		$(INSTALL) -D -m 0644 $(RELEASE)/$$(basename $$file) $(UNITS)/$$(basename $$file); done
+	set -e; unit=$$(mktemp); trap 'rm -f "$$unit"' EXIT; for file in packaging/systemd/*; do \
+		sed 's|/usr/local/bin/podspawn|$(PREFIX)/bin/podspawn|' $$file >"$$unit"; \
+		$(INSTALL) -D -m 0644 "$$unit" $(UNITS)/$$(basename $$file); done
 	set -e; for file in $$(find profiles examples -type f 2>/dev/null); do $(INSTALL) -D -m 0644 $$file $(SHARE)/$$file; done
 	set -e; for file in $$(find README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md docs -type f); do $(INSTALL) -D -m 0644 $$file $(DOC)/$$file; done
 	$(INSTALL) -D -m 0644 LICENSE $(DOC)/copyright

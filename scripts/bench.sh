@@ -10,7 +10,7 @@ if [ "$(id -u)" != 0 ]; then
     exec sudo -- env "PATH=$PATH" "HOME=$HOME" "CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" \
         "CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/root}" "CARGO=$CARGO" "$PWD/scripts/bench.sh" "$@"
 fi
-target=${CARGO_TARGET_DIR:-$PWD/target}
+target=$(scripts/target-dir.sh)
 scripts/engines.sh start
 "$CARGO" build --release --quiet --package podspawn --bin podspawn
 "$CARGO" build --release --quiet --package podspawn-bench

@@ -22,13 +22,21 @@ engine() { perl "$ROOT/scripts/lib/engine-http.pl" "$@"; }
 
 # Where an engine may answer, in the order in which podspawn looks.
 engine_sockets() {
-    local given
-    for given in "${DOCKER_HOST:-}" "${CONTAINER_HOST:-}"; do
+    local given runtime=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
+    for given in "${DOCKER_HOST:-}" "$(context_host)" "${CONTAINER_HOST:-}"; do
         [ -z "$given" ] || { echo "${given#unix://}" && return; }
     done
-    echo /var/run/docker.sock
-    if [ -n "${XDG_RUNTIME_DIR:-}" ]; then echo "$XDG_RUNTIME_DIR/docker.sock" "$XDG_RUNTIME_DIR/podman/podman.sock"; fi | tr ' ' '\n'
-    echo /run/podman/podman.sock
+    printf '%s\n' /var/run/docker.sock "$runtime/docker.sock" "${HOME:-/root}/.docker/desktop/docker.sock" \
+        "$runtime/podman/podman.sock" /run/podman/podman.sock
+}
+
+# The engine of Docker's context, where one is chosen.
+context_host() {
+    local config=${DOCKER_CONFIG:-${HOME:-/root}/.docker} name=${DOCKER_CONTEXT:-} meta
+    [ -n "$name" ] || name=$(sed -nE 's/.*"currentContext"[[:space:]]*:[[:space:]]*"([^"]*)".*/\1/p' "$config/config.json" 2>/dev/null) || true
+    case $name in '' | default) return ;; esac
+    meta=$config/contexts/meta/$(printf %s "$name" | sha256sum | cut -d' ' -f1)/meta.json
+    sed -nE 's/.*"Host"[[:space:]]*:[[:space:]]*"([^"]*)".*/\1/p' "$meta" 2>/dev/null | head -n 1 || true
 }
 
 # Prints the first socket that answers us.
@@ -79,7 +87,7 @@ command -v cc >/dev/null || as_root step_toolchain
 
 sudo=()
 if ! socket=$(answering_socket); then
-    if [ -n "${DOCKER_HOST:-}${CONTAINER_HOST:-}" ]; then
+    if [ -n "${DOCKER_HOST:-}$(context_host)${CONTAINER_HOST:-}" ]; then
         # somebody chose an engine: it may be remote, which podspawn can tell, and it is not ours to replace
         socket=
     else
@@ -93,7 +101,7 @@ if ! socket=$(answering_socket); then
 fi
 
 "${MAKE:-make}" --no-print-directory -s -C "$ROOT" build
-binary=${CARGO_TARGET_DIR:-$ROOT/target}/release/podspawn
+binary=$("$ROOT/scripts/target-dir.sh")/release/podspawn
 
 image=()
 if [ -n "$socket" ]; then

@@ -16,6 +16,7 @@ pub(crate) const ROWS: &[(&str, Measure)] = &[
     ("command in a running session", command_in_a_running_session),
     ("first session", first_session),
     ("run to the first prompt", run_to_the_first_prompt),
+    ("run to the first prompt, a network each", run_with_a_network_to_the_first_prompt),
     ("1 GB in and out through exec -i", one_gigabyte),
 ];
 
@@ -113,8 +114,23 @@ fn first_session(place: &Place, facts: &Facts, count: usize) -> Result<Row> {
     Ok(row("first session", place, "network create + run -d", pairs, Budget::RatioAtMost(1.15)))
 }
 
-/// A machine has a network of its own, so the other side makes one as well.
 fn run_to_the_first_prompt(place: &Place, facts: &Facts, count: usize) -> Result<Row> {
+    let image = facts.get("IMAGE_DEBIAN")?;
+    let options = same_options(place);
+    let pairs = pairs(
+        count,
+        || seconds_to_prompt(place, &place.podspawn(&["run", "first", "--image", image])),
+        || {
+            let mut run = place.cli(&["run", "--rm", "--interactive", "--tty"]);
+            run.args(&options).args([image, "bash"]);
+            seconds_to_prompt(place, &run)
+        },
+    )?;
+    Ok(row("run to the first prompt", place, "run --rm -it", pairs, Budget::RatioAtMost(1.15)))
+}
+
+/// The same, where the other side makes a network of its own as a machine has.
+fn run_with_a_network_to_the_first_prompt(place: &Place, facts: &Facts, count: usize) -> Result<Row> {
     let image = facts.get("IMAGE_DEBIAN")?;
     let options = same_options(place);
     let name = format!("bench-{}", place.user);
@@ -131,7 +147,7 @@ fn run_to_the_first_prompt(place: &Place, facts: &Facts, count: usize) -> Result
         },
     )?;
     let budget = Budget::RatioAtMost(1.15);
-    Ok(row("run to the first prompt", place, "network create + run --rm -it", pairs, budget))
+    Ok(row("run to the first prompt, a network each", place, "network create + run --rm -it", pairs, budget))
 }
 
 fn one_gigabyte(place: &Place, facts: &Facts, count: usize) -> Result<Row> {

@@ -17,7 +17,7 @@ use crate::reactor::{Event, Interest, Key, Owner, Reactor};
 use crate::sessions::Sessions;
 use crate::signal;
 use crate::start::Base;
-use crate::{keeper, spawn, sudo};
+use crate::{keeper, profile, spawn, sudo};
 
 /// Clients that may wait to be taken.
 const BACKLOG: i32 = 128;
@@ -53,20 +53,18 @@ pub fn run(config: &str, environment: impl IntoIterator<Item = (OsString, OsStri
 
     let reactor = Reactor::new().map_err(cannot("make the event loop"))?;
     reactor.add(&signals, SIGNALS, Interest::READ).map_err(cannot("watch signals"))?;
+    let image = Environment::of_image(environment);
     let mut provisioned = provision(&config);
+    if let Ok(ready) = &mut provisioned {
+        keep_path(&config, &image, ready);
+    }
     let sudo = provisioned.as_mut().ok().and_then(|ready| offer_sudo(&config, ready, nofile));
     if let Some(server) = &sudo {
         reactor.add(server, SUDO, Interest::READ).map_err(cannot("watch the socket of `sudo`"))?;
     }
     let listener = listen_for_the_host(&config).map_err(cannot("listen for the host"))?;
     let user = provisioned.as_ref().map_or_else(|_| config.user.clone(), |ready| ready.user.clone());
-    let base = Base {
-        config,
-        user,
-        image: Environment::of_image(environment),
-        nofile,
-        keepers: keeper::is_needed(),
-    };
+    let base = Base { config, user, image, nofile, keepers: keeper::is_needed() };
     let sessions = Sessions::new(&reactor, listener, LISTENER, base, provisioned);
     Init { reactor, signals, sessions, sudo, stopping: false, childless: false }.run()
 }
@@ -154,13 +152,22 @@ impl Init {
     }
 }
 
+/// Login shells have the same search path as everything else.
+fn keep_path(config: &InitConfig, image: &Environment, ready: &mut Ready) {
+    let asked = config.env.iter().rev().find_map(|(name, value)| (name == "PATH").then_some(value.as_str()));
+    let Some(path) = asked.or_else(|| image.get("PATH")) else { return };
+    if let Err(error) = profile::install(&ready.user.name, path, config.readonly_rootfs) {
+        ready.warnings.push(format!("login shells may have another PATH: {error}"));
+    }
+}
+
 /// A root helper for the session's user, where a setuid program cannot be one.
 fn offer_sudo(config: &InitConfig, ready: &mut Ready, nofile: Option<u64>) -> Option<sudo::Server> {
     if !config.sudo {
         return None;
     }
     ready.warnings.append(&mut sudo::install::install(Path::new("/"), config.no_new_privileges));
-    sudo::Server::bind(&ready.user, nofile)
+    sudo::Server::bind(&ready.user, nofile, config.nproc_limit)
         .map_err(|error| ready.warnings.push(format!("`sudo` is not available: {error}")))
         .ok()
 }

@@ -16,7 +16,8 @@ fn main() -> ExitCode {
         (_, Some("init")) => init(&args),
         (_, Some("relay")) => relay(),
         (_, Some("await-ports")) => await_ports(&args[2..]),
-        _ => failed("usage: podspawn-guest (init CONFIG|relay|sftp-server|await-ports) ..."),
+        (_, Some("empty")) => empty(&args[2..]),
+        _ => failed("usage: podspawn-guest (init CONFIG|relay|sftp-server|await-ports|empty) ..."),
     }
 }
 
@@ -57,6 +58,15 @@ fn await_ports(args: &[OsString]) -> ExitCode {
         let _ = writeln!(std::io::stdout(), "{port}");
     }
     if closed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Removes what is in a directory.
+fn empty(args: &[OsString]) -> ExitCode {
+    let [directory] = args else { return failed("`empty` needs a directory") };
+    match podspawn_guest::empty::empty(std::path::Path::new(directory)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("cannot empty `{}`: {error}", directory.display())),
+    }
 }
 
 fn failed(text: &str) -> ExitCode {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use podspawn_wire::{InitConfig, User};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chmod, chownat, fchown, mkdir, openat, symlink};
 
-use crate::accounts::{self, Files};
-use crate::files;
+use crate::accounts::{self, Account, Files};
+use crate::{files, hand_over};
 
 /// Deepest and largest home skeleton that is copied.
 const SKELETON_DEPTH: usize = 8;
@@ -27,8 +27,13 @@ pub(crate) struct Ready {
 pub(crate) fn provision(config: &InitConfig) -> Result<Ready, String> {
     let mut warnings = Vec::new();
     let user = User { shell: shell_in_force(&config.user.shell, &mut warnings), ..config.user.clone() };
-    account(&user)?;
+    let former = account(&user)?;
     home(&user, &mut warnings)?;
+    if let Some(former) = former
+        && let Err(error) = hand_over::home(&former, &user)
+    {
+        warnings.push(format!("not all of the home is the user's: {error}"));
+    }
     for directory in &config.user_dirs {
         if let Err(error) = user_directory(Path::new(directory), &user) {
             warnings.push(format!("cannot give `{directory}` to the user: {error}"));
@@ -58,7 +63,8 @@ fn shell_in_force(wanted: &str, warnings: &mut Vec<String>) -> String {
     found.unwrap_or("/bin/sh").to_owned()
 }
 
-fn account(user: &User) -> Result<(), String> {
+/// Puts the account in place. What it was, if the image had one of that name with other ids.
+fn account(user: &User) -> Result<Option<Account>, String> {
     const PASSWD: &str = "/etc/passwd";
     const GROUP: &str = "/etc/group";
     const SHADOW: &str = "/etc/shadow";
@@ -84,9 +90,11 @@ fn account(user: &User) -> Result<(), String> {
         let _ = write(SHADOW, old, new, 0o640);
     }
     match write(PASSWD, &before.passwd, &after.passwd, 0o644) {
-        Err(_) if prepared(&before.passwd, user) => Ok(()),
-        done => done,
+        Err(_) if prepared(&before.passwd, user) => {}
+        done => done?,
     }
+    let former = accounts::by_name(&before.passwd, &user.name);
+    Ok(former.filter(|former| former.uid != user.uid || former.gid != user.gid))
 }
 
 /// The account is there already but for what does not matter, such as the shell that was fallen back from.

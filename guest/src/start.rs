@@ -135,7 +135,7 @@ pub(crate) fn command<'a>(
         env: env.to_strings(),
         cwd: Some(text(cwd)?),
         cwd_fd: None,
-        nproc: base.config.nproc_limit.filter(|_| identity.uid != 0),
+        nproc: base.config.nproc_limit,
         identity,
         stdio,
         terminal: matches!(start.streams, Streams::Terminal { .. }),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{EngineError, Result};
-use crate::types::ContainerSpec;
+use crate::types::{ContainerSpec, Seccomp};
 
 /// Which engine is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,7 +33,9 @@ impl EngineKind {
     pub(crate) fn gap_reason(self, gap: Gap) -> &'static str {
         match (self, gap) {
             (Self::Gvisor, Gap::PidsLimit) => "the count includes the sandbox's own threads",
-            (Self::Gvisor, Gap::SeccompVisible) => "the sandbox's kernel does not show its filter",
+            (Self::Gvisor, Gap::Seccomp) => {
+                "`runsc` loads seccomp filters only where it is registered with `--oci-seccomp`"
+            }
             (Self::Gvisor, Gap::CopyIn) => {
                 "a running sandbox does not see files that are put in from outside"
             }
@@ -54,8 +56,9 @@ pub enum Gap {
     MemoryLimit,
     /// The pids limit is ignored (rootless on cgroup v1), or counts the sandbox's own threads (gVisor).
     PidsLimit,
-    /// The seccomp mode is not visible inside (gVisor).
-    SeccompVisible,
+    /// No seccomp filter is in force inside (gVisor that is not told to load them).
+    #[serde(alias = "seccomp-visible")]
+    Seccomp,
     /// Copying into a running container is unreliable (gVisor).
     CopyIn,
     /// `RUN --mount` of a Dockerfile is not kept inside the build (Podman before 5.3.2).
@@ -114,7 +117,7 @@ impl Facts {
         if without(Gap::MemoryLimit, spec.memory.is_some(), "memory") {
             spec.memory = None;
         }
-        // Under gVisor the limit is kept: the engine raises it for the sandbox's own threads.
+        // Under gVisor the limit is kept: the sandbox's own kernel counts, and the engine's limit is raised for its threads.
         let pids = spec.pids_limit.is_some() && self.kind != EngineKind::Gvisor;
         if without(Gap::PidsLimit, pids, "pids") {
             spec.pids_limit = None;
@@ -147,6 +150,14 @@ impl Facts {
                 reason: "only a rootless Podman can",
             });
         }
+        // Who asks for a filter of their own counts on it; the engine's usual one is a matter of course.
+        if matches!(spec.seccomp, Seccomp::Profile(_)) && self.lacks(Gap::Seccomp) {
+            return Err(EngineError::Unsupported {
+                action: format!("put the seccomp profile on container `{}`", spec.name),
+                engine: self.kind.name(),
+                reason: self.kind.gap_reason(Gap::Seccomp),
+            });
+        }
         let pids = spec.pids_limit.is_some() && self.kind != EngineKind::Gvisor;
         if pids && self.lacks(Gap::PidsLimit) {
             return Err(refuse(Gap::PidsLimit, "pids"));
@@ -157,5 +168,32 @@ impl Facts {
     /// Whether `gap` is declared.
     pub fn lacks(&self, gap: Gap) -> bool {
         self.gaps.contains(&gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_would_not_be_in_force_is_refused() {
+        let mut facts = Facts {
+            kind: EngineKind::Gvisor,
+            version: String::new(),
+            api_version: String::new(),
+            endpoint: String::new(),
+            rootless: false,
+            cgroup_version: 2,
+            local: true,
+            runtimes: Vec::new(),
+            data_root: None,
+            gaps: vec![Gap::Seccomp],
+        };
+        let spec = |seccomp| ContainerSpec { seccomp, ..ContainerSpec::default() };
+        let refused = facts.refuse_gaps(&spec(Seccomp::Profile("{}".into())));
+        assert!(matches!(refused, Err(EngineError::Unsupported { .. })), "{refused:?}");
+        assert!(facts.refuse_gaps(&spec(Seccomp::Default)).is_ok());
+        facts.gaps.clear();
+        assert!(facts.refuse_gaps(&spec(Seccomp::Profile("{}".into()))).is_ok());
     }
 }

@@ -9,6 +9,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 
 use crate::call::Action;
 use crate::docker::Docker;
+use crate::docker::api::Sandbox;
 use crate::docker::create;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
@@ -17,8 +18,11 @@ use crate::types::*;
 /// Name under which Docker knows gVisor.
 pub(crate) const RUNTIME: &str = "runsc";
 /// The engine's count has the sandbox's own threads in it (38 idle, about 400 with 40 processes): below this it would
-/// end the sandbox. The limit of processes is kept inside.
+/// end the sandbox. The limit of processes is kept inside, for each account.
 const LEAST_PIDS: i64 = 4096;
+/// Threads of the sandbox for each process that may run inside, were there as many of root's as of the session's user: each
+/// has eight or nine.
+const THREADS_PER_PROCESS: i64 = 20;
 /// How long output may go on after its sandbox has died.
 const LAST_OUTPUT: Duration = Duration::from_secs(2);
 
@@ -30,8 +34,8 @@ pub struct Gvisor {
 }
 
 impl Gvisor {
-    /// Fails if that Docker has no `runsc`. `joinable`: the network of a sandbox is one of this host's.
-    pub(crate) fn new(docker: Docker, joinable: bool) -> Result<Self> {
+    /// Fails if that Docker has no `runsc`.
+    pub(crate) fn new(docker: Docker, sandbox: Sandbox) -> Result<Self> {
         let mut facts = docker.facts().clone();
         if !facts.runtimes.iter().any(|name| name == RUNTIME) {
             return Err(EngineError::Unreachable {
@@ -41,8 +45,9 @@ impl Gvisor {
             });
         }
         facts.kind = EngineKind::Gvisor;
-        facts.gaps.extend([Gap::PidsLimit, Gap::SeccompVisible, Gap::CopyIn]);
-        facts.gaps.extend((!joinable).then_some(Gap::JoinNetwork));
+        facts.gaps.extend([Gap::PidsLimit, Gap::CopyIn]);
+        facts.gaps.extend((!sandbox.filters).then_some(Gap::Seccomp));
+        facts.gaps.extend((!sandbox.joinable).then_some(Gap::JoinNetwork));
         facts.gaps.dedup();
         Ok(Self { docker, facts: Arc::new(facts) })
     }
@@ -51,6 +56,11 @@ impl Gvisor {
     pub(crate) fn known(docker: Docker, facts: Facts) -> Self {
         Self { docker, facts: Arc::new(facts) }
     }
+}
+
+/// The engine's limit for a sandbox in which so many processes may run.
+fn threads_for(processes: i64) -> i64 {
+    processes.saturating_mul(THREADS_PER_PROCESS).max(LEAST_PIDS)
 }
 
 impl Engine for Gvisor {
@@ -87,7 +97,7 @@ impl Engine for Gvisor {
         let mut body = create::body(spec);
         let host = body.host_config.get_or_insert_default();
         host.runtime.get_or_insert_with(|| RUNTIME.into());
-        host.pids_limit = spec.pids_limit.map(|limit| limit.max(LEAST_PIDS));
+        host.pids_limit = spec.pids_limit.map(threads_for);
         self.docker.api.create_container(spec, body).await
     }
 

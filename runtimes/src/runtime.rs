@@ -41,8 +41,8 @@ impl Runtime {
         let api = api(chosen)?;
         match (chosen.kind, api.identify().await?) {
             (EngineKind::Docker, Identity::Docker { facts, .. }) => Ok(Docker::new(api, *facts).into()),
-            (EngineKind::Gvisor, Identity::Docker { facts, sandbox_joinable }) => {
-                Ok(Gvisor::new(Docker::new(api, *facts), sandbox_joinable)?.into())
+            (EngineKind::Gvisor, Identity::Docker { facts, sandbox }) => {
+                Ok(Gvisor::new(Docker::new(api, *facts), sandbox)?.into())
             }
             (EngineKind::Docker | EngineKind::Podman, Identity::Podman(head)) => {
                 let api = self::api(&Chosen { kind: EngineKind::Podman, ..chosen.clone() })?;

@@ -129,9 +129,21 @@ impl Settings {
     pub fn request(&self, key: SessionKey, kind: Kind) -> Request {
         let timezone = self.host.var("TZ").map(str::to_owned);
         // Rootless Podman's containers see other ids: there the guest takes a persistent home over.
-        let sees_ids = self.host.uid() != 0 && self.layers.config.engine() != Some(EngineChoice::Podman);
+        let sees_ids = self.host.uid() != 0 && !self.is_podman();
         let home_owner = sees_ids.then(|| Owner { uid: self.host.uid(), gid: self.host.gid() });
         Request { timezone, home_owner, ..Request::new(key, kind) }
+    }
+}
+
+impl Settings {
+    /// Whether machines are made by Podman, asked for or found: nobody is spoken to.
+    fn is_podman(&self) -> bool {
+        match self.layers.config.engine() {
+            Some(choice) => choice == EngineChoice::Podman,
+            None => LazyEngine::new(&self.host, None)
+                .choose()
+                .is_ok_and(|chosen| chosen.kind == EngineKind::Podman),
+        }
     }
 }
 

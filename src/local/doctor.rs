@@ -14,7 +14,7 @@ use crate::state::Store;
 use crate::system::accounts::user_by_name;
 use crate::system::files::free_bytes;
 use crate::system::{Host, guest_program};
-use podspawn_runtimes::{Chosen, Endpoint, Engine, EngineError, Facts, Gap, Runtime};
+use podspawn_runtimes::{Chosen, DiscoveryError, Endpoint, Engine, EngineError, Facts, Gap, Runtime, Tried};
 use rustix::fs::Access;
 
 /// Longest wait for the engine's answer in one check.
@@ -85,12 +85,18 @@ async fn checks(subject: &Subject<'_>, tell: &dyn Fn(Check), after_engine: &dyn 
             };
             let failed = Check::fail("engine choice", error.to_string(), fix);
             tell(subject.as_seen(failed));
+            if !subject.is_server() {
+                denied(&error).into_iter().for_each(tell);
+            }
             after_engine(None);
             None
         }
         Ok(chosen) => {
             let name = label(chosen.kind);
-            let detail = format!("{name} at {}, because {}", chosen.endpoint, chosen.reason);
+            let mut detail = format!("{name} at {}, because {}", chosen.endpoint, chosen.reason);
+            for other in chosen.tried.iter().filter(|tried| tried.is_denied()) {
+                detail += &format!("; {} is not accessible for you", other.place);
+            }
             tell(Check::pass("engine choice", detail).shown());
             let connected = tokio::time::timeout(ANSWER_LIMIT, lazy.connected()).await;
             tell(subject.as_seen(daemon(name, &chosen, &connected, start(subject, name))));
@@ -195,6 +201,19 @@ fn daemon(name: &str, chosen: &Chosen, connected: &Connected<'_>, fix: String) -
     }
 }
 
+/// What helps who may not use an engine that is there.
+const ACCESS: &str = "use rootless Podman, or ask whoever runs this host for access";
+
+/// The engines that listen, but not for this user, where none could be chosen.
+fn denied(error: &DiscoveryError) -> Vec<Check> {
+    let DiscoveryError::NoEngine { tried, .. } = error else { return Vec::new() };
+    let one = |tried: &Tried| {
+        let (name, place) = tried.place.split_once(" at ").unwrap_or(("engine", &tried.place));
+        Check::warn(format!("{name} socket"), format!("{place} is not accessible for you"), ACCESS)
+    };
+    tried.iter().filter(|tried| tried.is_denied()).map(one).collect()
+}
+
 fn socket(name: &str, chosen: &Chosen) -> Check {
     let title = format!("{name} socket");
     let path = match &chosen.endpoint {
@@ -206,11 +225,9 @@ fn socket(name: &str, chosen: &Chosen) -> Check {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             Check::fail(title, format!("{shown} is not a socket"), format!("start {name}"))
         }
-        Ok(_) if rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK).is_err() => Check::warn(
-            title,
-            format!("{shown} is not accessible for you"),
-            "use rootless Podman, or ask whoever runs this host for access",
-        ),
+        Ok(_) if rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK).is_err() => {
+            Check::warn(title, format!("{shown} is not accessible for you"), ACCESS)
+        }
         Ok(_) => Check::pass(title, shown.to_string()),
         Err(error) => Check::fail(title, format!("{shown}: {error}"), format!("start {name}")),
     }

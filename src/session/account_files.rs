@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use podspawn_guest::accounts::{Files, provision};
+use podspawn_guest::profile;
 use podspawn_runtimes::{Engine, EngineError, Runtime};
 use podspawn_wire::User;
 
@@ -33,8 +34,10 @@ pub(super) async fn prepare(
         shadow: None,
     };
     let texts = provision(&texts, user).map_err(|error| SessionError::Impossible(error.to_string()))?;
-    let files = AccountFiles { passwd: directory.join("passwd"), group: directory.join("group") };
-    for (path, text) in [(&files.passwd, &texts.passwd), (&files.group, &texts.group)] {
+    let [passwd, group, of_shells] = ["passwd", "group", "profile"].map(|name| directory.join(name));
+    let files = AccountFiles { passwd, group, profile: of_shells };
+    let of_shells = (&files.profile, profile::TEXT.as_bytes());
+    for (path, text) in [(&files.passwd, &*texts.passwd), (&files.group, &*texts.group), of_shells] {
         write_atomic(path, text, 0o644)
             .map_err(|source| SessionError::Prepare { path: path.clone(), source })?;
     }

@@ -287,7 +287,9 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         let now = self.now();
         let lost = containers.into_iter().filter(|found| {
             let session = found.labels.get(label::SESSION);
-            session.is_some_and(|id| !known.contains(id.as_str())) && old_enough(Some(found.created_at), now)
+            session.is_some_and(|id| !known.contains(id.as_str()))
+                && old_enough(Some(found.created_at), now)
+                && !self.is_in_use(&found.labels)
         });
         Ok(lost.map(|found| found.name).collect())
     }
@@ -302,13 +304,20 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
     }
 
+    /// Whether something without a row has somebody who works with it and says so by a lease.
+    fn is_in_use(&self, labels: &Labels) -> bool {
+        let session = labels.get(label::SESSION);
+        // What cannot be looked at is left alone.
+        session.is_some_and(|session| self.leases().count(session).map_or(true, |count| count > 0))
+    }
+
     async fn remove_orphan(&self, engine: &Runtime, found: &Found) -> Result<bool, SessionError> {
         // Who labels a thing with a user that cannot be has not been podspawn.
         let Some(user) = found.labels.get(label::USER).and_then(|user| user.parse::<UserName>().ok()) else {
             return Ok(false);
         };
         let _lock = self.lock(&user, &mut Silent, &Cancel::never()).await?;
-        if !self.is_orphan(&found.labels) {
+        if !self.is_orphan(&found.labels) || self.is_in_use(&found.labels) {
             return Ok(false);
         }
         let id: String = found.id.chars().take(12).collect();

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use podspawn_guest::profile;
 use podspawn_runtimes::{
     ContainerSpec, EngineKind, Facts, Labels, Mount, NetworkSpec, PublishedPort, Seccomp,
 };
@@ -39,6 +40,7 @@ pub(super) enum GuestSource {
 pub(super) struct AccountFiles {
     pub(super) passwd: PathBuf,
     pub(super) group: PathBuf,
+    pub(super) profile: PathBuf,
 }
 
 /// What was prepared outside the spec.
@@ -275,7 +277,9 @@ fn mounts(spec: &SessionSpec, prepared: &Prepared) -> Vec<Mount> {
     }
     if spec.security.readonly_rootfs {
         if let Some(files) = &prepared.accounts {
-            for (source, target) in [(&files.passwd, "/etc/passwd"), (&files.group, "/etc/group")] {
+            let AccountFiles { passwd, group, profile: of_shells } = files;
+            let files = [(passwd, "/etc/passwd"), (group, "/etc/group"), (of_shells, profile::FILE)];
+            for (source, target) in files {
                 add(
                     &mut mounts,
                     Mount::Bind { source: source.clone(), target: target.into(), read_only: true },

@@ -189,13 +189,18 @@ fn a_read_only_root_has_prepared_accounts_sudo_and_places_to_write() {
     let mut spec = spec();
     spec.security.readonly_rootfs = true;
     spec.security.tmpfs = BTreeMap::from([("/tmp".into(), "size=256m".into())]);
-    let accounts = AccountFiles { passwd: "/state/s/passwd".into(), group: "/state/s/group".into() };
+    let accounts = AccountFiles {
+        passwd: "/state/s/passwd".into(),
+        group: "/state/s/group".into(),
+        profile: "/state/s/profile".into(),
+    };
     let prepared = Prepared { accounts: Some(accounts), ..prepared() };
     let (built, init) = built(&spec, EngineKind::Docker, &prepared);
     let places = places(&built);
     assert!(built.readonly_rootfs && init.readonly_rootfs);
     assert_eq!(places["/etc/passwd"], "/state/s/passwd true");
     assert_eq!(places["/etc/group"], "/state/s/group true");
+    assert_eq!(places["/etc/profile.d/00-podspawn.sh"], "/state/s/profile true");
     assert_eq!(places["/usr/bin/sudo"], "/state/guest/podspawn-guest true");
     assert_eq!(places["/tmp"], "tmpfs size=256m", "what was asked for wins");
     for place in ["/run", "/home/ann", "/workspace", "/var/tmp"] {

@@ -57,7 +57,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
                 other => drop(other?),
             }
         }
-        let failures = self.dismantle(&record, engine).await?;
+        let failures = self.dismantle(&record, engine, report).await?;
         if !failures.is_empty() {
             return Err(SessionError::NotRemoved { name: display_name(&record), failures });
         }
@@ -84,7 +84,12 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     }
 
     /// Removes what a session owns and returns what could not be removed, one fragment each. Fails if the engine is away.
-    async fn dismantle(&self, record: &SessionRecord, engine: &Runtime) -> Result<Vec<String>, SessionError> {
+    async fn dismantle(
+        &self,
+        record: &SessionRecord,
+        engine: &Runtime,
+        report: &mut dyn Report,
+    ) -> Result<Vec<String>, SessionError> {
         let objects = self.store.objects(&record.id)?;
         let of = |kind| objects.iter().filter(move |object: &&Object| object.kind == kind);
         let (mut failures, mut away) = (Vec::new(), None);
@@ -119,11 +124,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             outcomes.into_iter().for_each(&mut note);
         }
         for directory in of(ObjectKind::Directory) {
-            match std::fs::remove_dir_all(&directory.name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    failures.push(format!("remove `{}`: {error}", directory.name));
-                }
-                _ => {}
+            if let Err(failure) =
+                Box::pin(self.remove_directory(record, engine, &directory.name, report)).await
+            {
+                failures.push(failure);
             }
         }
         // That the engine is away says more than what could not be removed therefore.

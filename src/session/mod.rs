@@ -21,6 +21,7 @@ mod core;
 mod create;
 pub mod decide;
 mod destroy;
+mod directory;
 mod dockerfile;
 mod error;
 pub mod guest_port;

@@ -158,7 +158,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
     }
 
     /// A container that is never started: through it files of the image are read, or a volume is filled.
-    fn helper(&self, record: &SessionRecord, purpose: &str) -> ContainerSpec {
+    pub(super) fn helper(&self, record: &SessionRecord, purpose: &str) -> ContainerSpec {
         ContainerSpec {
             // No service is called so: their names begin with a letter.
             name: format!("{}..{purpose}", record.container_name),
@@ -169,7 +169,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
     }
 
-    async fn make_helper(
+    pub(super) async fn make_helper(
         &self,
         record: &SessionRecord,
         engine: &Runtime,
@@ -180,7 +180,7 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         self.make_container(record, engine, helper).await
     }
 
-    async fn remove_helper(
+    pub(super) async fn remove_helper(
         &self,
         record: &SessionRecord,
         engine: &Runtime,

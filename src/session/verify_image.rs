@@ -17,8 +17,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The container's own life, should this process be killed: a little longer than it is of use.
 const SLEEP_SECONDS: &str = "180";
 
-/// Stands in the place of a session's id, so that a container that was left behind goes with the next cleanup.
-const NO_SESSION: &str = "verify-image";
+/// How what stands in the place of a session's id begins, so that a container that was left behind goes with the next cleanup.
+const NO_SESSION: &str = "verify-image-";
 
 /// One thing that people expect of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,16 +62,31 @@ impl<S: EngineSource, G> Core<S, G> {
         cancel: &Cancel,
     ) -> Result<Vec<ImageCheck>, SessionError> {
         let engine = self.engines.engine().await?;
+        let unique = self.clock.now().as_nanosecond();
+        let session = format!("{NO_SESSION}{unique}");
+        // Held for as long as this lasts: no cleanup takes the container for one that was left behind.
+        let lease = self.leases().take(&session)?;
         let spec = ContainerSpec {
-            name: format!("podspawn-verify-{}", self.clock.now().as_nanosecond()),
+            name: format!("podspawn-verify-{unique}"),
             image: image.as_str().into(),
             entrypoint: vec!["sleep".into(), SLEEP_SECONDS.into()],
             user: Some("0".into()),
-            labels: self.labels_of(owner, NO_SESSION),
+            labels: self.labels_of(owner, &session),
             network: Some("none".into()),
             ..ContainerSpec::default()
         };
-        let container = engine.create_container(&spec).await?.id;
+        let checked = self.verify_in(engine, &spec, cancel).await;
+        lease.end();
+        checked
+    }
+
+    async fn verify_in(
+        &self,
+        engine: &Runtime,
+        spec: &ContainerSpec,
+        cancel: &Cancel,
+    ) -> Result<Vec<ImageCheck>, SessionError> {
+        let container = engine.create_container(spec).await?.id;
         let checked = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(SessionError::Cancelled),

@@ -48,7 +48,7 @@ pub struct InitConfig {
     pub user_dirs: Vec<String>,
     /// Mount points of volumes: given to the user while they are root's and empty, as a new volume is.
     pub volume_dirs: Vec<String>,
-    /// Limit on the user's processes that the guest sets itself where the engine's limit cannot count (gVisor).
+    /// Limit on the processes of each account that the guest sets itself where the engine's limit cannot count (gVisor).
     pub nproc_limit: Option<u64>,
     /// Owner that the guest's socket is given, where the host side that connects is not root.
     pub socket_uid: Option<u32>,

@@ -30,16 +30,18 @@ pub struct Server {
     env: Vec<CString>,
     /// Soft limit on open files of the commands; the first process's own is higher.
     nofile: Option<u64>,
+    /// Limit on the processes of each account, as everything that is started here has it.
+    nproc: Option<u64>,
 }
 
 impl Server {
     /// Listens for the session's user and root.
-    pub fn bind(user: &User, nofile: Option<u64>) -> io::Result<Self> {
+    pub fn bind(user: &User, nofile: Option<u64>, nproc: Option<u64>) -> io::Result<Self> {
         let listener = listen(Path::new(USER_DIR), user.gid)?;
         let spare = Some(listener.try_clone()?);
         let path = std::env::vars_os().find(|(name, _)| name == "PATH").map(|(_, path)| path);
         let env = path.and_then(|path| CString::new([b"PATH=", path.as_encoded_bytes()].concat()).ok());
-        Ok(Self { listener, spare, uid: user.uid, env: env.into_iter().collect(), nofile })
+        Ok(Self { listener, spare, uid: user.uid, env: env.into_iter().collect(), nofile, nproc })
     }
 
     /// Accepts every call that waits.
@@ -84,7 +86,7 @@ impl Server {
             stdio: [connection.as_fd(); 3],
             terminal: false,
             keeper: None,
-            nproc: None,
+            nproc: self.nproc,
             nofile: self.nofile,
             umask: 0o022,
         })?;

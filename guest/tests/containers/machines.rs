@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use podspawn_wire::{Exit, FailureKind, FromGuest, PROTOCOL, RunAs, Start, ToGuest, X11};
+use podspawn_wire::{Exit, FailureKind, FromGuest, PROTOCOL, Program, RunAs, Start, ToGuest, X11};
 
-use crate::client::{Session, Way, sh, ways};
+use crate::client::{Session, Way, on_terminal, sh, start, ways};
 use crate::support::{ALL, Engine, GuestProgram, Machine, Plan};
 
 #[test]
@@ -251,12 +251,75 @@ fn a_configuration_that_does_not_parse_is_one_line_in_the_log() {
 }
 
 #[test]
-fn the_limit_on_processes_holds_for_the_user_and_not_for_root() {
-    let mut plan = Plan::new(Engine::Gvisor, "IMAGE_DEBIAN");
+fn the_limit_on_processes_holds_for_the_user_and_for_root() {
+    let mut plan = Plan::new(Engine::Gvisor, "IMAGE_DEBIAN").option("--pids-limit=4096");
     plan.config.nproc_limit = Some(20);
     let machine = plan.start();
-    let limit = "bash -c 'ulimit -u'";
-    assert_eq!(machine.sh(limit), "20");
-    let ran = machine.run(Way::Engine, Start { run_as: RunAs::Root, ..sh(limit) });
-    assert_ne!(ran.out.trim(), "20");
+    let fork = "my @made; for (1..60) { my $pid = fork; last if !defined $pid; if (!$pid) { sleep 60; exit } push @made, $pid } \
+                print scalar @made; kill 9, @made";
+    for run_as in [RunAs::User, RunAs::Root] {
+        let program = Program::Argv(["perl", "-e", fork].map(Into::into).into());
+        let ran = machine.run(Way::Engine, Start { run_as, ..start(program) });
+        let made: u32 = ran.out.trim().parse().unwrap();
+        assert!((1..=20).contains(&made), "{run_as:?}: {ran:?}");
+    }
+    let ran = machine.run(Way::Engine, sh(&format!("sudo perl -e '{fork}'")));
+    let made: u32 = ran.out.trim().parse().unwrap();
+    assert!((1..=20).contains(&made), "{ran:?}");
+}
+
+#[test]
+fn login_shells_have_the_sessions_search_path_and_keep_what_profiles_add() {
+    for engine in [Engine::Docker, Engine::Gvisor] {
+        for shell in ["/bin/bash", "/bin/sh"] {
+            let mut plan = Plan::new(engine, "IMAGE_DEBIAN");
+            plan.config.user.shell = shell.into();
+            plan.config.env.push(("PATH".into(), "/opt/it's mine/bin:/usr/bin:/bin".into()));
+            let machine = plan.start();
+            let way = ways(engine)[0];
+            let mut session = Session::open(&machine, way);
+            session.start(on_terminal(Program::Shell { login: true }, 24, 200));
+            session.started();
+            session.write(b"printf 'PATH is %s\\n' \"$PATH\"; exit\r");
+            let path = "/opt/it's mine/bin:/usr/bin:/bin:/usr/local/bin:/usr/local/games:/usr/games";
+            session.expect(&format!("PATH is {path}\r\n"));
+            session.finish_started();
+            // A login shell within the session, and one of root's, which keeps root's path.
+            assert_eq!(machine.run(way, sh("bash -lc 'echo $PATH'")).out.trim(), path);
+            let root = machine.run(way, sh("sudo -i sh -c 'echo $PATH'"));
+            assert!(root.out.starts_with("/usr/local/sbin:"), "{root:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_the_image_is_not_replaced_by_the_search_path() {
+    let folder = std::env::temp_dir().join(format!("podspawn-guest-profile-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("00-podspawn.sh"), "PATH=/image:$PATH\n").unwrap();
+    let mount = format!("-v={}:/etc/profile.d", folder.display());
+    let machine = Plan::new(Engine::Docker, "IMAGE_DEBIAN").option(&mount).start();
+    assert!(machine.sh("bash -lc 'echo $PATH'").starts_with("/image:"));
+    assert_eq!(machine.sh("cat /etc/profile.d/*"), "PATH=/image:$PATH");
+    drop(machine);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn an_account_of_the_image_with_another_id_has_its_home_back() {
+    let folder = std::env::temp_dir().join(format!("podspawn-guest-home-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::chown(&folder, Some(1000), Some(1000)).unwrap();
+    let mut plan = Plan::new(Engine::Docker, "IMAGE_UID1000");
+    plan.config.user.name = "resident".into();
+    plan.config.user.home = "/home/resident".into();
+    (plan.config.user.uid, plan.config.user.gid) = (1234, 1234);
+    let machine = plan.option(&format!("-v={}:/home/resident/host", folder.display())).start();
+    assert_eq!(
+        machine.sh("id -u; touch ~/new ~/.profile && stat -c '%u %g' ~ ~/.profile"),
+        "1234\n1234 1234\n1234 1234"
+    );
+    assert_eq!(machine.sh("stat -c %u ~/host"), "1000", "what is mounted there is somebody else's");
+    drop(machine);
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -67,6 +67,13 @@ pub struct Tried {
     pub why_not: String,
 }
 
+impl Tried {
+    /// Whether an engine listens there, but not for this user.
+    pub fn is_denied(&self) -> bool {
+        self.why_not == probe::DENIED
+    }
+}
+
 /// No engine could be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -120,7 +127,7 @@ impl DiscoveryError {
         match self {
             Self::NoEngine { wanted, tried } => {
                 let mut hints = Vec::new();
-                if tried.iter().any(|tried| tried.why_not == probe::DENIED) {
+                if tried.iter().any(Tried::is_denied) {
                     hints.push("use rootless Podman, or ask whoever runs this host for access".to_owned());
                 }
                 let docker =

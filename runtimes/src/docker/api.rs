@@ -98,9 +98,12 @@ impl Api {
             return Ok(Identity::Podman(head));
         }
         let info: SystemInfo = serde_json::from_slice(&body).map_err(|error| action.io(error.into()))?;
-        let sandbox_joinable =
-            info.runtimes.as_ref().is_none_or(|all| all.get(RUNTIME).is_none_or(uses_hosts_network));
-        Ok(Identity::Docker { facts: Box::new(self.docker_facts(head, info).await), sandbox_joinable })
+        let runsc = info.runtimes.as_ref().and_then(|all| all.get(RUNTIME));
+        let sandbox = Sandbox {
+            joinable: runsc.is_none_or(uses_hosts_network),
+            filters: runsc.is_none_or(loads_filters),
+        };
+        Ok(Identity::Docker { facts: Box::new(self.docker_facts(head, info).await), sandbox })
     }
 
     async fn docker_facts(&self, head: Head, info: SystemInfo) -> Facts {
@@ -132,12 +135,20 @@ impl Api {
     }
 }
 
+/// What sandboxes of gVisor do there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sandbox {
+    /// They leave the network of their container to this host's kernel.
+    pub(crate) joinable: bool,
+    /// They load the seccomp filters that they are given.
+    pub(crate) filters: bool,
+}
+
 /// Who answers a Docker-compatible API.
 pub(crate) enum Identity {
     Docker {
         facts: Box<Facts>,
-        /// Sandboxes of gVisor leave the network of their container to this host's kernel.
-        sandbox_joinable: bool,
+        sandbox: Sandbox,
     },
     /// Podman, with the head of its answer to a ping.
     Podman(Head),
@@ -161,6 +172,12 @@ fn uses_hosts_network(runtime: &Runtime) -> bool {
     let args =
         runtime.runtime_args.iter().flatten().map(|arg| arg.trim_start_matches('-')).collect::<Vec<_>>();
     args.contains(&"network=host") || args.windows(2).any(|two| two == ["network", "host"])
+}
+
+/// Whether a runtime of gVisor's was told to load the filters that it is given.
+fn loads_filters(runtime: &Runtime) -> bool {
+    let args = runtime.runtime_args.iter().flatten();
+    args.map(|arg| arg.trim_start_matches('-')).any(|arg| arg == "oci-seccomp" || arg == "oci-seccomp=true")
 }
 
 fn sorted_names<T>(map: HashMap<String, T>) -> Vec<String> {
@@ -206,5 +223,15 @@ mod tests {
         assert!(told(&["-network", "host"]));
         assert!(!told(&["--platform=ptrace", "--network=sandbox"]) && !told(&["--network", "none", "host"]));
         assert!(!told(&[]) && !uses_hosts_network(&Runtime::default()));
+    }
+
+    #[test]
+    fn a_sandbox_loads_filters_only_where_it_is_told_to() {
+        let told = |args: &[&str]| {
+            let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+            loads_filters(&Runtime { runtime_args: Some(args), ..Runtime::default() })
+        };
+        assert!(told(&["--network=host", "--oci-seccomp"]) && told(&["-oci-seccomp=true"]));
+        assert!(!told(&["--oci-seccomp=false"]) && !told(&[]) && !loads_filters(&Runtime::default()));
     }
 }

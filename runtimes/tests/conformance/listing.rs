@@ -121,7 +121,11 @@ pub(crate) async fn facts_are_those_of_the_engine(lab: Arc<Lab>) {
         Which::Podman => {
             (EngineKind::Podman, &[Gap::CpuLimit, Gap::MemoryLimit, Gap::PidsLimit, Gap::BuildMounts])
         }
-        Which::Gvisor => (EngineKind::Gvisor, &[Gap::PidsLimit, Gap::SeccompVisible, Gap::CopyIn]),
+        // How it is registered decides whether filters are loaded.
+        Which::Gvisor if report["Runtimes"]["runsc"]["runtimeArgs"].to_string().contains("oci-seccomp") => {
+            (EngineKind::Gvisor, &[Gap::PidsLimit, Gap::CopyIn])
+        }
+        Which::Gvisor => (EngineKind::Gvisor, &[Gap::PidsLimit, Gap::CopyIn, Gap::Seccomp]),
     };
     assert_eq!(facts.kind, kind);
     if lab.which == Which::Podman && facts.cgroup_version == 2 {

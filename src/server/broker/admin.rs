@@ -85,8 +85,6 @@ impl Broker {
                 Ok(vec![json!(destroyed.map(|destroyed| destroyed.record.container_name))])
             }
             AdminRequest::Cleanup => {
-                // A container that an image is tried out in belongs to no session: a pass would take it for a leftover.
-                let _nothing_tried = self.trying_out.write().await;
                 let report = self.core.cleanup().await.map_err(|error| whole(&error))?;
                 self.changed.notify_one();
                 let cleaned = Cleaned { lines: report.lines(), failures: report.failures };
@@ -107,7 +105,6 @@ impl Broker {
                 let image: ImageRef = image.parse().map_err(bad_name)?;
                 let pulled = self.core.ensure_image(&image, None, &mut Silent, cancel).await;
                 pulled.map_err(|error| whole(&error))?;
-                let _tried = self.trying_out.read().await;
                 let owner = UserName::derive(&asker().unwrap_or_default());
                 let checks = self.core.verify_image(&owner, &image, cancel).await;
                 let checks = checks.map_err(|error| whole(&error))?;

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::Notify;
 
 use self::complaints::Complaints;
 use self::connections::Connections;
@@ -140,8 +140,6 @@ struct Broker {
     changed: Notify,
     /// Something that was to be done could not be: the next pass, which comes at once, looks for it.
     owes_a_pass: AtomicBool,
-    /// Held by whoever tries an image out, all of it by whoever removes what belongs to no session.
-    trying_out: RwLock<()>,
     /// Users whose sessions could not be brought into order when the broker began.
     untidy: Mutex<BTreeSet<UserName>>,
     handle: Handle,
@@ -185,7 +183,6 @@ impl Broker {
             links: Links::default(),
             changed: Notify::new(),
             owes_a_pass: AtomicBool::new(false),
-            trying_out: RwLock::default(),
             untidy: Mutex::default(),
             handle,
         })

@@ -278,8 +278,7 @@ fn a_terminal(machine: &Machine, way: Way) {
 }
 
 fn many_at_once(machine: &Machine, way: Way) {
-    // The engine way pays an exec each: fewer of them, for the time it takes.
-    let count = if way == Way::Direct { 100 } else { 8 };
+    let count = 100;
     std::thread::scope(|scope| {
         let all: Vec<_> = (0..count)
             .map(|number| scope.spawn(move || machine.sh(way, &format!("cat; echo {number}"))))

@@ -29,8 +29,16 @@ on_engines! {
 #[test]
 fn the_daemon_goes_on_until_it_is_told_to_end() {
     let env = Env::on(crate::harness::EngineName::Docker);
+    let mut killed = env.terminal(["run", "scratch"]);
+    killed.expect(&format!("{}@scratch", env.user));
+    killed.signal(Signal::KILL);
+    let _ = killed.wait();
+    assert_ne!(env.objects(), Vec::<String>::new(), "killed: nobody removed anything");
     let mut terminal = env.terminal(["cleanup", "--daemon", "--interval", "90s"]);
     terminal.expect("INFO cleanup daemon started interval=1m30s");
+    terminal.expect("INFO nobody is connected, destroying ");
+    terminal.expect("INFO cleanup pass complete ");
+    assert_eq!(env.objects(), Vec::<String>::new());
     terminal.signal(Signal::TERM);
     terminal.expect("cleanup daemon stopped");
     assert_eq!(terminal.wait().0, 0);

@@ -13,7 +13,8 @@ on_engines! {
             terminal.expect(moment);
             terminal.send("\x03");
             let (status, screen) = terminal.wait();
-            if status == 0 || screen.contains('✓') {
+            let early = moment.starts_with("Creating dev");
+            if !early && (status == 0 || screen.contains('✓')) {
                 // It was done before the signal arrived: then it is a machine like any other.
                 let _ = env.podspawn(["stop", "dev"]).run().ok();
             } else {

@@ -12,6 +12,7 @@ mod list;
 mod log;
 mod logs;
 mod no_engine;
+mod ordinary;
 pub mod pull;
 mod rm;
 mod run;

@@ -1,6 +1,7 @@
 //! A host without an engine that the user may use.
 
-use crate::harness::{Env, json};
+use crate::harness::engines::fact;
+use crate::harness::{EngineName, Env, json};
 
 #[test]
 fn without_an_engine_it_says_what_was_tried_and_how_to_get_one() {
@@ -42,7 +43,36 @@ fn doctor_fails_where_there_is_no_engine_and_shows_the_rest() {
     let out = run.out();
     assert!(out.starts_with("  [FAIL] engine choice: "), "{out}");
     assert!(out.contains("         fix: ") && out.contains("  [pass] state directory\n"), "{out}");
+    // One that is there and not for everybody is told by itself.
+    let warning = "  [warn] Docker socket: unix:///var/run/docker.sock is not accessible for you\n";
+    assert!(out.contains(warning) && out.contains("         fix: use rootless Podman, or ask "), "{out}");
     assert!(out.ends_with(", 1 failed\n"), "{out}");
     let report = json::parse(&env.podspawn(["doctor", "--output", "json"]).run().status(1));
     assert_eq!(report["summary"]["failed"], 1);
+}
+
+#[test]
+fn the_engine_is_the_one_that_variables_and_contexts_name() {
+    let socket = |engine: EngineName| format!("unix://{}", engine.socket());
+    let mut env = Env::without_engine();
+    // Docker's usual socket answers as well, and is passed over for what is named.
+    let chosen = |env: &Env, engine: EngineName, reason: &str| {
+        let out = env.podspawn(["doctor"]).run().out();
+        let told =
+            format!("engine choice: {} at {}, because {reason} says so", engine.label(), socket(engine));
+        assert!(out.lines().next().expect("a line").contains(&told), "{told}: {out}");
+    };
+    env.set("CONTAINER_HOST", socket(EngineName::Podman));
+    chosen(&env, EngineName::Podman, "CONTAINER_HOST");
+
+    let config = env.directory().join("client").display().to_string();
+    let host = format!("host={}", socket(EngineName::Docker26));
+    let create = ["--config", &config, "context", "create", "other", "--docker", &host];
+    let _ = env.program(fact("DOCKER_CLI"), create).run().ok();
+    env.set("DOCKER_CONFIG", &config);
+    env.set("DOCKER_CONTEXT", "other");
+    chosen(&env, EngineName::Docker26, "Docker's context `other`");
+    env.unset("DOCKER_CONTEXT");
+    let _ = env.program(fact("DOCKER_CLI"), ["context", "use", "other"]).run().ok();
+    chosen(&env, EngineName::Docker26, "Docker's context `other`");
 }

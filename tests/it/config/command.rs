@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Env, system};
+use crate::harness::{EngineName, Env, system};
 
 /// Address space that is enough for podspawn, and too little for what the files below would grow to.
 const MEMORY_KIB: u32 = 300_000;
@@ -212,4 +212,23 @@ fn hostile_files_are_refused_within_a_bound_of_memory_and_time() {
     let script = format!("ulimit -v {MEMORY_KIB} && exec \"$0\" spec");
     let run = env.program("/bin/sh", ["-c", &script, &system::podspawn().display().to_string()]).run().ok();
     assert!(run.out().contains("ubuntu:24.04"), "{}", run.out());
+}
+
+#[test]
+fn a_podman_that_is_found_is_as_good_as_one_that_is_named() {
+    let spec = |env: &Env| {
+        let run = env.podspawn(["spec", "dev", "--output", "json"]).run().ok();
+        crate::harness::json::parse(&run)["spec"]["account"]["uid"].clone()
+    };
+    // A persistent home that belongs to somebody: on an engine of root's, its owner is the account inside.
+    let persistent = |mut env: Env| {
+        env.set("PODSPAWN_SESSION__MODE", "persistent");
+        env
+    };
+    let named = persistent(Env::on(EngineName::Podman));
+    assert_eq!(spec(&named), 1000);
+    let mut found = persistent(Env::on(EngineName::Podman).finding_its_engine());
+    found.set("CONTAINER_HOST", format!("unix://{}", EngineName::Podman.socket()));
+    assert_eq!(spec(&found), 1000);
+    assert_eq!(spec(&persistent(Env::as_an_ordinary_user(EngineName::Docker))), 1234);
 }

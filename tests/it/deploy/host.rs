@@ -16,6 +16,7 @@ use crate::harness::{Run, system};
 const TREE: &str = "/root/podspawn";
 const PARTS: &[&str] = &[
     "Makefile",
+    "scripts",
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",

@@ -3,6 +3,7 @@
 
 mod crowd;
 mod images;
+mod seccomp;
 mod sftp;
 mod streams;
 mod sudo;

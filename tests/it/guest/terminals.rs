@@ -85,7 +85,7 @@ on_engines! {
         terminal.expect("P$ ");
     }
 
-    [docker, podman]
+    [docker, podman, gvisor]
     fn tmux_works(env: Env) {
         create(&env);
         let mut terminal = shell(&env);

@@ -40,7 +40,7 @@ impl Dockerd {
         std::fs::create_dir_all(root()).expect("mkdir");
         // Room for its own bridge and three networks; and gVisor.
         let config = r#"{"default-address-pools": [{"base": "10.231.0.0/24", "size": 26}],
-            "runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--platform=ptrace", "--network=host"]}}}"#;
+            "runtimes": {"runsc": {"path": "/usr/bin/runsc", "runtimeArgs": ["--platform=ptrace", "--network=host", "--oci-seccomp"]}}}"#;
         std::fs::write(root().join("daemon.json"), config).expect("write");
         let dockerd = Self { child: Some(spawn()), _alone: alone };
         let mut save = EngineName::Docker.cli();

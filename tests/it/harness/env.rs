@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +22,8 @@ pub struct Env {
     /// Image that machines get where the story names none.
     pub image: String,
     account: Option<Account>,
+    /// Its one group besides its own, where the system does not know the account.
+    group: Option<u32>,
     variables: BTreeMap<String, String>,
     arguments: Vec<String>,
     program: PathBuf,
@@ -67,11 +69,31 @@ impl Env {
             user,
             image: String::new(),
             account: None,
+            group: None,
             variables,
             arguments: Vec::new(),
             program: system::podspawn(),
             root,
         };
+        env.settle();
+        env
+    }
+
+    /// The same with no engine named on the command line: it is found.
+    pub fn finding_its_engine(mut self) -> Self {
+        self.arguments.clear();
+        self
+    }
+
+    /// As a person on a rootful Docker: an account of its own, in the group of the engine's socket.
+    pub fn as_an_ordinary_user(engine: EngineName) -> Self {
+        let mut env = Self::on(engine);
+        let socket = std::fs::metadata(engine.socket()).expect("the engine's socket");
+        assert!(socket.gid() != 0 && socket.mode() & 0o060 == 0o060, "a group may use {}", engine.socket());
+        let runtime_dir = env.directory().join("run").display().to_string();
+        env.variables.insert("XDG_RUNTIME_DIR".into(), runtime_dir.clone());
+        env.account = Some(Account { uid: 1234, gid: 1234, runtime_dir });
+        env.group = Some(socket.gid());
         env.settle();
         env
     }
@@ -173,7 +195,11 @@ impl Env {
             Some(account) => {
                 let mut command = Command::new("setpriv");
                 command.arg(format!("--reuid={}", account.uid)).arg(format!("--regid={}", account.gid));
-                command.args(["--init-groups", "--"]).arg(program);
+                match self.group {
+                    None => command.arg("--init-groups"),
+                    Some(group) => command.arg(format!("--groups={group}")),
+                };
+                command.arg("--").arg(program);
                 command
             }
         };

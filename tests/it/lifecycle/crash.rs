@@ -98,7 +98,7 @@ fn a_process_that_dies_at_any_call_of_create_leaves_nothing_after_reconcile() {
                     die_at(&lab, number, when, async |core| try_acquire(core, &spec()).await).await;
                     reconcile(&lab).await;
                 });
-                lab.assert_nothing_left(&story);
+                lab.assert_never_been(&story);
             }
         }
     }
@@ -114,7 +114,7 @@ fn a_cleanup_pass_finishes_off_what_a_dead_maker_left() {
                     die_at(&lab, number, when, async |core| try_acquire(core, &spec()).await).await;
                     clean_up(&lab).await;
                 });
-                lab.assert_nothing_left(&format!("{name}, {when:?} {call}"));
+                lab.assert_never_been(&format!("{name}, {when:?} {call}"));
             }
         }
     }
@@ -224,7 +224,7 @@ fn an_engine_that_fails_at_any_call_of_create_leaves_nothing_behind() {
                         other => panic!("{story}: {other:?}"),
                     }
                 });
-                lab.assert_nothing_left(&story);
+                lab.assert_never_been(&story);
             }
         }
     }
@@ -254,7 +254,7 @@ fn giving_up_at_any_call_of_create_leaves_nothing_behind() {
                         other => panic!("{story}: {other:?}"),
                     }
                 });
-                lab.assert_nothing_left(&story);
+                lab.assert_never_been(&story);
             }
         }
     }

@@ -26,11 +26,11 @@ fn done(env: &Env, args: &[&str]) {
 }
 
 /// Runs a command and sends it a signal after a while, unless it has ended by then.
-fn interrupt(env: &Env, args: &[&str], after: Duration, signal: Signal) {
+fn interrupt(env: &Env, args: &[&str], after: Duration, signal: Signal) -> i32 {
     let running = env.podspawn(args).start();
     let_pass(after);
     running.signal(signal);
-    drop(running.wait(Duration::from_secs(120)));
+    running.wait(Duration::from_secs(120)).status
 }
 
 /// How long a command takes when nobody disturbs it; by then it is over for certain.
@@ -137,10 +137,13 @@ on_engines! {
         let mut moments = Moments::new();
         for round in 0..rounds() {
             let after = moments.next(limit);
-            interrupt(&env, &["create", "web", "--image", &image], after, Signal::INT);
+            let status = interrupt(&env, &["create", "web", "--image", &image], after, Signal::INT);
             if listed(&env).contains("web") {
                 // It was quicker than the signal.
+                assert!(after > limit / 4, "round {round}, interrupted after {after:?}: it goes on, {status}");
                 done(&env, &["stop", "web"]);
+            } else {
+                assert_eq!(status, 130, "round {round}, interrupted after {after:?}");
             }
             assert_eq!(env.objects(), Vec::<String>::new(), "round {round}, interrupted after {after:?}");
             assert_eq!(remains(&env), Vec::<String>::new(), "round {round}, interrupted after {after:?}");

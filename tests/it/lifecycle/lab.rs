@@ -96,14 +96,23 @@ impl Lab {
     /// Asserts that nothing is left of any session: no object, row, lease or directory.
     #[track_caller]
     pub fn assert_nothing_left(&self, story: &str) {
+        self.assert_left(story, true);
+    }
+
+    /// The same of a session that never ran, and so has no volumes either.
+    pub fn assert_never_been(&self, story: &str) {
+        self.assert_left(story, false);
+    }
+
+    fn assert_left(&self, story: &str, has_run: bool) {
         let world = self.fake.world();
         assert_eq!(world.containers, [], "{story}: containers");
         assert_eq!(world.networks, [], "{story}: networks");
-        // Named volumes outlive their sessions: they carry a project and no session.
+        // Named volumes outlive a session that has run: they carry a project and no session.
         let kept = |volume: &&podspawn_runtimes::VolumeInfo| {
             let outlives = volume.labels.contains_key("podspawn-project")
                 && !volume.labels.contains_key("podspawn-session");
-            outlives || volume.name.starts_with("podspawn-guest-")
+            has_run && outlives || volume.name.starts_with("podspawn-guest-")
         };
         let volumes: Vec<_> = world.volumes.iter().filter(|volume| !kept(volume)).collect();
         assert!(volumes.is_empty(), "{story}: volumes {volumes:?}");

@@ -9,7 +9,7 @@ on_engines! {
         terminal.line("tty; stty size; id -un; echo shell-$0").expect("/dev/pts/");
         terminal.expect("24 80");
         terminal.expect(&ann);
-        terminal.expect("shell-");
+        terminal.expect("shell--");
         terminal.line("exit 7");
         let (status, screen) = terminal.wait();
         assert_eq!(status, 7, "{screen}");
@@ -49,6 +49,21 @@ on_engines! {
         let mut terminal = server.login(&ben, &[]);
         terminal.expect("$ ");
         terminal.line("echo zone-$TZ-").expect("zone-Asia/Kolkata-");
+        terminal.line("exit");
+        terminal.wait();
+    }
+
+    [docker; soak: podman, gvisor]
+    fn a_login_has_the_search_path_that_commands_have(server: Server) {
+        let wanted = server.path("etc/users");
+        std::fs::create_dir(&wanted).expect("mkdir");
+        let ann = server.user("ann");
+        let path = "/opt/tools/bin:/usr/local/bin:/usr/bin:/bin";
+        std::fs::write(wanted.join(format!("{ann}.yaml")), format!("env:\n  PATH: {path}\n")).expect("write");
+        assert_eq!(server.sh(&ann, "echo $PATH"), path);
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
+        terminal.line("echo path-$PATH").expect(&format!("path-{path}"));
         terminal.line("exit");
         terminal.wait();
     }
