@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::getpid;
 
 #[used]
 // SAFETY: the section holds the addresses of functions that the loader calls once the module is complete.
@@ -43,10 +44,11 @@ fn mark() -> Option<()> {
     let mut lock: libc::flock = unsafe { zeroed() };
     lock.l_type = libc::F_RDLCK as c_short;
     lock.l_whence = libc::SEEK_SET as c_short;
-    lock.l_start = libc::off_t::try_from(std::process::id()).ok()?;
+    lock.l_start = libc::off_t::from(getpid().as_raw_pid());
     lock.l_len = 1;
     // SAFETY: the descriptor is open, and the structure is the one that this request reads.
     let set: c_int = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) };
     // The lock would end with any descriptor of the file, so this one stays until the process ends.
-    (set == 0).then(|| drop(file.into_raw_fd()))
+    let _ = file.into_raw_fd();
+    (set == 0).then_some(())
 }
