@@ -12,6 +12,7 @@ mod arguments;
 mod broker;
 mod home;
 mod libpam;
+mod mark;
 mod member;
 mod network;
 mod reason;

@@ -11,7 +11,7 @@ use crate::config::{self, Config, SERVER_CONFIG};
 use crate::exit::Exit;
 use crate::server::auth_keys::Places;
 use crate::server::keys::Wanted;
-use crate::system::hygiene;
+use crate::system::{hygiene, process};
 use crate::ui::{Ui, log};
 
 /// Prints a container user's key lines, or nothing.
@@ -55,6 +55,7 @@ fn answer(request: &AuthKeysRequest, config: &Config) -> String {
         config_dir: path.parent().unwrap_or(Path::new("/")),
         key_dir: request.key_dir.as_deref().unwrap_or(&config.auth.key_dir),
         binary: binary.as_deref(),
+        asker: process::starter(),
     };
     // Before anything that a container user could have had a hand in is opened.
     places.restrict();

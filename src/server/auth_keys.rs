@@ -51,6 +51,8 @@ pub struct Places<'a> {
     pub key_dir: &'a Path,
     /// This program, by a path that sshd accepts; none if it could not be found out.
     pub binary: Option<&'a Path>,
+    /// Process of sshd that asks, which is the one of its connection; none if it has gone.
+    pub asker: Option<i32>,
 }
 
 impl Places<'_> {
@@ -85,7 +87,7 @@ impl Places<'_> {
         if keys.peek().is_none() {
             return Ok(String::new());
         }
-        let ready = forwarding::ready(self.config, self.config_dir);
+        let ready = forwarding::ready_for(self.config, self.config_dir, self.asker);
         if let Err(reason) = &ready {
             tracing::info!(user = %user, %reason, "forwarding is not granted");
         }
@@ -173,6 +175,7 @@ mod tests {
                 config_dir: self.dir.path(),
                 key_dir: &key_dir,
                 binary: Some(Path::new("/usr/bin/podspawn")),
+                asker: None,
             };
             places.answer(user, &Wanted::All)
         }

@@ -3,7 +3,9 @@
 //! `auth-keys` asks for every login, `server-setup` before it lets sshd forward, `doctor` to explain. Reads root's files only
 //! and may run before the sandbox is on.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -11,7 +13,7 @@ use thiserror::Error;
 use super::pam::{self, PamError};
 use crate::config::{Config, Forwarding};
 use crate::system::files::TrustError;
-use crate::system::pam_module::{Match, compare};
+use crate::system::pam_module::{is_loaded_by, open_same};
 
 /// Why nothing may be forwarded. The texts fit after "forwarding is off: ".
 #[derive(Debug, Error)]
@@ -29,6 +31,9 @@ pub enum Reason {
     /// It cannot be read, or somebody else than root could change it.
     #[error("the PAM module cannot be trusted: {0}")]
     Untrusted(TrustError),
+    /// Whoever answers sshd cannot look at it.
+    #[error("the PAM module {} cannot be read by everybody, and so not by whom sshd asks for keys", .0.display())]
+    Closed(PathBuf),
     /// Its line is not in the service file, not first, or of another installation.
     #[error("the PAM module {} is not wired in {}", module.display(), service_file.display())]
     NotWired {
@@ -40,23 +45,47 @@ pub enum Reason {
     /// The service file cannot be read.
     #[error(transparent)]
     Service(PamError),
+    /// Everything is in its place, and the sshd of this connection has not loaded it.
+    #[error(
+        "sshd has not loaded the PAM module {} for this connection: it works without `UsePAM yes`, or with another \
+         `PAMServiceName`",
+        .0.display()
+    )]
+    NotLoaded(PathBuf),
 }
 
 /// Forwarding ends in the container or nowhere: it is not switched off, the module is exactly the embedded one and root's
 /// alone, and its line is the first of the session stack. `config_dir` is the directory of the configuration file.
-/// That sshd uses PAM at all is for `server-setup` to see to.
+/// Whether sshd uses all that is another question: [`ready_for`].
 pub fn ready(config: &Config, config_dir: &Path) -> Result<(), Reason> {
+    module_in_place(config, config_dir).map(drop)
+}
+
+/// [`ready`], and the sshd that asks for keys has loaded the module for this connection. `asker`: its privileged process.
+/// What sshd's configuration says is not looked at: sshd may have been started with another one, or not have read it yet.
+pub fn ready_for(config: &Config, config_dir: &Path, asker: Option<i32>) -> Result<(), Reason> {
+    let module = module_in_place(config, config_dir)?;
+    let loaded = asker.is_some_and(|asker| is_loaded_by(&module, asker).unwrap_or(false));
+    if loaded { Ok(()) } else { Err(Reason::NotLoaded(pam::module(config))) }
+}
+
+/// The module's file, if it is [`ready`].
+fn module_in_place(config: &Config, config_dir: &Path) -> Result<File, Reason> {
     if config.server.forwarding == Forwarding::Off {
         return Err(Reason::Off(config_dir.to_owned()));
     }
     let module = pam::module(config);
-    match compare(&module) {
-        Ok(Match::Same) => {}
-        Ok(Match::Other) => return Err(Reason::Other(module)),
+    let file = match open_same(&module) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Err(Reason::Other(module)),
         Err(TrustError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Err(Reason::Missing(module));
         }
         Err(error) => return Err(Reason::Untrusted(error)),
+    };
+    // Asked by root, too: what root can read says nothing of the account that answers sshd.
+    if file.metadata().is_ok_and(|facts| facts.mode() & 0o004 == 0) {
+        return Err(Reason::Closed(module));
     }
     let service_file = pam::service_file(config_dir).map_err(Reason::Service)?;
     let text = match pam::read(&service_file) {
@@ -66,7 +95,7 @@ pub fn ready(config: &Config, config_dir: &Path) -> Result<(), Reason> {
         }
         read => read.map_err(Reason::Service)?,
     };
-    if pam::is_wired(&text, config) { Ok(()) } else { Err(Reason::NotWired { module, service_file }) }
+    if pam::is_wired(&text, config) { Ok(file) } else { Err(Reason::NotWired { module, service_file }) }
 }
 
 #[cfg(test)]
@@ -118,6 +147,9 @@ mod tests {
         ready(&config, dir.path()).unwrap();
         fs::set_permissions(&module, fs::Permissions::from_mode(0o664)).unwrap();
         assert!(matches!(ready(&config, dir.path()), Err(Reason::Untrusted(_))));
+        fs::set_permissions(&module, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(ready(&config, dir.path()), Err(Reason::Closed(_))));
+        fs::set_permissions(&module, fs::Permissions::from_mode(0o644)).unwrap();
         pam::remove_module(&config.server.lib_dir).unwrap();
         assert!(matches!(ready(&config, dir.path()), Err(Reason::Missing(_))));
     }

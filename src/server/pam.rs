@@ -191,6 +191,15 @@ pub fn read(service_file: &Path) -> Result<String, PamError> {
     String::from_utf8(bytes).map_err(|_| PamError::NotText(service_file.to_owned()))
 }
 
+/// The service file that `PAMServiceName` of sshd names, if that is another than the usual one. An sshd under a name of its
+/// own may say the usual one and take another, so that says nothing.
+pub fn named_service(value: Option<&str>) -> Option<PathBuf> {
+    let usual = Path::new(SERVICE_FILE);
+    let named =
+        value.filter(|name| !name.is_empty() && !name.contains('/')).map(|name| usual.with_file_name(name));
+    named.filter(|file| file != usual)
+}
+
 /// The service file of this installation: the recorded one, else [`SERVICE_FILE`]. `config_dir` is the directory of the
 /// configuration file.
 pub fn service_file(config_dir: &Path) -> Result<PathBuf, PamError> {

@@ -141,6 +141,14 @@ fn a_module_is_not_put_where_others_may_write() {
     assert!(install_module(&dir.path().join("lib/podspawn")).unwrap().is_file());
 }
 
+#[test]
+fn a_service_that_sshds_configuration_names_is_a_file_beside_the_usual_one() {
+    assert_eq!(named_service(Some("sshd-internal")).as_deref(), Some(Path::new("/etc/pam.d/sshd-internal")));
+    for usual in [None, Some("sshd"), Some(""), Some("../sshd")] {
+        assert_eq!(named_service(usual), None, "{usual:?}");
+    }
+}
+
 proptest! {
     /// Whatever the file is made of, the line comes first, and taking it out gives the file back.
     #[test]

@@ -62,6 +62,8 @@ pub struct ServiceView {
     pub container_id: String,
     /// Ports that it is ready with.
     pub ports: Vec<u16>,
+    /// Its address on the session's network, while it has one.
+    pub address: Option<String>,
     /// How it is.
     pub state: ServiceState,
 }
@@ -77,8 +79,8 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         for id in &record.service_ids {
             let Some(info) = engine.container(id).await? else { continue };
             let state = ServiceState::from(&info);
-            let Companion { id, name, image, ports, .. } = Companion::of(&info);
-            services.push(ServiceView { name, image, container_id: id, ports, state });
+            let Companion { id, name, image, ports, address, .. } = Companion::of(&info);
+            services.push(ServiceView { name, image, container_id: id, ports, address, state });
         }
         Ok(services)
     }

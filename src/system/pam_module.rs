@@ -1,9 +1,11 @@
 //! The PAM module, carried inside this program and written out where sshd's PAM stack loads it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::files::{TrustError, open_trusted, write_atomic};
 
@@ -34,13 +36,34 @@ pub enum Match {
 /// A symbolic link counts as something else. The comparison is of all bytes: it needs no hash of the file and takes well
 /// below a millisecond.
 pub fn compare(path: &Path) -> Result<Match, TrustError> {
+    Ok(if open_same(path)?.is_some() { Match::Same } else { Match::Other })
+}
+
+/// The same comparison; the file if it is the embedded module.
+pub fn open_same(path: &Path) -> Result<Option<File>, TrustError> {
     let io = |source| TrustError::Io { path: path.to_owned(), source };
     let facts = fs::symlink_metadata(path).map_err(io)?;
     if facts.is_symlink() {
-        return Ok(Match::Other);
+        return Ok(None);
     }
     let file = open_trusted(path, 0)?;
-    Ok(if is_same(file, pam_module()).map_err(io)? { Match::Same } else { Match::Other })
+    Ok(is_same(&file, pam_module()).map_err(io)?.then_some(file))
+}
+
+/// Whether a process has loaded the module from this very file: then it holds a lock there, at the byte that has its number.
+/// The kernel knows whose a lock is; anybody else's in that place is none of its.
+pub fn is_loaded_by(module: &File, process: i32) -> io::Result<bool> {
+    let start = u64::try_from(process).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let asked =
+        Flock { start, length: 1, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    Ok(fcntl_getlk(module, &asked)?
+        .is_some_and(|held| held.pid.is_some_and(|pid| pid.as_raw_pid() == process)))
+}
+
+/// Whether `<dir>/pam_podspawn.so` is this module and everybody may read it, as the account has to that sshd asks for keys.
+pub fn is_intact(path: &Path) -> bool {
+    let mode = || fs::symlink_metadata(path).map(|facts| facts.mode() & 0o7777);
+    matches!(compare(path), Ok(Match::Same)) && mode().is_ok_and(|mode| mode == 0o644)
 }
 
 /// Compares piece by piece: sshd waits for the answer, and memory for the whole file would cost more than reading it.
@@ -66,9 +89,7 @@ fn is_same(mut file: impl Read, mut expected: &[u8]) -> io::Result<bool> {
 pub fn install(dir: &Path) -> io::Result<PathBuf> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
     let path = dir.join(PAM_MODULE);
-    let intact =
-        matches!(compare(&path), Ok(Match::Same)) && fs::symlink_metadata(&path)?.mode() & 0o7777 == 0o644;
-    if !intact {
+    if !is_intact(&path) {
         write_atomic(&path, pam_module(), 0o644)?;
     }
     Ok(path)

@@ -284,6 +284,11 @@ pub fn parent(pid: i32) -> Option<i32> {
     text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
+/// The process that started this one; none if it is gone.
+pub fn starter() -> Option<i32> {
+    rustix::process::getppid().map(|pid| pid.as_raw_pid())
+}
+
 /// The pid of this process.
 pub fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_pid()

@@ -20,6 +20,7 @@ use super::tell::Refusal;
 use super::{Broker, Duty};
 use crate::config::Forwarding;
 use crate::names::SessionKey;
+use crate::server::forwarding::{self, Reason};
 use crate::session::{Caller, Cancel, EngineSource, Session};
 use crate::state::{AttachWay, HandedLease, Holder, SessionRecord};
 use crate::system::files::open_file_in_root;
@@ -36,6 +37,9 @@ const MOST_RESOLVERS: usize = 3;
 /// Why nothing is forwarded on an engine like that.
 const OWN_NETWORKS: &str =
     "port forwarding is off on this host: its containers have networks that nothing else can enter";
+
+/// Why nothing is forwarded where this connection's sshd has not loaded the module.
+const NOT_IN_USE: &str = "port forwarding is off on this connection: this host's PAM module is not in use";
 
 /// Processes above one that are looked at: sshd's are the next two or three.
 const ABOVE: usize = 8;
@@ -156,27 +160,30 @@ impl Broker {
 
     /// Why what a person forwards does not end in the session that they are in; none if it does.
     pub(super) fn forwarding_trouble(&self, peer: Peer, session: &Session) -> Option<String> {
+        let layers = self.installation.load().ok()?;
+        let config_dir = self.installation.beside("config.yaml");
+        // Asked first: without it keys grant nothing, wherever the connection is, and the next one is no better.
+        if let Err(reason) = forwarding::ready(&layers.config, config_dir.parent()?) {
+            return Some(switched_off(&reason));
+        }
+        if self.lacks_networks() {
+            return Some(OWN_NETWORKS.into());
+        }
         let process = session.record.process.as_ref()?;
-        // The account of a rootless engine may not look at a user's process; a lease of the PAM module tells as much.
-        let theirs = namespace(peer.pid).ok();
-        let inside = namespace(process.pid).ok()?;
-        let host = namespace(process::own_pid()).ok()?;
-        let joined = match theirs {
-            Some(theirs) => theirs == inside,
-            None => session.record.key.name.is_none() && self.connection_of(peer.pid).is_some(),
+        let (inside, host) = (network_seen(process.pid).ok()?, network_seen(process::own_pid()).ok()?);
+        let joined = match network_seen(peer.pid) {
+            Ok(theirs) if theirs == host => return Some(NOT_IN_USE.into()),
+            Ok(theirs) => theirs == inside,
+            // Processes of others are hidden here; a lease of the PAM module tells as much.
+            Err(_) => session.record.key.name.is_none() && self.connection_of(peer.pid).is_some(),
         };
         if joined {
             return None;
         }
-        let layers = self.installation.load().ok()?;
-        Some(if layers.config.server.forwarding == Forwarding::Off {
-            "port forwarding is switched off on this host".into()
-        } else if self.lacks_networks() {
-            OWN_NETWORKS.into()
-        } else if theirs == Some(host) {
-            "port forwarding is off on this connection: this host's PAM module is not in use".into()
-        } else if session.record.key.name.is_some() {
+        Some(if session.record.key.name.is_some() {
             "port forwarding of this connection ends in your default session, not in this one".into()
+        } else if layers.config.server.forwarding == Forwarding::Running {
+            "port forwarding works for connections that begin while your container runs".into()
         } else {
             "port forwarding works from your next connection on".into()
         })
@@ -222,6 +229,24 @@ fn resolvers_of(record: &SessionRecord) -> Vec<IpAddr> {
 fn resolvers(text: &str) -> Vec<IpAddr> {
     let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok());
     servers.take(MOST_RESOLVERS).collect()
+}
+
+/// The same in the words of the user, without a path of this host.
+fn switched_off(reason: &Reason) -> String {
+    let why = match reason {
+        Reason::Off(_) => return "port forwarding is switched off on this host".into(),
+        Reason::Missing(_) => "its PAM module is missing",
+        Reason::Other(_) => "its PAM module is of another version of podspawn",
+        Reason::Untrusted(_) | Reason::Closed(_) => "its PAM module cannot be used",
+        Reason::NotWired { .. } | Reason::Service(_) | Reason::NotLoaded(_) => "its PAM module is not in use",
+    };
+    format!("port forwarding is off on this host: {why}")
+}
+
+/// What tells one network from another, also to those who may not look at a process: each network has files of its own.
+fn network_seen(pid: i32) -> std::io::Result<(u64, u64)> {
+    let facts = std::fs::metadata(format!("/proc/{pid}/net/dev"))?;
+    Ok((facts.dev(), facts.ino()))
 }
 
 fn namespace(pid: i32) -> std::io::Result<(u64, u64)> {

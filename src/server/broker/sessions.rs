@@ -197,11 +197,12 @@ impl Broker {
                     Refusal::new(error.to_string().replace("machine name", "project name"))
                 })?),
             };
-        let passed: Vec<Passable> = descriptors
-            .into_iter()
-            .map(Passable::check)
-            .collect::<Result<_, _>>()
-            .map_err(|error| Refusal::new(error.to_string()))?;
+        let passed: Vec<Passable> =
+            descriptors.into_iter().map(Passable::check).collect::<Result<_, _>>().map_err(|error| {
+                let complaint = format_args!("a stub is not served: {error}");
+                self.complaints.log(peer.uid, peer.pid, &complaint);
+                Refusal::new(error.to_string())
+            })?;
         let start = Start {
             program: spawn.program,
             run_as: RunAs::User,
@@ -235,6 +236,7 @@ impl Broker {
                 None
             });
             notices.extend(previous.as_deref().and_then(tell::replaced));
+            notices.extend(self.services_of(&session));
             notices.extend(self.forwarding_trouble(peer, &session));
         }
         match self.enter(&session, start, passed) {
@@ -279,6 +281,15 @@ impl Broker {
             .block_on(self.core.prepare(session, &setup, &mut audience))
             .map(|()| None)
             .map_err(|error| self.log(identity, error))
+    }
+
+    /// Where the services of a session are found. Blocks.
+    fn services_of(&self, session: &Session) -> Vec<String> {
+        let services = self.handle.block_on(self.core.services(&session.record)).unwrap_or_else(|error| {
+            tracing::warn!("the services of a session are not known: {}", tell::chain(&error));
+            Vec::new()
+        });
+        services.iter().map(tell::service).collect()
     }
 
     /// Whether something has to happen in a session before its user works in it. A registered project may have hooks for

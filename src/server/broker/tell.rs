@@ -10,7 +10,7 @@ use super::identity::StrangerError;
 use crate::config::{Config, ConfigError};
 use crate::server::projects::ServerProjectError;
 use crate::session::attach::AttachError;
-use crate::session::{BuildPart, News, Reason, Report, SessionError, Step};
+use crate::session::{BuildPart, News, Reason, Report, ServiceState, ServiceView, SessionError, Step};
 use crate::spec::ResolveError;
 use crate::state::{LimitReached, StoreError};
 
@@ -202,6 +202,25 @@ pub(super) fn replaced(reason: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("your previous container was replaced by a new one: {why}"))
+}
+
+/// Where a service of the session is found, for the person who comes into it.
+pub(super) fn service(service: &ServiceView) -> String {
+    let ServiceView { name, ports, address, state, .. } = service;
+    if *state == ServiceState::Exited {
+        return format!("service {name}: it has ended");
+    }
+    let numbers = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    let ports = match ports.len() {
+        0 => String::new(),
+        1 => format!("port {numbers}"),
+        _ => format!("ports {numbers}"),
+    };
+    let found: Vec<&str> = [address.as_deref().unwrap_or_default(), &ports]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    if found.is_empty() { format!("service {name}") } else { format!("service {name}: {}", found.join(", ")) }
 }
 
 /// Most lines of what runs inside while a container is set up that one connection is shown: the broker holds them until

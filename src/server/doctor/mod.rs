@@ -87,10 +87,10 @@ impl Server {
         tell(self.git_account());
         self.server_account().map(tell);
         let sshd = self.sshd(tell);
-        let (module, line) = (self.module(), self.line());
+        let (module, line) = (self.module(), self.line(sshd.pam_service.as_deref()));
         tell(module.check);
         tell(line.check);
-        tell(self.forwarding(sshd.uses_pam));
+        tell(self.forwarding(sshd.uses_pam, line.good));
         tell(self.keys_for_sshd(&sshd.program));
         tell(self.login_shell());
         tell(self.emergency_keys());

@@ -1,6 +1,7 @@
 //! PAM, and forwarding, which depends on it.
 
 use std::io;
+use std::path::Path;
 
 use super::{SET_UP, Server};
 use crate::check::Check;
@@ -50,13 +51,19 @@ impl Server {
         }
     }
 
-    pub(super) fn line(&self) -> Judged {
+    /// `named`: the service file that sshd's own configuration names, if it does.
+    pub(super) fn line(&self, named: Option<&Path>) -> Judged {
         const NAME: &str = "PAM line";
         let file = match pam::service_file(&self.place.config_dir) {
             Ok(file) => file,
             Err(error) => return Judged::bad(Check::fail(NAME, error.to_string(), SET_UP)),
         };
         let shown = file.display();
+        if let Some(named) = named.filter(|named| *named != file) {
+            let named = named.display();
+            let detail = format!("sshd uses {named} (`PAMServiceName`), and podspawn's line is for {shown}");
+            return Judged::bad(Check::warn(NAME, detail, SET_UP));
+        }
         match pam::read(&file) {
             Ok(text) if pam::is_wired(&text, &self.place.config) => {
                 Judged::good(Check::pass(NAME, format!("first of the session lines of {shown}")))
@@ -78,8 +85,9 @@ impl Server {
         }
     }
 
-    /// Whether anything is forwarded, and why not.
-    pub(super) fn forwarding(&self, uses_pam: Option<bool>) -> Check {
+    /// Whether anything is forwarded, and why not. Without PAM nothing is, whatever sshd's lines allow: keys grant it only
+    /// where sshd has loaded the module. `wired`: the line is where sshd reads it.
+    pub(super) fn forwarding(&self, uses_pam: Option<bool>, wired: bool) -> Check {
         const NAME: &str = "forwarding";
         let config = &self.place.config;
         match (forwarding::ready(config, &self.place.config_dir), uses_pam) {
@@ -91,6 +99,7 @@ impl Server {
                 let fix = format!("set `UsePAM yes` in {file}, then run `{SET_UP}`");
                 Check::warn(NAME, format!("off: {file} has no `UsePAM yes`"), fix)
             }
+            (Ok(()), _) if !wired => Check::warn(NAME, "off: sshd does not load the PAM module", SET_UP),
             (Ok(()), known) => {
                 let way = match config.server.forwarding {
                     Forwarding::Running => "running: a connection joins a container that runs",

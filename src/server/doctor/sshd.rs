@@ -20,6 +20,8 @@ const INSTALL: &str = "install the package `openssh-server`";
 pub(super) struct Found {
     /// `UsePAM yes` is in force; none if that is not known.
     pub(super) uses_pam: Option<bool>,
+    /// The PAM service file that sshd's configuration names, if it names one.
+    pub(super) pam_service: Option<PathBuf>,
     /// Program that sshd asks for keys.
     pub(super) program: PathBuf,
 }
@@ -78,7 +80,7 @@ impl Server {
     pub(super) fn sshd(&self, tell: &dyn Fn(Check)) -> Found {
         const OURS: &str = "sshd for container users";
         const OTHERS: &str = "sshd for everybody else";
-        let mut found = Found { uses_pam: None, program: self.program.clone() };
+        let mut found = Found { uses_pam: None, pam_service: None, program: self.program.clone() };
         if self.uid != 0 {
             tell(Check::unseen(OURS, "what is in force: sshd wants to read its host keys"));
             return found;
@@ -86,8 +88,9 @@ impl Server {
         let ready = forwarding::ready(&self.place.config, &self.place.config_dir).is_ok();
         let member = self.members().next().map(|user| user.name.as_str());
         let looked = Look::at(&self.sshd_config).and_then(|look| {
-            if let Ok(Ok(uses_pam)) = look.uses_pam() {
-                found.uses_pam = Some(uses_pam);
+            if let Ok(Ok(pam)) = look.pam() {
+                found.uses_pam = Some(pam.on);
+                found.pam_service = pam.service;
             }
             look.wired(&self.place, &self.installation, &self.program, member, ready)
         });
@@ -123,6 +126,11 @@ impl Server {
         if !wired.missing.is_empty() {
             let lacks = format!("what should be in force is not: {}", some_of(&wired.missing));
             return Check::fail(name, lacks, SET_UP);
+        }
+        if let Some(why) = &wired.locked_out {
+            let shown = self.sshd_config.display();
+            let fix = format!("correct that line in {shown}, or in a file that it includes");
+            return Check::fail(name, format!("no container user gets in: {why}"), fix);
         }
         if !wired.first {
             return Check::warn(name, "podspawn's file is not the first thing that sshd reads", SET_UP);

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::block::Block;
+use super::block::{self, Block};
 use super::error::SetupError;
 use super::rehearsal::View;
 use super::sshd::Sshd;
@@ -70,12 +70,13 @@ impl Files {
     }
 
     /// Makes sshd's files what they should be; false if they were so already. `before`: what sshd makes of the file
-    /// without anything of ours.
+    /// without anything of ours. `member`: a container user, if there is one.
     pub(super) fn put_in(
         &self,
         sshd: &Sshd,
         before: &View,
         block: &Block,
+        member: Option<&str>,
         steps: &mut Steps<'_>,
     ) -> Result<bool, SetupError> {
         let present = self.read()?;
@@ -119,7 +120,10 @@ impl Files {
                 Ok(()) => match View::of(sshd, &self.main) {
                     Err(error) => Some(error.to_string()),
                     Ok(Err(said)) => Some(said),
-                    Ok(Ok(after)) => before.objection(&after, block)?,
+                    Ok(Ok(after)) => match before.objection(&after, block)? {
+                        None => self.lacking(sshd, block, member)?,
+                        objection => objection,
+                    },
                 },
             };
             match verdict {
@@ -131,6 +135,27 @@ impl Files {
             steps.note(format!("[dry-run] would validate {shown} with sshd"));
         }
         Ok(true)
+    }
+
+    /// What is not in force for container users by the files as they are now.
+    fn lacking(
+        &self,
+        sshd: &Sshd,
+        block: &Block,
+        member: Option<&str>,
+    ) -> Result<Option<String>, SetupError> {
+        let found = match member {
+            Some(user) => sshd.effective(&self.main, user)?,
+            None => {
+                let (plain, ours) = (self.plain(&self.read()?), self.read_include()?.unwrap_or_default());
+                super::rehearsal::of_any_member(sshd, &plain, &ours, &block.group)?
+            }
+        };
+        let missing = match found {
+            Ok(found) => found.missing(&block::in_force(&block.lines()?)),
+            Err(said) => return Ok(Some(said)),
+        };
+        Ok((!missing.is_empty()).then(|| format!("for container users it lacks: {}", missing.join(", "))))
     }
 
     /// Takes everything of ours out; false if nothing was there.
@@ -192,5 +217,46 @@ impl Files {
             clear_unfinished(file)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at files that are there, as after the change.
+    #[test]
+    fn what_is_not_in_force_for_container_users_is_found_in_the_files_themselves() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        let made = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(&key)
+            .status();
+        assert!(made.unwrap().success());
+        let main = dir.path().join("sshd_config");
+        fs::write(&main, format!("HostKey {}\nPermitTunnel yes\n", key.display())).unwrap();
+        let (files, sshd) = (Files::of(&main).unwrap(), Sshd::find().unwrap());
+        let block = Block {
+            // The group of the account that nobody has: with it the real files can be asked for a member.
+            group: "nogroup".into(),
+            auth_account: "nobody".into(),
+            binary: "/usr/bin/podspawn".into(),
+            config_flag: None,
+            socket_flag: None,
+            forwarding: true,
+            root_keys: "none".into(),
+            emergency_keys: "/etc/podspawn/emergency.keys".into(),
+            max_startups: None,
+        };
+        let text = block.text().unwrap();
+        fs::write(&main, text::with(&files.read().unwrap(), &files.include)).unwrap();
+        for member in [None, Some(super::super::rehearsal::ORDINARY)] {
+            fs::write(&files.include, &text).unwrap();
+            assert_eq!(files.lacking(&sshd, &block, member).unwrap(), None, "{member:?}");
+            fs::write(&files.include, text.replace("    PermitTunnel no\n", "")).unwrap();
+            let lacking = files.lacking(&sshd, &block, member).unwrap().unwrap();
+            assert!(lacking.ends_with("it lacks: permittunnel no"), "{member:?}: {lacking}");
+        }
     }
 }

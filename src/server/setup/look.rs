@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::admission::locked_out;
 use super::block;
 use super::change::Files;
 use super::error::SetupError;
-use super::rehearsal::{self, ORDINARY, View, unnamed};
-use super::sshd::{self, Effective, Sshd};
+use super::rehearsal::{self, ORDINARY, View};
+use super::sshd::{self, Sshd};
 use super::{text, trusted, wanted_block};
 use crate::server::Installation;
 use crate::server::accounts::Place;
+use crate::server::pam::named_service;
 use crate::system::process::output_within;
 
 /// Longest that a program may take to say its version.
@@ -24,6 +26,15 @@ pub struct Look {
     files: Files,
 }
 
+/// How sshd uses PAM.
+#[derive(Debug)]
+pub struct UsedPam {
+    /// `UsePAM yes` is in force.
+    pub on: bool,
+    /// The service file that `PAMServiceName` names, if it names another than the usual one.
+    pub service: Option<PathBuf>,
+}
+
 /// How container users are led into their containers.
 #[derive(Debug)]
 pub struct Wired {
@@ -33,6 +44,8 @@ pub struct Wired {
     pub first: bool,
     /// What should be in force for container users and is not, as `sshd -T` would print it.
     pub missing: Vec<String>,
+    /// Why sshd lets no container user in, whatever their keys are.
+    pub locked_out: Option<String>,
     /// What is other than it should be for everybody else.
     pub objection: Option<String>,
     /// Program that sshd asks for keys.
@@ -60,10 +73,13 @@ impl Look {
         Ok(asks(&present) || (is_read && self.files.read_include()?.is_some_and(|ours| asks(&ours))))
     }
 
-    /// Whether `UsePAM yes` is in force; sshd's own words if its configuration is not valid.
-    pub fn uses_pam(&self) -> Result<Result<bool, String>, SetupError> {
+    /// How sshd uses PAM; its own words if its configuration is not valid.
+    pub fn pam(&self) -> Result<Result<UsedPam, String>, SetupError> {
         let effective = self.sshd.effective(&self.files.main, ORDINARY)?;
-        Ok(effective.map(|effective| effective.value("usepam") == Some("yes")))
+        Ok(effective.map(|effective| UsedPam {
+            on: effective.value("usepam") == Some("yes"),
+            service: named_service(effective.value("pamservicename")),
+        }))
     }
 
     /// What is in force for whom; none if nothing of ours is there, sshd's own words if its configuration is not valid.
@@ -87,9 +103,11 @@ impl Look {
             (Ok(before), Ok(after)) => (before, after),
             (Err(said), _) | (_, Err(said)) => return Ok(Err(said)),
         };
+        let group = place.config.server.group.as_str();
+        let asked = member;
         let member = match member {
             Some(user) => self.sshd.effective(&self.files.main, user)?,
-            None => self.of_any_member(&plain, &ours, place.config.server.group.as_str())?,
+            None => rehearsal::of_any_member(&self.sshd, &plain, &ours, group)?,
         };
         let member = match member {
             Ok(member) => member,
@@ -99,32 +117,19 @@ impl Look {
         let text = String::from_utf8_lossy(&ours).into_owned();
         let max_startups = block::max_startups(&text);
         // Another copy of this program may do it as well, so it is taken from there.
-        let asked = member.value("authorizedkeyscommand").and_then(|line| line.split(' ').next());
-        let program = asked.map(Path::new).filter(|path| path.is_absolute()).unwrap_or(binary).to_owned();
+        let program = member.value("authorizedkeyscommand").and_then(|line| line.split(' ').next());
+        let program = program.map(Path::new).filter(|path| path.is_absolute()).unwrap_or(binary).to_owned();
         let block =
             wanted_block(place, installation, &program, &before, forwarding && uses_pam, max_startups);
         Ok(Ok(Some(Wired {
             uses_pam,
             first: present == text::with(&plain, &self.files.include),
+            locked_out: locked_out(&member, group, asked),
             missing: member.missing(&block::in_force(&block.lines()?)),
             objection: before.objection(&after, &block)?,
             untrusted: untrusted(&program),
             program,
         })))
-    }
-
-    /// What a member of the group would get, where there is none: our lines are read as if they were for another account.
-    fn of_any_member(
-        &self,
-        plain: &[u8],
-        ours: &[u8],
-        group: &str,
-    ) -> Result<Result<Effective, String>, SetupError> {
-        let ours = String::from_utf8_lossy(ours);
-        let ours = ours.replace(&format!("Match Group {group}\n"), &format!("Match User {ORDINARY}\n"));
-        let include = unnamed(ours.as_bytes())?;
-        let main = unnamed(&text::with(plain, &include.path()))?;
-        self.sshd.effective(&main.path(), ORDINARY)
     }
 }
 

@@ -4,6 +4,7 @@
 //! directories, PAM, state), and last sshd's own files. Whoever is interrupted at any moment leaves an sshd whose
 //! configuration is valid, and the next run goes on. Needs root.
 
+mod admission;
 mod block;
 mod change;
 mod error;
@@ -26,23 +27,24 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use block::CLEARED;
 pub use error::SetupError;
-pub use look::{Look, Wired, open_ssh};
+pub use look::{Look, UsedPam, Wired, open_ssh};
 pub use reload::{UnitState, has_systemd, manage_unit, unit_is_active, unit_state};
 pub use remove::remove;
 
 use self::block::Block;
 use self::change::Files;
-use self::rehearsal::View;
+use self::rehearsal::{ORDINARY, View};
 use self::reload::Way;
 use self::sshd::{Effective, Sshd};
 use self::steps::Steps;
 use super::Installation;
-use super::accounts::Place;
+use super::accounts::{self, Place};
 use super::forwarding;
 use super::installation::socket;
 use super::pam;
 use crate::config::{Config, Forwarding, SERVER_CONFIG};
 use crate::system::Host;
+use crate::system::accounts::{group_id, groups_of, user_by_name};
 
 /// sshd's own configuration file.
 pub const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
@@ -104,13 +106,15 @@ pub fn set_up(request: SetupRequest, host: &Host, say: &mut dyn FnMut(&str)) -> 
     let block = if steps.is_dry() { hoped } else { setup.block(&before, false)? };
     let pending = setup.place.config.server.run_dir.join(PENDING);
     let was_pending = pending.exists();
+    let member = setup.member();
     let changed = steps.first(|steps| {
         if !steps.is_dry() {
             File::create(&pending).map_err(SetupError::io("write", &pending))?;
         }
-        setup.files.put_in(&setup.sshd, &before, &block, steps)
+        setup.files.put_in(&setup.sshd, &before, &block, member.as_deref(), steps)
     })?;
     setup.remarks(&before, &block, changed, &mut steps);
+    setup.admission(&before, member.as_deref(), &mut steps);
     if changed || was_pending {
         setup.way(&before)?.reload(&mut steps)?;
     } else {
@@ -133,7 +137,13 @@ impl Setup {
         let files = Files::of(&request.sshd_config)?;
         let pam_service = match &request.pam_service {
             Some(file) => Some(file.clone()),
-            None => Some(pam::service_file(&config_dir)?).filter(|file| file.exists()),
+            None => {
+                // A configuration that sshd does not accept is refused later.
+                let effective = sshd.effective(&files.main, ORDINARY)?.ok();
+                let named = effective.and_then(|it| pam::named_service(it.value("pamservicename")));
+                let file = named.map_or_else(|| pam::service_file(&config_dir), Ok)?;
+                Some(file).filter(|file| file.exists())
+            }
         };
         let place = Place { config, config_dir };
         Ok(Self { request, installation, config_file, place, binary, sshd, files, pam_service })
@@ -189,6 +199,28 @@ impl Setup {
         let max_startups = self.request.max_startups.as_deref().or_else(|| block::max_startups(&former));
         let forwarding = wanted && usable && wired;
         Ok(wanted_block(&self.place, &self.installation, &self.binary, before, forwarding, max_startups))
+    }
+
+    /// A container user with an account, if there is one.
+    fn member(&self) -> Option<String> {
+        let server = &self.place.config.server;
+        let group = group_id(server.group.as_str()).ok()??;
+        let users = accounts::list(&self.place.config.auth.key_dir).ok()?;
+        users.into_iter().map(|user| user.name).find(|name| {
+            let account = user_by_name(name).ok().flatten();
+            account.is_some_and(|it| groups_of(name, it.gid).is_ok_and(|groups| groups.contains(&group)))
+        })
+    }
+
+    /// Says what keeps container users out before anybody is asked for their keys.
+    fn admission(&self, before: &View, member: Option<&str>, steps: &mut Steps<'_>) {
+        let group = self.place.config.server.group.as_str();
+        if let Some(why) = admission::locked_out(&before.ordinary, group, member) {
+            steps.note(format!(
+                "WARNING: no container user gets in: {why} in {}, or in a file that it includes",
+                self.files.shown.display()
+            ));
+        }
     }
 
     /// What the administrator should know about sshd as it is.

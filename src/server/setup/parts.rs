@@ -19,7 +19,7 @@ use crate::state::Store;
 use crate::system::accounts::{Passwd, group_id, user_by_name};
 use crate::system::directory::Directory;
 use crate::system::files::write_atomic;
-use crate::system::pam_module::{Match, compare};
+use crate::system::pam_module::is_intact;
 
 /// The configuration that a new server gets: what administrators change first, as it is by default.
 const CONFIG: &str = "\
@@ -222,7 +222,7 @@ impl Setup {
         let (config, config_dir) = (&self.place.config, &self.place.config_dir);
         let module = pam::module(config);
         let name = module.display();
-        if !matches!(compare(&module), Ok(Match::Same)) {
+        if !is_intact(&module) {
             steps.step(&format!("install {name}"), &format!("installed {name}"), || {
                 Ok(pam::install_module(&config.server.lib_dir).map(drop)?)
             })?;

@@ -79,13 +79,27 @@ impl Unnamed {
     }
 }
 
-pub(super) fn unnamed(content: &[u8]) -> Result<Unnamed, SetupError> {
+fn unnamed(content: &[u8]) -> Result<Unnamed, SetupError> {
     Unnamed::new(content).map_err(SetupError::io("make a file in memory for", Path::new("sshd")))
 }
 
 /// What connections get by a configuration that is in no file.
 pub(super) fn view(sshd: &Sshd, main: &[u8]) -> Result<Result<View, String>, SetupError> {
     View::of(sshd, &unnamed(main)?.path())
+}
+
+/// What a member of the group would get, where there is none: our lines are read as if they were for another account.
+pub(super) fn of_any_member(
+    sshd: &Sshd,
+    plain: &[u8],
+    ours: &[u8],
+    group: &str,
+) -> Result<Result<Effective, String>, SetupError> {
+    let ours = String::from_utf8_lossy(ours);
+    let ours = ours.replace(&format!("Match Group {group}\n"), &format!("Match User {ORDINARY}\n"));
+    let include = unnamed(ours.as_bytes())?;
+    let main = unnamed(&text::with(plain, &include.path()))?;
+    sshd.effective(&main.path(), ORDINARY)
 }
 
 /// Lets sshd read what its configuration would be: `plain` is the main file without anything of ours. Nothing is written

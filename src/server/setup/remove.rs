@@ -33,11 +33,14 @@ pub fn remove(request: SetupRequest, host: &Host, say: &mut dyn FnMut(&str)) -> 
     setup.remove_git_account(&mut steps)?;
     if !steps.is_dry() {
         let config = &setup.place.config;
+        let copy = setup.files.backup();
+        let copy = if copy.exists() { format!(", {}", copy.display()) } else { String::new() };
         steps.note(format!(
-            "kept: accounts and groups, {}, {}, {}",
+            "kept: accounts and groups, {}, {}, {}{}",
             setup.place.config_dir.display(),
             config.auth.key_dir.display(),
-            crate::server::installation::state_dir(config).display()
+            crate::server::installation::state_dir(config).display(),
+            copy
         ));
     }
     Ok(())

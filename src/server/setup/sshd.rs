@@ -44,7 +44,7 @@ impl Sshd {
         // Everything that a `Match` may ask for: sshd ends where it is asked for something that it was not told.
         let connection = format!("user={user},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22");
         let output = self.run(&["-T", "-f"], config, Some(&connection))?;
-        Ok(output.map(|text| Effective(text.lines().map(str::to_owned).collect())))
+        Ok(output.map(|text| Effective::parse(&text)))
     }
 
     fn run(
@@ -93,6 +93,16 @@ impl Effective {
         self.0.iter().find_map(|line| line.strip_prefix(keyword)?.strip_prefix(' '))
     }
 
+    /// All values of a keyword that may stand there several times.
+    pub(super) fn values(&self, keyword: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(move |line| line.strip_prefix(keyword)?.strip_prefix(' '))
+    }
+
+    /// From what `sshd -T` prints.
+    pub(super) fn parse(text: &str) -> Self {
+        Self(text.lines().map(str::to_owned).collect())
+    }
+
     /// The lines that the other one does not have, and the lines that only the other one has, but for some keywords.
     pub(super) fn differences(&self, other: &Self, but: &[&str]) -> Vec<String> {
         let counts = |line: &&String| {
@@ -121,7 +131,7 @@ mod tests {
     use super::*;
 
     fn effective(text: &str) -> Effective {
-        Effective(text.lines().map(str::to_owned).collect())
+        Effective::parse(text)
     }
 
     #[test]

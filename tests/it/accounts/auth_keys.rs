@@ -86,13 +86,13 @@ fn whatever_goes_wrong_it_succeeds_and_prints_nothing() {
 }
 
 #[test]
-fn nothing_that_it_inherits_stays_open_and_the_environment_says_nothing() {
+fn nothing_that_it_inherits_stays_open_and_no_key_file_is_opened_before_its_sandbox_is_on() {
     let lab = Lab::new("auto");
     let (sarah, config) = (lab.user("sarah"), lab.path("config.yaml"));
     let _ = lab.podspawn(&["add-user", &sarah, "--key", KEY]).run().ok();
     // What the process has open when it prints; the variable would lead to another directory.
     let script = format!(
-        "exec 7</etc/passwd; PODSPAWN_AUTH__KEY_DIR=/none exec strace -qq -e trace=close_range,openat '{}' auth-keys \
+        "exec 7</etc/passwd; PODSPAWN_AUTH__KEY_DIR=/none exec strace -qq -e trace=close_range,openat,landlock_restrict_self,write '{}' auth-keys \
          --config '{}' '{sarah}'",
         system::podspawn().display(),
         config.display()
@@ -104,4 +104,8 @@ fn nothing_that_it_inherits_stays_open_and_the_environment_says_nothing() {
     let closed = trace.find("close_range(3, 4294967295, 0)").expect("it closes what it inherited");
     let opened = trace.find("config.yaml").expect("it reads its configuration");
     assert!(closed < opened, "{trace}");
+    let restricted = trace.find("landlock_restrict_self(").expect("it restricts itself");
+    let keys = trace.find(&format!("keys/{sarah}\"")).expect("it opens the key file");
+    assert!(opened < restricted && restricted < keys, "{trace}");
+    assert_eq!(trace.matches("write(1, ").count(), 1, "the whole answer at once: {trace}");
 }

@@ -222,6 +222,7 @@ on_engines! {
         for (stdin, why) in wrong {
             let descriptors = vec![stdin, pipe_end(), pipe_end()];
             refused(answer(connect(&server, &ann), &request(None), descriptors), why);
+            server.broker_log().wait(&format!("a stub is not served: {why}"), PATIENCE);
         }
         assert_eq!(server.sh(&ben, "echo served"), "served");
     }

@@ -1,9 +1,12 @@
 //! Forwarding that tries to end on the host.
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+
+use podspawn::server::pam;
 
 use crate::harness::engines::fact;
 use crate::harness::greeter::Greeter;
@@ -42,7 +45,106 @@ fn brought(server: &Server, user: &str, places: &[String]) -> String {
     server.script(&script).run().ok().out()
 }
 
+/// A login works, and nothing that the user forwards reaches the host, where it does for somebody else.
+#[track_caller]
+fn login_alone(server: &Server, ann: &str, olaf: &str, places: &[String]) {
+    assert_eq!(brought(server, olaf, places).matches(HOST).count(), 2 * places.len());
+    assert_eq!(brought(server, ann, places), "");
+    assert_eq!(server.sh(ann, "id -un"), ann);
+}
+
+/// What a person is told when they come.
+fn told(server: &Server, user: &str) -> String {
+    let mut terminal = server.login(user, &[]);
+    terminal.expect("$ ");
+    terminal.line("exit");
+    terminal.wait().1
+}
+
 on_engines! {
+    [docker, podman]
+    fn what_sshd_has_not_loaded_forwards_nothing_whatever_its_configuration_says(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let host = Greeter::listen_at("127.0.0.1", 0, HOST);
+        let places = [format!("127.0.0.1:{}", host.port)];
+        let replace = |from: &str, to: &str| {
+            let text = fs::read_to_string(server.sshd_config()).expect("read");
+            fs::write(server.sshd_config(), text.replace(from, to)).expect("write");
+        };
+        // After the set-up an administrator stops using PAM; the lines for container users allow forwarding as before.
+        replace("UsePAM yes", "UsePAM no");
+        server.reload_sshd();
+        login_alone(&server, &ann, &olaf, &places);
+        let off = "podspawn: port forwarding is off on this connection: this host's PAM module is not in use";
+        let screen = told(&server, &ann);
+        assert_eq!(screen.matches(off).count(), 1, "{screen}");
+        // What the file says now sshd has not read.
+        replace("UsePAM no", "UsePAM yes");
+        login_alone(&server, &ann, &olaf, &places);
+        server.reload_sshd();
+        let screen = told(&server, &ann);
+        assert!(!screen.contains("port forwarding"), "{screen}");
+
+        // sshd takes another service than the one that was wired, as by `PAMServiceName`.
+        let other = server.service.with_extension("other");
+        fs::copy(&server.service, &other).expect("copy");
+        pam::record_service_file(&server.path("etc"), &other).expect("record");
+        let _ = pam::unwire(&server.service).expect("unwire");
+        let (alone, screen) = (
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| login_alone(&server, &ann, &olaf, &places))),
+            told(&server, &ann),
+        );
+        fs::remove_file(&other).expect("remove");
+        alone.expect("nothing is forwarded");
+        assert_eq!(screen.matches(off).count(), 1, "{screen}");
+    }
+
+    [docker; soak: podman]
+    fn a_module_that_cannot_be_used_forwards_nothing_and_keeps_nobody_out(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        let host = Greeter::listen_at("127.0.0.1", 0, HOST);
+        let places = [format!("127.0.0.1:{}", host.port)];
+        let module = server.path("lib/pam_podspawn.so");
+        let whole = fs::read(&module).expect("read");
+        // Another machine's, by the number in the head of the file.
+        let mut foreign = whole.clone();
+        foreign[18] = if cfg!(target_arch = "x86_64") { 183 } else { 62 };
+        // Whatever it is, it is a new file: the old one may be loaded.
+        let put = |content: Option<&[u8]>, mode: u32| {
+            let _ = fs::remove_file(&module);
+            if let Some(content) = content {
+                fs::write(&module, content).expect("write");
+                fs::set_permissions(&module, fs::Permissions::from_mode(mode)).expect("chmod");
+            }
+        };
+        let cases: [(Option<&[u8]>, u32, &str); 5] = [
+            (None, 0, "its PAM module is missing"),
+            (Some(&whole[..whole.len() / 2]), 0o644, "its PAM module is of another version of podspawn"),
+            (Some(&foreign), 0o644, "its PAM module is of another version of podspawn"),
+            (Some(&[&whole[..], b"\n"].concat()), 0o644, "its PAM module is of another version of podspawn"),
+            (Some(&whole), 0o000, "its PAM module cannot be used"),
+        ];
+        for (content, mode, why) in cases {
+            put(content, mode);
+            login_alone(&server, &ann, &olaf, &places);
+            let (line, screen) = (format!("podspawn: port forwarding is off on this host: {why}"), told(&server, &ann));
+            assert_eq!(screen.matches(&line).count(), 1, "{line}\n{screen}");
+        }
+        put(Some(&whole), 0o644);
+        let screen = told(&server, &ann);
+        assert!(!screen.contains("port forwarding"), "{screen}");
+        // A broker that does not start where it is needed: the service names a program that is not there.
+        let wired = fs::read_to_string(&server.service).expect("read");
+        let program = format!("broker={}", server.program().display());
+        assert!(wired.contains(&program), "{wired}");
+        fs::write(&server.service, wired.replace(&program, "broker=/nonexistent")).expect("write");
+        server.end_brokers(rustix::process::Signal::TERM);
+        let _ = fs::remove_file(server.socket());
+        assert_eq!(brought(&server, &ann, &places), "");
+        fs::write(&server.service, wired).expect("write");
+        assert_eq!(server.sh(&ann, "id -un"), ann);
+    }
+
     [docker, podman, gvisor]
     fn no_forwarding_reaches_what_listens_on_the_host(server: Server) {
         let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));

@@ -69,6 +69,45 @@ on_engines! {
     }
 
     [docker]
+    fn an_authority_of_the_key_file_vouches_for_its_user_alone(server: Server) {
+        let (ann, ben) = (server.user("ann"), server.user("ben"));
+        let authority = fs::read_to_string(server.path("ssh/ca.pub")).expect("a key");
+        for user in [&ann, &ben] {
+            fs::write(server.path("etc/keys").join(user), format!("cert-authority {authority}")).expect("write");
+        }
+        let denied = |user: &str| {
+            let run = with_other_key(&server, user).run();
+            assert_eq!((run.status, run.out().as_str()), (255, ""), "{}", run.stderr);
+        };
+        denied(&ann);
+        run(Command::new("ssh-keygen")
+            .args(["-q", "-I", "test", "-n", &ann, "-s"])
+            .args([server.path("ssh/ca"), server.path("ssh/other.pub")]));
+        assert_eq!(with_other_key(&server, &ann).run().ok().out(), "in\n");
+        denied(&ben);
+        // What it leads into is the container, by the forced command of the line.
+        let (path, text) = server.marker();
+        let run = server.ssh(&ann, &["-i", server.path("ssh/other").to_str().expect("text")], &[&format!("cat {path}")]).run();
+        assert!(run.status != 0 && !run.out().contains(text), "{}", run.out());
+    }
+
+    [docker]
+    fn an_emergency_key_lets_root_in_and_nobody_else(server: Server) {
+        let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
+        server.set_up();
+        server.reload_sshd();
+        let denied = |user: &str| {
+            let run = with_other_key(&server, user).run();
+            assert_eq!((run.status, run.out().as_str()), (255, ""), "{user}: {}", run.stderr);
+        };
+        denied("root");
+        fs::copy(server.path("ssh/other.pub"), server.path("etc/emergency.keys")).expect("copy");
+        assert_eq!(with_other_key(&server, "root").run().ok().out(), "in\n");
+        denied(&ann);
+        denied(&olaf);
+    }
+
+    [docker]
     fn a_password_is_not_even_asked_for(server: Server) {
         let (ann, olaf) = (server.user("ann"), server.ordinary("olaf"));
         let ways = |user: &str| {

@@ -106,6 +106,19 @@ fn only_container_users_get_something_else_from_sshd() {
 }
 
 #[test]
+fn lines_that_keep_container_users_out_are_named() {
+    let lab = Lab::new("UsePAM yes\nAllowGroups sudo adm\n");
+    let run = lab.setup(&[]).run().ok();
+    let warning =
+        format!("WARNING: no container user gets in: `AllowGroups` does not name the group `{}`", lab.group);
+    assert!(said(&run).iter().any(|line| line.starts_with(&warning)), "{}", run.stderr);
+    let text = lab.read("ssh/sshd_config").replace("sudo adm", &format!("sudo {}", lab.group));
+    std::fs::write(lab.sshd_config(), text).expect("write");
+    let run = lab.setup(&[]).run().ok();
+    assert!(!run.stderr.contains("WARNING"), "{}", run.stderr);
+}
+
+#[test]
 fn a_second_run_changes_nothing_and_says_so() {
     let lab = rich();
     let _ = lab.setup(&[]).run().ok();

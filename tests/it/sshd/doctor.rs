@@ -228,6 +228,14 @@ fn what_keeps_users_out_is_named_with_its_fix() {
     let include = server.path("ssh/podspawn.conf");
     replace(&include, "    PermitTunnel no\n", "");
     findings(&server).find("sshd for container users").is("fail", "permittunnel no", "podspawn server-setup");
+    server.set_up();
+    replace(&server.sshd_config(), "UsePAM yes", "UsePAM yes\nAllowGroups root");
+    findings(&server).find("sshd for container users").is(
+        "fail",
+        "no container user gets in: `AllowGroups` does not name",
+        "correct that line in",
+    );
+    replace(&server.sshd_config(), "UsePAM yes\nAllowGroups root", "UsePAM yes");
     fs::write(server.path("ssh/config.copy"), fs::read(server.sshd_config()).expect("read")).expect("write");
     replace(&server.sshd_config(), "UsePAM yes", "NoSuchKeyword yes");
     let found = findings(&server);

@@ -17,6 +17,16 @@ fn serve_inside(server: &Server, user: &str, port: u16) {
     server.sh(user, &format!("perl -e '{script}'"));
 }
 
+/// A connection that has nothing but a master's socket; returns once sshd has opened its session, which is after the login.
+fn connected(server: &Server, user: &str) -> String {
+    let control = server.scratch().join("control").display().to_string();
+    let _ = server.ssh(user, &["-f", "-N", "-M", "-S", &control], &[]).run().ok();
+    // Nobody listens there: what counts is that sshd has tried.
+    let run = server.ssh(user, &["-S", &control, "-W", "127.0.0.1:9"], &[]).run();
+    assert!(run.status != 0 && run.out().is_empty(), "{}", run.out());
+    control
+}
+
 on_engines! {
     [docker, podman, gvisor]
     fn what_listens_in_the_container_is_reached_by_its_users_forwarding(server: Server) {
@@ -96,6 +106,88 @@ on_engines! {
         assert!(through.run().ok().out().ends_with("inside\n"));
         let _ = server.ssh(&ann, &["-S", &control, "-O", "exit"], &[]).run().ok();
         server.gone(&ann, 1, Duration::from_secs(2) + LATE);
+    }
+
+    [docker, podman]
+    fn a_session_that_was_made_for_forwarding_alone_counts_nowhere_and_goes_without_grace(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { most: 1, ..Wishes::default() });
+        let ann = server.user("ann");
+        let forward = || {
+            let control = connected(&server, &ann);
+            assert_eq!(server.containers(&ann).len(), 1);
+            control
+        };
+        let end = |control: &str| {
+            let _ = server.ssh(&ann, &["-S", control, "-O", "exit"], &[]).run().ok();
+        };
+        let control = forward();
+        assert!(server.list().is_empty(), "{:?}", server.list());
+        let numbers = server.podspawn(&["status", "--prometheus"]).run().ok().out();
+        assert!(numbers.contains("podspawn_sessions_total 0"), "{numbers}");
+        // Long before the grace period of a minute is over.
+        end(&control);
+        server.gone(&ann, 1, LATE);
+
+        // Whoever attaches to it makes a session of it, within the limit of one, and with its grace.
+        let control = forward();
+        let made = server.containers(&ann);
+        assert_eq!(server.sh(&ann, "id -un"), ann);
+        assert_eq!(server.containers(&ann), made);
+        assert_eq!(server.list().len(), 1);
+        end(&control);
+        server.audited(&ann, "disconnect", 2, LATE);
+        assert_eq!((server.containers(&ann), server.list().len()), (made, 1));
+    }
+
+    [docker, podman]
+    fn forwarding_that_only_joins_makes_no_session(engine: EngineName) {
+        let server = Server::with(engine, &Wishes { forwarding: "running", ..Wishes::default() });
+        let ann = server.user("ann");
+        let reach = || {
+            let run = server.ssh(&ann, &["-W", "127.0.0.1:8080"], &[]).stdin("GET / HTTP/1.0\r\n\r\n").run();
+            run.out().ends_with("inside\n")
+        };
+        assert!(!reach());
+        assert_eq!(server.containers(&ann), Vec::<String>::new());
+        // The connection that makes the session has no part in its network.
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("podspawn: port forwarding works for connections that begin while your container runs");
+        terminal.expect("$ ");
+        serve_inside(&server, &ann, 8080);
+        assert!(reach());
+        terminal.line("exit");
+        terminal.wait();
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
+        terminal.line("exit");
+        let (_, screen) = terminal.wait();
+        assert!(!screen.contains("port forwarding"), "{screen}");
+    }
+
+    [docker, podman]
+    fn whose_container_is_not_ready_in_time_is_told_from_when_on_forwarding_works(server: Server) {
+        let ann = server.user("ann");
+        // The image has a name that only the engine's own tag gives it, once the connection is there.
+        let (image, tag) = (fact("IMAGE_SUDO"), format!("localhost/podspawn-it-{ann}:1"));
+        let config = std::fs::read_to_string(server.config_file()).expect("read");
+        std::fs::write(server.config_file(), config.replace(&format!("image: {image}"), &format!("image: {tag}"))).expect("write");
+        let control = connected(&server, &ann);
+        assert_eq!(server.containers(&ann), Vec::<String>::new());
+        server.engine.run(&["tag", image, &tag]);
+        let screen = |before: &[&str]| {
+            let mut terminal = server.login(&ann, before);
+            terminal.expect("$ ");
+            terminal.line("exit");
+            terminal.wait().1
+        };
+        let screens = [screen(&["-S", &control]), screen(&[])];
+        let run = server.ssh(&ann, &["-S", &control, "-W", "127.0.0.1:22"], &[]).run();
+        let _ = server.ssh(&ann, &["-S", &control, "-O", "exit"], &[]).run().ok();
+        let _ = server.podspawn(&["stop", &ann]).run().ok();
+        server.engine.run(&["rmi", &tag]);
+        assert!(run.status != 0 && run.out().is_empty(), "{}", run.out());
+        let later = "podspawn: port forwarding works from your next connection on";
+        assert_eq!(screens.map(|screen| screen.matches(later).count()), [1, 0]);
     }
 
     [docker, podman; soak: gvisor]

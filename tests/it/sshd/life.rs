@@ -1,5 +1,6 @@
 //! How long a session lives.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use podspawn::state::UserLocks;
@@ -39,6 +40,33 @@ on_engines! {
         terminal.expect("$ ");
         terminal.line("exit");
         terminal.wait();
+    }
+
+    [docker, podman]
+    fn a_session_keeps_the_mode_and_the_shell_that_it_was_made_with(server: Server) {
+        let ann = server.user("ann");
+        let shell = |expected: &str| {
+            let mut terminal = server.login(&ann, &[]);
+            terminal.expect("$ ");
+            terminal.line("readlink /proc/$$/exe; exit").expect(expected);
+            terminal.wait();
+        };
+        shell("/bash");
+        let made = server.containers(&ann);
+        let config = fs::read_to_string(server.config_file()).expect("read");
+        let changed = config.replace("mode: grace-period", "mode: destroy-on-disconnect").replace("defaults:\n", "defaults:\n  shell: /bin/sh\n");
+        assert_ne!(changed, config);
+        fs::write(server.config_file(), changed).expect("write");
+        // Its mode would have ended it, and its shell would be another.
+        shell("/bash");
+        assert_eq!(server.containers(&ann), made);
+        let store = rusqlite::Connection::open(server.path("state/state.db")).expect("open the store");
+        let mode: String = store.query_row("SELECT mode FROM sessions", [], |row| row.get(0)).expect("a row");
+        assert_eq!(mode, "grace-period");
+        drop(store);
+        let _ = server.podspawn(&["stop", &ann]).run().ok();
+        shell("/dash");
+        server.gone(&ann, 2, SOON);
     }
 
     /// As another session of the same user does while it waits for its services.

@@ -47,6 +47,30 @@ on_engines! {
         assert_eq!(all(), made);
     }
 
+    [docker, podman; soak: gvisor]
+    fn a_person_is_told_where_the_services_are_and_a_program_is_not(server: Server) {
+        register(&server, &with_service("greeter", &image(server.engine, "greeter"), 7000, ""));
+        let ann = server.user("ann");
+        let run = server.ssh(&ann, &API, &["true"]).run().ok();
+        assert!(!run.stderr.contains("service greeter"), "{}", run.stderr);
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let address = server.engine.run(&["inspect", "--format", format, &format!("podspawn-{ann}-api.greeter")]);
+        assert!(address.parse::<std::net::IpAddr>().is_ok(), "{address}");
+        let mut terminal = server.login(&ann, &API);
+        terminal.expect(&format!("podspawn: service greeter: {address}, port 7000"));
+        terminal.expect("$ ");
+        terminal.line(&format!("{}; exit", ask(&address, 7000))).expect("hello from the greeter");
+        let (_, screen) = terminal.wait();
+        assert_eq!(screen.matches("service greeter").count(), 1, "{screen}");
+        assert_eq!(screen.matches("port forwarding of this connection ends in your default session").count(), 1, "{screen}");
+        // The default session has none.
+        let mut terminal = server.login(&ann, &[]);
+        terminal.expect("$ ");
+        terminal.line("exit");
+        let (_, screen) = terminal.wait();
+        assert!(!screen.contains("podspawn: service"), "{screen}");
+    }
+
     [docker; soak: podman, gvisor]
     fn a_volume_is_one_users_and_stays_when_the_session_goes(server: Server) {
         let volumes = "    volumes: [data:/data]\n";
