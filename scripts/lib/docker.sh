@@ -15,18 +15,11 @@ docker_install() {
 }
 
 # gVisor's platform and network are the ones that work on every kernel: kvm needs nested virtualisation, and the
-# sandbox network stack refuses to start where the root namespace cannot be probed. Seccomp filters are loaded only on request.
+# sandbox network stack refuses to start where the root namespace cannot be probed.
 docker_register_runsc() {
-    local file=/etc/docker/daemon.json before='"--platform=ptrace","--network=host"'
-    local entry='{"runtimes":{"runsc":{"path":"/usr/bin/runsc","runtimeArgs":['$before',"--oci-seccomp"]}}}'
-    if grep -qs '"runsc"' $file; then
-        # What this script wrote before; anything else is the administrator's.
-        grep -qs -F "[$before]" $file || return 1
-        say "having gVisor (runsc) load seccomp filters in $file"
-        sed "s/\\[$before\\]/[$before,\"--oci-seccomp\"]/" $file >$file.new
-        mv $file.new $file
-        return 0
-    fi
+    local file=/etc/docker/daemon.json
+    local entry='{"runtimes":{"runsc":{"path":"/usr/bin/runsc","runtimeArgs":["--platform=ptrace","--network=host"]}}}'
+    grep -qs '"runsc"' $file && return 1
     say "registering gVisor (runsc) in $file"
     mkdir -p /etc/docker
     if [ -s $file ]; then
