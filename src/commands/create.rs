@@ -42,7 +42,7 @@ pub(super) fn run(
     let acquired = {
         context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &title));
-        plain(&context, &spec, &name, &mut steps)
+        plain(&context, &spec, &name, Exists::Join, &mut steps)
     };
     if let (Err(ProjectError::InUse(_)), None) = (&acquired, &wanted) {
         return of_project(&context, &name, None, ui);
@@ -67,17 +67,19 @@ pub(super) fn run(
     Ok(Exit::Success)
 }
 
-/// Makes or joins a machine without a checkout, unless its name has become that of one with a checkout.
-fn plain<'a>(
+/// Makes or joins a machine without a checkout, unless its name has become that of one with a checkout: stopped, it keeps its
+/// name and its volumes.
+pub(super) fn plain<'a>(
     context: &'a Context,
     spec: &SessionSpec,
     name: &MachineName,
+    exists: Exists,
     steps: &mut Shown,
 ) -> Result<Machine<'a>, ProjectError> {
     let _held = context.hold(name, steps)?;
     match context.workspace(&spec.key)? {
         Some(_) => Err(ProjectError::InUse(name.to_string())),
-        None => Ok(context.acquire(spec, Exists::Join, steps)?),
+        None => Ok(context.acquire(spec, exists, steps)?),
     }
 }
 

@@ -4,17 +4,20 @@ use std::path::{Path, PathBuf};
 
 use podspawn_wire::Program;
 
+use super::create::plain;
 use super::enter::{How, enter, prepared};
 use super::report::Shown;
 use super::stop::LIMIT;
-use super::{Logs, explain, open};
+use super::{Logs, explain, explain_project, open};
 use crate::cli::DevRequest;
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::Reach;
 use crate::exit::Exit;
-use crate::local::{Context, DevWish, LocalError, Machine, MachineError, Overrides, ports, session_name};
+use crate::local::{
+    Context, DevWish, LocalError, Machine, MachineError, Overrides, ProjectError, ports, session_name,
+};
 use crate::names::{MachineName, SessionKey};
-use crate::podfile::{Loaded, MountWay, PortStrategy};
+use crate::podfile::{Fetch, Https, Loaded, Missing, MountWay, PortStrategy, Repository};
 use crate::session::{Exists, Reason};
 use crate::spec::{Kind, Mode, SessionSpec};
 use crate::state::{SessionRecord, SetupState};
@@ -38,7 +41,9 @@ pub(super) fn run(
     let DevRequest { ephemeral, fresh, dotfiles, name, ports: further, podfile, command } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let directory = directory(host)?;
-    let loaded = podfile_here(&context, &directory, podfile.as_deref())?;
+    // What it extends is asked for anew only for what is made of it: whoever comes back does not wait for a server elsewhere.
+    let read = |fetch: &dyn Fetch| podfile_here(&context, &directory, podfile.as_deref(), fetch);
+    let loaded = read(&Missing).or_else(|_| read(&Https))?;
     let own_name = name.is_some();
     let name = name.unwrap_or_else(|| session_name(loaded.podfile.name.as_deref(), &directory));
     let key = SessionKey::machine(context.owner().clone(), name.clone());
@@ -47,9 +52,6 @@ pub(super) fn run(
         ui.hint("name a repository as `local.dotfiles` in ~/.podspawn/config.yaml");
     }
     let wish = DevWish { key: key.clone(), directory: &directory, ephemeral, own_dotfiles: dotfiles };
-    let (mut spec, notes) = context.settings.dev_spec(&loaded, &wish, context.sees_ids())?;
-    // Once for each session: who comes back has read them.
-    let tell_warnings = || loaded.warnings.iter().chain(&notes).for_each(|warning| ui.warn(warning));
     if fresh {
         if is_of_a_machine(&context, &key)? {
             return Err(machines_name(&name));
@@ -63,15 +65,16 @@ pub(super) fn run(
         Ok(machine) if machine.session.record.kind == Kind::Session => {
             let since = context.core.clock.now().duration_since(machine.session.record.created_at);
             ui.note(&format!("Re-attaching to {name} (started {} ago)", age(since.unsigned_abs())));
+            let image = context.settings.image_at_hand(&loaded, name.as_str());
             // Names that are derived belong to one directory.
             if own_name && let Some(other) = other_directory(&context, &machine, &directory) {
                 tell_kept(
                     &format!("`{name}` has the files of `{}`, not of this directory", other.display()),
                     ui,
                 );
-            } else if machine.session.record.image != spec.image.as_str() {
+            } else if image.is_some_and(|image| machine.session.record.image != image.as_str()) {
                 tell_kept("the Podfile has changed since this session was made", ui);
-                tell_warnings();
+                loaded.warnings.iter().for_each(|warning| ui.warn(warning));
             }
             let record = &machine.session.record;
             if ephemeral && record.mode != Mode::DestroyOnDisconnect {
@@ -96,10 +99,16 @@ pub(super) fn run(
         Err(MachineError::Unknown(_)) => None,
         Err(error) => return Err(explain(&context, error)),
     };
-    let machine = match joined {
-        Some(machine) => machine,
+    let (machine, setup) = match joined {
+        Some(machine) => (machine, context.settings.dev_setup(loaded, &wish)),
         None => {
-            tell_warnings();
+            if is_of_a_machine(&context, &key)? {
+                return Err(machines_name(&name));
+            }
+            let loaded = read(&Https)?;
+            let (mut spec, notes) = context.settings.dev_spec(&loaded, &wish, context.sees_ids())?;
+            // Once for each session: who comes back has read them.
+            loaded.warnings.iter().chain(&notes).for_each(|warning| ui.warn(warning));
             spec.environment.ports = ports::bind(&loaded.podfile.ports, &further, is_free)?;
             banner(&loaded, &spec, &name, &directory).iter().for_each(|line| ui.note(line));
             let flag = if own_name { format!(" --name {name}") } else { String::new() };
@@ -107,13 +116,17 @@ pub(super) fn run(
             let acquired = {
                 context.heed_interrupts().map_err(|error| explain(&context, error))?;
                 let mut steps = Shown(Steps::new(ui, &format!("Creating {name} ({})", spec.image)));
-                context.acquire(&spec, Exists::Join, &mut steps)
+                plain(&context, &spec, &name, Exists::Join, &mut steps)
             };
-            acquired.map_err(|error| explain(&context, error))?
+            let machine = acquired.map_err(|error| match error {
+                ProjectError::InUse(_) => machines_name(&name),
+                error => explain_project(&context, error),
+            })?;
+            (machine, spec.environment.setup)
         }
     };
     let program = if command.is_empty() { Program::Shell { login: true } } else { Program::Argv(command) };
-    let machine = prepared(&context, machine, &spec.environment.setup, How::SHELL, ui)?;
+    let machine = prepared(&context, machine, &setup, How::SHELL, ui)?;
     enter(&context, machine, program, How::SHELL, ui)
 }
 
@@ -144,8 +157,12 @@ fn tell_kept(text: &str, ui: Ui) {
     ui.hint("`--fresh` makes it anew");
 }
 
-/// Whether the name is that of a machine. One of which only the row is left has none any more.
+/// Whether the name is that of a machine: one that runs, or one with a checkout, which keeps its name and its volumes while
+/// it is stopped. One of which only the row is left has none any more.
 fn is_of_a_machine(context: &Context, key: &SessionKey) -> Result<bool, CommandError> {
+    if context.workspace(key).map_err(|error| explain_project(context, error))?.is_some() {
+        return Ok(true);
+    }
     let foreign = |found: Option<SessionRecord>| found.is_some_and(|record| record.kind != Kind::Session);
     if !foreign(context.core.store.find(key).map_err(LocalError::from)?) {
         return Ok(false);
@@ -172,10 +189,13 @@ pub(super) fn podfile_here(
     context: &Context,
     directory: &Path,
     named: Option<&Path>,
+    fetch: &dyn Fetch,
 ) -> Result<Loaded, CommandError> {
+    // Whichever file it is, the project is the one in this directory.
+    let repository = Repository { directory, name: None };
     let found = match named {
-        Some(path) => Some(context.settings.load_podfile(&directory.join(path))?),
-        None => context.settings.podfile_of(directory)?,
+        Some(path) => Some(context.settings.load_podfile(&directory.join(path), repository, fetch)?),
+        None => context.settings.podfile_of(repository, fetch)?,
     };
     found.ok_or_else(|| {
         let text = format!("there is no Podfile in `{}`", directory.display());

@@ -10,6 +10,7 @@ use crate::config::Reach;
 use crate::exit::Exit;
 use crate::local::{Overrides, session_name};
 use crate::names::SessionKey;
+use crate::podfile::Missing;
 use crate::session::Reason;
 use crate::spec::Kind;
 use crate::system::Host;
@@ -29,7 +30,7 @@ pub(super) fn run(
     let name = match name {
         Some(name) => name,
         // The Podfile tells the name, and nothing else.
-        None => match podfile_here(&context, &directory, None) {
+        None => match podfile_here(&context, &directory, None, &Missing) {
             Ok(loaded) => session_name(loaded.podfile.name.as_deref(), &directory),
             Err(error) => return Err(without_podfile(error, &made_here()?)),
         },

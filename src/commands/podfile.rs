@@ -8,8 +8,10 @@ use crate::cli::{OutputArg, PodfileCheckRequest};
 use crate::command_error::{CommandError, ErrorKind};
 use crate::config::{ByteSize, Reach};
 use crate::exit::Exit;
-use crate::local::{self, Overrides};
-use crate::podfile::{self, Base, Hook, HookCommand, Https, Loaded, MountWay, Places, PortStrategy};
+use crate::local::{self, EnvironmentError, Overrides};
+use crate::podfile::{
+    self, Base, Hook, HookCommand, Https, Loaded, MountWay, Places, PodfileError, PortStrategy, Repository,
+};
 use crate::system::Host;
 use crate::ui::{Style, Table, Ui};
 
@@ -30,7 +32,10 @@ pub(super) fn check(
         github: layers.config.github_url.as_str().to_owned(),
     };
     let file = find(path, host)?;
-    let loaded = podfile::load(&file, &places, &Https)?;
+    let loaded = load(&file, &places, host)?;
+    // What has no image is no good, however valid each of its values is. The name is nobody's: it does not matter here.
+    let image = loaded.image("podfile", &layers.config.packages.sources);
+    let _ = image.map_err(EnvironmentError::from)?;
     match output {
         OutputArg::Text => ui.report(&text(&loaded, ui.out_style))?,
         OutputArg::Json => ui.json(&json!({
@@ -44,6 +49,20 @@ pub(super) fn check(
         loaded.warnings.iter().for_each(|warning| ui.warn(warning));
     }
     Ok(Exit::Success)
+}
+
+/// A file at one of the usual places belongs to the project there, any other one to the project in the current directory if it
+/// lies in that.
+fn load(file: &Path, places: &Places, host: &Host) -> Result<Loaded, PodfileError> {
+    let above = file.ancestors().skip(1).take(2);
+    let usual =
+        |directory: &Path| podfile::LOCATIONS.iter().any(|location| directory.join(location) == *file);
+    match host.cwd() {
+        Some(here) if !above.into_iter().any(usual) => {
+            podfile::load_for(file, Repository { directory: here, name: None }, places, &Https)
+        }
+        _ => podfile::load(file, places, &Https),
+    }
 }
 
 /// The file that is meant: itself, or that of a directory.

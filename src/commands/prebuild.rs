@@ -8,6 +8,7 @@ use crate::command_error::CommandError;
 use crate::config::Reach;
 use crate::exit::Exit;
 use crate::local::{Overrides, session_name};
+use crate::podfile::Https;
 use crate::system::{Host, terminal};
 use crate::ui::{Stdio, Steps, Ui};
 
@@ -21,7 +22,7 @@ pub(super) fn run(
     let PrebuildRequest { podfile, tag } = request;
     let context = open(host, overrides, Reach::AlwaysLocal, Logs::Quiet, ui)?;
     let directory = directory(host)?;
-    let loaded = podfile_here(&context, &directory, podfile.as_deref())?;
+    let loaded = podfile_here(&context, &directory, podfile.as_deref(), &Https)?;
     loaded.warnings.iter().for_each(|warning| ui.warn(warning));
     let name = session_name(loaded.podfile.name.as_deref(), &directory);
     let (image, recipe) = context.settings.recipe_of(&loaded, name.as_str())?;

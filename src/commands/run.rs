@@ -2,6 +2,7 @@
 
 use podspawn_wire::Program;
 
+use super::create::plain;
 use super::enter::{How, enter, prepared};
 use super::report::Shown;
 use super::stop::LIMIT;
@@ -37,12 +38,9 @@ pub(super) fn run(
     let acquired = {
         context.heed_interrupts().map_err(|error| explain(&context, error))?;
         let mut steps = Shown(Steps::new(ui, &format!("Creating {name} ({})", spec.image)));
-        context.acquire(&spec, Exists::Refuse, &mut steps)
+        plain(&context, &spec, &name, Exists::Refuse, &mut steps)
     };
-    let machine = acquired.map_err(|error| match error {
-        MachineError::Session(SessionError::InUse { .. }) => in_use(&name),
-        error => explain(&context, error),
-    })?;
+    let machine = acquired.map_err(|error| not_made(&context, &name, error))?;
     let machine = prepared(&context, machine, &spec.environment.setup, How::SHELL, ui)?;
     enter(&context, machine, program, How::SHELL, ui)
 }
@@ -60,12 +58,7 @@ fn of_project(
         let mut steps = Shown(Steps::new(ui, &format!("Creating {name}")));
         context.run_workspace(name, source, &mut steps)
     };
-    let (machine, setup, temporary) = made.map_err(|error| match error {
-        ProjectError::InUse(_) | ProjectError::Machine(MachineError::Session(SessionError::InUse { .. })) => {
-            in_use(name)
-        }
-        error => explain_project(context, error),
-    })?;
+    let (machine, setup, temporary) = made.map_err(|error| not_made(context, name, error))?;
     let ended = prepared(context, machine, &setup, How::SHELL, ui)
         .and_then(|machine| enter(context, machine, program, How::SHELL, ui));
     if let Err(error) = context.discard(temporary, LIMIT, &mut Shown(Steps::plain(ui))) {
@@ -77,7 +70,12 @@ fn of_project(
     ended
 }
 
-fn in_use(name: &MachineName) -> CommandError {
-    CommandError::new(ErrorKind::State, format!("the name `{name}` is in use"))
-        .hint(format!("podspawn shell {name}"))
+fn not_made(context: &Context, name: &MachineName, error: ProjectError) -> CommandError {
+    match error {
+        ProjectError::InUse(_) | ProjectError::Machine(MachineError::Session(SessionError::InUse { .. })) => {
+            CommandError::new(ErrorKind::State, format!("the name `{name}` is in use"))
+                .hint(format!("podspawn shell {name}"))
+        }
+        error => explain_project(context, error),
+    }
 }

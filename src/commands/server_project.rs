@@ -116,6 +116,7 @@ pub(super) fn add(
         }
         built
     };
+    built.warnings.iter().for_each(|warning| ui.warn(warning));
     ui.note(&format!("project {name} registered, image: {}", built.image));
     Ok(Exit::Success)
 }
@@ -140,6 +141,7 @@ pub(super) fn update(
         }
         (before, built)
     };
+    built.warnings.iter().for_each(|warning| ui.warn(warning));
     let rebuilt =
         before.image_tag.is_none() || built.hash.as_deref() != before.podfile_hash.as_ref().map(Word::as_str);
     ui.note(&match rebuilt {

@@ -19,6 +19,7 @@ use crate::config::{
 };
 use crate::engine::{self, LazyEngine};
 use crate::names::{ImageRef, MachineName, SessionKey, UserName};
+use crate::podfile::Https;
 use crate::session::attach::Guests;
 use crate::session::{Core, Dirs};
 use crate::spec::{self, Kind, Owner, Request, ResolveError, Resolved, SessionSpec};
@@ -115,7 +116,7 @@ impl Settings {
     ) -> Result<Request, EnvironmentError> {
         let own = match image {
             Some(_) => None,
-            None => self.own_podfile()?,
+            None => self.own_podfile(&Https)?,
         };
         // What the user's own Podfile says, the user has decided.
         let project = own

@@ -13,7 +13,9 @@ use super::dev_name;
 use super::machine::{Machine, MachineError};
 use crate::config::Mode;
 use crate::names::{ImageRef, SessionKey};
-use crate::podfile::{self, Https, Loaded, MountWay, Places, Podfile, PodfileError, RecipeError};
+use crate::podfile::{
+    self, Dotfiles, Fetch, Loaded, Missing, MountWay, Places, PodfileError, RecipeError, Repository,
+};
 use crate::session::{EngineSource, News, Report, SessionError, Step};
 use crate::spec::{
     self, CopySpec, HostMount, Kind, MountRequest, Owner, ProjectRequest, Recipe, Request, ResolveError,
@@ -74,9 +76,14 @@ impl Settings {
         }
     }
 
-    /// The Podfile of a directory, if it has one.
-    pub fn podfile_of(&self, directory: &Path) -> Result<Option<Loaded>, PodfileError> {
-        podfile::locate(directory)?.map(|path| self.load_podfile(&path)).transpose()
+    /// The Podfile of a project, if it has one.
+    pub fn podfile_of(
+        &self,
+        repository: Repository<'_>,
+        fetch: &dyn Fetch,
+    ) -> Result<Option<Loaded>, PodfileError> {
+        let path = podfile::locate(repository.directory)?;
+        path.map(|path| self.load_podfile(&path, repository, fetch)).transpose()
     }
 
     /// The nearest directory above that has a Podfile. The home is none of them: what lies there is the user's own.
@@ -88,34 +95,53 @@ impl Settings {
     }
 
     /// A Podfile with everything that it extends.
-    pub fn load_podfile(&self, path: &Path) -> Result<Loaded, PodfileError> {
-        podfile::load(path, &self.places(), &Https)
+    pub fn load_podfile(
+        &self,
+        path: &Path,
+        repository: Repository<'_>,
+        fetch: &dyn Fetch,
+    ) -> Result<Loaded, PodfileError> {
+        podfile::load_for(path, repository, &self.places(), fetch)
     }
 
     /// The Podfile of machines that are made of nothing else.
-    pub fn own_podfile(&self) -> Result<Option<Loaded>, PodfileError> {
+    pub fn own_podfile(&self, fetch: &dyn Fetch) -> Result<Option<Loaded>, PodfileError> {
         let Some(home) = self.host.home() else { return Ok(None) };
         let path = home.join(".podspawn/podfile.yaml");
         match path.symlink_metadata() {
-            Ok(_) => self.load_podfile(&path).map(Some),
+            Ok(_) => podfile::load(&path, &self.places(), fetch).map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    /// What happens inside machines that are made of a directory's Podfile; nothing without one. Its image is not looked at:
+    /// What happens inside machines that are made of a project's Podfile; nothing without one. Its image is not looked at:
     /// for whoever comes to a machine that runs, that is made.
-    pub fn setup_in(&self, directory: &Path) -> Result<Setup, PodfileError> {
-        Ok(self.podfile_of(directory)?.map(setup_of).unwrap_or_default())
+    pub fn setup_in(&self, repository: Repository<'_>) -> Result<Setup, PodfileError> {
+        Ok(self.podfile_of(repository, &Missing)?.map(setup_of).unwrap_or_default())
+    }
+
+    /// The same for a `dev` session.
+    pub fn dev_setup(&self, loaded: Loaded, wish: &DevWish<'_>) -> Setup {
+        Setup::of(loaded.podfile, self.own_dotfiles(wish))
+    }
+
+    fn own_dotfiles(&self, wish: &DevWish<'_>) -> Option<Dotfiles> {
+        self.layers.dotfiles.clone().filter(|_| wish.own_dotfiles)
     }
 
     /// The same for machines that are made of the user's own Podfile.
     pub fn own_setup(&self) -> Result<Setup, PodfileError> {
-        Ok(self.own_podfile()?.map(setup_of).unwrap_or_default())
+        Ok(self.own_podfile(&Missing)?.map(setup_of).unwrap_or_default())
     }
 
     /// The name of a Podfile's image, and how it is made. `project` is the project, machine or session that it is for.
     pub fn recipe_of(&self, loaded: &Loaded, project: &str) -> Result<(ImageRef, Recipe), EnvironmentError> {
         Ok(loaded.image(project, &self.layers.config.packages.sources)?)
+    }
+
+    /// The name of a Podfile's image, if that costs nothing to find out.
+    pub fn image_at_hand(&self, loaded: &Loaded, project: &str) -> Option<ImageRef> {
+        loaded.image_at_hand(project, &self.layers.config.packages.sources)
     }
 
     /// What a session of a Podfile is asked for, without mounts and ports.
@@ -206,7 +232,7 @@ impl Settings {
             project: Some(project),
             mounts,
             mode: wish.ephemeral.then_some(Mode::DestroyOnDisconnect),
-            user_dotfiles: self.layers.dotfiles.clone().filter(|_| wish.own_dotfiles),
+            user_dotfiles: self.own_dotfiles(wish),
             ..self.request(wish.key.clone(), Kind::Session)
         };
         Ok((spec::resolve(&request, &self.layers)?.spec, notes))
@@ -313,8 +339,7 @@ impl Context {
 
 /// As [`spec::resolve`] has it for a machine to which nothing was added.
 fn setup_of(loaded: Loaded) -> Setup {
-    let Podfile { dotfiles, repos, hooks, .. } = loaded.podfile;
-    Setup { dotfiles, repos, hooks }
+    Setup::of(loaded.podfile, None)
 }
 
 /// `/workspace/<directory>`, with what an engine or a shell could stumble over replaced.
@@ -334,6 +359,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Deployment, Sources};
+    use crate::podfile::Https;
 
     #[test]
     fn a_directory_is_mounted_under_its_name() {

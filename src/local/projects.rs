@@ -12,6 +12,7 @@ use super::project_error::ProjectError;
 use super::scratch::{NEW, NameLock, Scratch, abandoned, make_private};
 use crate::config::{Project, Projects, Word};
 use crate::names::{BranchName, GitUrl, ProjectName};
+use crate::podfile::{Https, Repository};
 use crate::session::{Cancel, Report, SessionError, Step};
 use crate::system::files::{replace_atomic, write_atomic};
 
@@ -149,8 +150,10 @@ impl Context {
         report: &mut dyn Report,
         cancel: &Cancel,
     ) -> Result<(), ProjectError> {
-        let image = match self.settings.podfile_of(directory)? {
+        let image = match self.settings.podfile_of(repository(name, directory), &Https)? {
             Some(loaded) => {
+                let warnings = loaded.warnings_in(directory);
+                warnings.iter().for_each(|warning| report.step(Step::Warning(warning)));
                 let (image, recipe) = self.settings.recipe_of(&loaded, name.as_str())?;
                 self.core.ensure_image(&image, Some(&recipe), report, cancel).await?;
                 // What the name is made of: everything that shapes the image, whatever it extends among it.
@@ -261,6 +264,11 @@ pub(super) fn write_registry(
     };
     written.map_err(ProjectError::files("write", &path))?;
     Ok(path)
+}
+
+/// Of whatever directory of a project a Podfile is read, it is the project's: every copy and checkout has one image.
+pub(super) fn repository<'a>(name: &'a ProjectName, directory: &'a Path) -> Repository<'a> {
+    Repository { directory, name: Some(name.as_str()) }
 }
 
 fn image_of(project: &Project) -> String {

@@ -16,9 +16,11 @@ use super::context::Context;
 use super::git::Git;
 use super::machine::Machine;
 use super::project_error::ProjectError;
+use super::projects::repository;
 use super::scratch::{NEW, NameLock, Scratch, TEMPORARY, abandoned, make_private};
 use crate::config::Project;
 use crate::names::{BranchName, MachineName, ProjectName, SessionKey};
+use crate::podfile::{Https, Loaded, Missing, Repository};
 use crate::session::{Cancel, Exists, Reason, Report, Step};
 use crate::spec::{HostMount, Kind, MountRequest, Owner, Request, Resolved, Setup};
 use crate::state::{SessionRecord, SetupState, Timestamp, Workspace};
@@ -211,7 +213,7 @@ impl Context {
         workspace.head_commit = None;
         // The row says what git did, whatever the Podfile of the branch may be.
         self.core.store.update_workspace(&workspace)?;
-        let target = self.target(&workspace)?;
+        let target = target(&workspace, self.settings.podfile_of(in_checkout(&workspace), &Https)?);
         if target != workspace.target {
             workspace.target = target;
             self.core.store.update_workspace(&workspace)?;
@@ -290,7 +292,7 @@ impl Context {
         workspace: &Workspace,
     ) -> Result<Request, ProjectError> {
         let key = SessionKey::machine(workspace.user.clone(), workspace.name.clone());
-        let loaded = self.settings.podfile_of(&workspace.path)?;
+        let loaded = self.settings.podfile_of(in_checkout(workspace), &Missing)?;
         let mode = self.projects()?.get(&workspace.project).and_then(|project| project.mode);
         let project = match &loaded {
             Some(loaded) => Some(self.settings.project_request(loaded, workspace.project.as_str(), mode)?),
@@ -470,7 +472,8 @@ impl Context {
         let asked = match &source.branch {
             Some(branch) => Some(branch.clone()),
             None if registered.is_dir() => {
-                self.settings.podfile_of(&registered)?.and_then(|loaded| loaded.podfile.branch)
+                let registered = repository(&workspace.project, &registered);
+                self.settings.podfile_of(registered, &Missing)?.and_then(|loaded| loaded.podfile.branch)
             }
             None => None,
         };
@@ -480,20 +483,19 @@ impl Context {
         };
         git.clone(&workspace.repo_url, Some(&workspace.branch), &path, report, cancel).await?;
         if source.branch.is_none() {
-            let wanted = self.settings.podfile_of(&path)?.and_then(|loaded| loaded.podfile.branch);
+            let loaded = self.settings.podfile_of(in_checkout(workspace), &Missing)?;
+            let wanted = loaded.and_then(|loaded| loaded.podfile.branch);
             if let Some(wanted) = wanted.filter(|wanted| *wanted != workspace.branch) {
                 git.switch(&path, &wanted, report, cancel).await?;
                 workspace.branch = wanted;
             }
         }
-        workspace.target = self.target(workspace)?;
+        // What it extends is fetched here, for everything that is made of this checkout later.
+        let loaded = self.settings.podfile_of(in_checkout(workspace), &Https)?;
+        let warnings = loaded.iter().flat_map(|loaded| loaded.warnings_in(&path));
+        warnings.for_each(|warning| report.step(Step::Warning(&warning)));
+        workspace.target = target(workspace, loaded);
         Ok(())
-    }
-
-    /// Where the checkout is mounted.
-    fn target(&self, workspace: &Workspace) -> Result<String, ProjectError> {
-        let said = self.settings.podfile_of(&workspace.path)?.and_then(|loaded| loaded.podfile.workspace);
-        Ok(said.unwrap_or_else(|| usual_target(&workspace.project)))
     }
 
     /// Gives a fresh checkout to the account inside.
@@ -542,7 +544,7 @@ impl Context {
     /// The setup of a machine that has a checkout; none for other machines.
     pub fn workspace_setup(&self, key: &SessionKey) -> Result<Option<Setup>, ProjectError> {
         let Some(workspace) = self.workspace(key)? else { return Ok(None) };
-        Ok(Some(self.settings.setup_in(&workspace.path)?))
+        Ok(Some(self.settings.setup_in(in_checkout(&workspace))?))
     }
 
     /// Writes down whether the setup of a machine's container came to its end, if the machine has a checkout.
@@ -599,6 +601,11 @@ impl Context {
     }
 }
 
+/// The project that a checkout is of, wherever the checkout is just now.
+fn in_checkout(workspace: &Workspace) -> Repository<'_> {
+    repository(&workspace.project, &workspace.path)
+}
+
 /// Whether the checkout is there. Where even the directory of checkouts is missing it may come back, as a disk does that is
 /// not mounted: then nothing is known.
 fn has_checkout(workspace: &Workspace) -> Result<bool, ProjectError> {
@@ -629,6 +636,12 @@ fn is_bound(found: &Workspace, source: Option<&Source>) -> Result<(), ProjectErr
         Some(branch) if *branch != found.branch => bound("the branch", found.branch.to_string()),
         _ => Ok(()),
     }
+}
+
+/// Where the checkout is mounted.
+fn target(workspace: &Workspace, loaded: Option<Loaded>) -> String {
+    let said = loaded.and_then(|loaded| loaded.podfile.workspace);
+    said.unwrap_or_else(|| usual_target(&workspace.project))
 }
 
 fn usual_target(project: &ProjectName) -> String {

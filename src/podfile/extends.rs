@@ -46,8 +46,19 @@ impl Root {
         let inner =
             matches!(parent.file_name().and_then(|name| name.to_str()), Some(".podspawn" | ".devcontainer"));
         // By the text of the path: behind a symbolic link, `x/..` is not where the link stands.
-        let shown = if inner { lexical(&parent.join("..")) } else { lexical(parent) };
+        Self::at(if inner { parent.join("..") } else { parent.to_owned() }.as_path())
+    }
+
+    /// This directory.
+    fn at(directory: &Path) -> Self {
+        let shown = lexical(directory);
         Self { real: shown.canonicalize().unwrap_or_else(|_| shown.clone()), shown }
+    }
+
+    /// The directory of a project, if the Podfile lies in it, however deep.
+    pub(super) fn holding(podfile: &Path, directory: &Path) -> Self {
+        let root = Self::at(directory);
+        if root.may_hold(podfile) { root } else { Self::of(podfile) }
     }
 
     /// The real path of the directory.
@@ -251,9 +262,14 @@ impl Following<'_> {
         Ok((link, text))
     }
 
-    /// From the server, and kept; from the cache while the server does not give it.
+    /// From the server, and kept; from the cache while the server does not give it, or where that is enough.
     fn fetched(&mut self, github: &Github, url: &str) -> Result<String, String> {
         let kept = self.places.cache.join(github.cached());
+        if self.fetch.takes_kept()
+            && let Ok(Some(text)) = read_text(&kept)
+        {
+            return Ok(text);
+        }
         match self.fetch.get(url) {
             Ok(text) => {
                 let unchanged = read_text(&kept).is_ok_and(|old| old.as_deref() == Some(&text));

@@ -12,6 +12,11 @@ const LIMIT: Duration = Duration::from_secs(15);
 pub trait Fetch {
     /// The text at an address. The error is the reason alone, on one line.
     fn get(&self, url: &str) -> Result<String, String>;
+
+    /// Whether a copy that was fetched before does as well, so that nobody is asked.
+    fn takes_kept(&self) -> bool {
+        false
+    }
 }
 
 /// One request over HTTPS: at most 15 s, at most 1 MiB, no redirects.
@@ -26,5 +31,20 @@ impl Fetch for Https {
             Err(HttpsError::Status { code: 404, .. }) => Err("there is no such file".into()),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+/// As [`Https`], only for what was never fetched before: for whoever comes to something that is made already, who is not to
+/// wait for a server elsewhere, and is to find what it was made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Missing;
+
+impl Fetch for Missing {
+    fn get(&self, url: &str) -> Result<String, String> {
+        Https.get(url)
+    }
+
+    fn takes_kept(&self) -> bool {
+        true
     }
 }

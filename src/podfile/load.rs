@@ -13,7 +13,7 @@ use super::fetch::Fetch;
 use super::layer::Place;
 use super::model::{Base, Podfile};
 use super::parse::parse;
-use super::recipe::recipe;
+use super::recipe::{recipe, takes_from_context};
 use super::validate::validate;
 use crate::config::{Origin, PackageSources};
 use crate::names::ImageRef;
@@ -22,6 +22,16 @@ use crate::spec::Recipe;
 /// Where a repository keeps its Podfile, first choice first.
 pub const LOCATIONS: [&str; 4] =
     [".podspawn/podfile.yaml", "podfile.yaml", ".devcontainer/devcontainer.json", ".devcontainer.json"];
+
+/// The project that a Podfile is read for.
+#[derive(Debug, Clone, Copy)]
+pub struct Repository<'a> {
+    /// Where it lies. What a Podfile in there names may not lead out of it.
+    pub directory: &'a Path,
+    /// What it is called wherever it happens to lie; none if it is called as its directory. With a name, nothing that the
+    /// Podfile comes to depends on the directory.
+    pub name: Option<&'a str>,
+}
 
 /// A Podfile, merged and valid, and what is known about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +64,21 @@ impl Loaded {
         recipe(&self.podfile, &self.canonical, project, sources)
             .map_err(|reason| RecipeError { path: self.path.clone(), reason })
     }
+
+    /// What its writer should know, files named as the project's directory has them.
+    pub fn warnings_in(&self, directory: &Path) -> Vec<String> {
+        let place = format!("{}/", directory.display());
+        self.warnings.iter().map(|warning| warning.replace(&place, "")).collect()
+    }
+
+    /// The name of its image, if that is to be had without reading the context of a Dockerfile, which may be large, and may
+    /// have been changed by whoever works in the project.
+    pub fn image_at_hand(&self, project: &str, sources: &PackageSources) -> Option<ImageRef> {
+        match &self.podfile.base {
+            Base::Build(build) if takes_from_context(build) => None,
+            Base::Build(_) | Base::Image(_) => self.image(project, sources).ok().map(|(image, _)| image),
+        }
+    }
 }
 
 /// The Podfile of a directory, if it has one. A place that cannot be looked at stops the search.
@@ -73,8 +98,29 @@ pub fn locate(directory: &Path) -> Result<Option<PathBuf>, PodfileError> {
 /// Reads the Podfile at `path`, what it extends, and checks what comes of them.
 pub fn load(path: &Path, places: &Places, fetch: &dyn Fetch) -> Result<Loaded, PodfileError> {
     let root = Root::of(path);
+    let directory = root.path().to_owned();
+    load_at(path, &root, Repository { directory: &directory, name: None }, places, fetch)
+}
+
+/// The same for a project, to which the file need not belong.
+pub fn load_for(
+    path: &Path,
+    repository: Repository<'_>,
+    places: &Places,
+    fetch: &dyn Fetch,
+) -> Result<Loaded, PodfileError> {
+    load_at(path, &Root::holding(path, repository.directory), repository, places, fetch)
+}
+
+fn load_at(
+    path: &Path,
+    root: &Root,
+    repository: Repository<'_>,
+    places: &Places,
+    fetch: &dyn Fetch,
+) -> Result<Loaded, PodfileError> {
     let (text, _) = root.read(path).map_err(|reason| PodfileError::Read { path: path.to_owned(), reason })?;
-    load_from(path, &text, &root, places, fetch)
+    load_from(path, &text, root, repository, places, fetch)
 }
 
 /// The same with the text of the file at hand.
@@ -84,18 +130,21 @@ pub fn load_text(
     places: &Places,
     fetch: &dyn Fetch,
 ) -> Result<Loaded, PodfileError> {
-    load_from(path, text, &Root::of(path), places, fetch)
+    let root = Root::of(path);
+    let directory = root.path().to_owned();
+    load_from(path, text, &root, Repository { directory: &directory, name: None }, places, fetch)
 }
 
 fn load_from(
     path: &Path,
     text: &str,
     root: &Root,
+    repository: Repository<'_>,
     places: &Places,
     fetch: &dyn Fetch,
 ) -> Result<Loaded, PodfileError> {
     if path.extension().is_some_and(|extension| extension == "json") {
-        let Converted { podfile, warnings, origins } = convert(text, path, root.path())?;
+        let Converted { podfile, warnings, origins } = convert(text, path, root.path(), repository)?;
         // Where the repository lies on this host is no part of what it says.
         let mut said = podfile.clone();
         if let Base::Build(build) = &mut said.base

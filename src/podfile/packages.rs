@@ -82,6 +82,27 @@ pub fn check_package(entry: &str) -> Result<(), String> {
     parse(entry).map(drop)
 }
 
+/// Whether two entries can stand in one image. The error is a whole message.
+pub(super) fn fit_together(one: &Package, other: &Package) -> Result<(), String> {
+    let (Package::Runtime(runtime, one), Package::Runtime(same, other)) = (one, other) else { return Ok(()) };
+    if runtime != same || runtime.coexists() || one == other {
+        return Ok(());
+    }
+    Err(format!(
+        "`{}` and `{}` cannot both be installed: list one of them",
+        as_written(runtime.name(), one.as_deref()),
+        as_written(runtime.name(), other.as_deref())
+    ))
+}
+
+/// As Podfiles write it.
+pub(super) fn as_written(name: &str, version: Option<&str>) -> String {
+    match version {
+        Some(version) => format!("{name}@{version}"),
+        None => name.to_owned(),
+    }
+}
+
 /// Reads an entry. The error is a whole message.
 pub(super) fn parse(entry: &str) -> Result<Package, String> {
     let (name, version) = match entry.char_indices().skip(1).find(|(_, c)| *c == '@') {

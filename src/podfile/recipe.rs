@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::model::{Base, BuildBase, Podfile, is_dynamic};
-use super::packages::{self, Package, Runtime};
+use super::packages::{self, Package, Runtime, as_written};
 use crate::config::PackageSources;
 use crate::names::{ImageRef, printable, quoted};
 use crate::spec::Recipe;
@@ -87,6 +87,12 @@ fn hash_of_build(build: &BuildBase) -> Result<String, String> {
     Ok(hex(hash))
 }
 
+/// Whether an image is made of more than its Dockerfile says; so it is if that cannot be told.
+pub(super) fn takes_from_context(build: &BuildBase) -> bool {
+    let text = build_context::dockerfile(&build.context, &build.dockerfile);
+    !text.is_ok_and(|text| build_context::stands_alone(&text))
+}
+
 /// A project's name as the path of an image: separators stand alone, and never at an end.
 fn repository(project: &str) -> String {
     let mut path = String::new();
@@ -115,15 +121,9 @@ fn dockerfile(
     for entry in &podfile.packages {
         match packages::parse(entry)? {
             Package::Runtime(runtime, version) => {
-                if !runtime.coexists()
-                    && let Some((_, other)) =
-                        runtimes.iter().find(|(known, other)| *known == runtime && *other != version)
-                {
-                    return Err(format!(
-                        "`{}` and `{}` cannot both be installed: list one of them",
-                        as_written(runtime.name(), other.as_deref()),
-                        as_written(runtime.name(), version.as_deref())
-                    ));
+                let found = Package::Runtime(runtime, version.clone());
+                for (runtime, version) in &runtimes {
+                    packages::fit_together(&Package::Runtime(*runtime, version.clone()), &found)?;
                 }
                 if !runtimes.contains(&(runtime, version.clone())) {
                     runtimes.push((runtime, version));
@@ -185,14 +185,6 @@ fn dockerfile(
 fn run(part: &str, script: &str) -> Result<String, String> {
     let begin = packages::word(&format!("{}{part}", Recipe::PART_MARK));
     exec(&["/bin/sh", "-euc", &format!("exec 2>&1\necho {begin}\n{script}")], script)
-}
-
-/// As Podfiles write it.
-fn as_written(name: &str, version: Option<&str>) -> String {
-    match version {
-        Some(version) => format!("{name}@{version}"),
-        None => name.to_owned(),
-    }
 }
 
 /// One `RUN` on one line: JSON has an escape for every character that a Dockerfile gives a meaning to.

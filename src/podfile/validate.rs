@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::check_package;
 use super::error::PodfileError;
 use super::fields::{MODES, MOUNTS, STRATEGIES};
 use super::layer::{At, Layer, List, Place, RawDotfiles, RawRepo, RawService, Script};
@@ -10,6 +9,7 @@ use super::model::{
     Base, Dotfiles, Hook, HookCommand, Hooks, MountWay, Podfile, PortStrategy, Ports, Repo, Resources,
     Service, VolumeUse,
 };
+use super::packages::{self, Package};
 use super::parse;
 use super::values::{self, Volume};
 use crate::config::{ByteSize, Mode, Origin};
@@ -160,10 +160,18 @@ impl Checking {
     fn packages(&mut self, list: List<At<String>>) -> Result<Vec<String>, PodfileError> {
         at_most(&list, parse::MAX_PACKAGES)?;
         self.note("packages", list.place.as_ref());
+        let mut runtimes: Vec<Package> = Vec::new();
         list.items
             .into_iter()
             .map(|at| {
-                checked(&at, check_package)?;
+                let package = checked(&at, packages::parse)?;
+                if let Package::Runtime(..) = package {
+                    let fits = |other| packages::fit_together(other, &package);
+                    runtimes.iter().try_for_each(fits).map_err(|reason| at.place.wrong(reason))?;
+                    if !runtimes.contains(&package) {
+                        runtimes.push(package);
+                    }
+                }
                 self.note(&format!("packages.{}", at.value), Some(&at.place));
                 Ok(at.value)
             })

@@ -107,6 +107,9 @@ pub struct BuiltProject {
     pub image: String,
     /// What the name is made of; none without a Podfile.
     pub hash: Option<String>,
+    /// What whoever registers the project should know.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What a pass of cleaning up came to.

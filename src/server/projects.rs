@@ -11,8 +11,8 @@ use thiserror::Error;
 use super::installation::state_dir;
 use crate::config::{Config, ConfigError, Layers, Mode, Project, Projects, Word};
 use crate::names::{GitUrl, ImageRef, MachineName, ProjectName, SessionKey};
-use crate::podfile::{self, Https, Loaded, Places, PodfileError, RecipeError};
-use crate::spec::{CopySpec, Kind, ProjectRequest, Recipe, Request};
+use crate::podfile::{self, Fetch, Https, Loaded, Missing, Places, PodfileError, RecipeError, Repository};
+use crate::spec::{CopySpec, Kind, ProjectRequest, Recipe, Request, Setup};
 use crate::system::host::timezone;
 
 /// Why a project cannot become a session.
@@ -58,6 +58,8 @@ pub struct ProjectImage {
     pub image: ImageRef,
     /// How it is made; none without a Podfile.
     pub recipe: Option<Recipe>,
+    /// What the Podfile's writer, and whoever registers the project, should know.
+    pub warnings: Vec<String>,
 }
 
 impl ProjectImage {
@@ -102,12 +104,15 @@ pub fn image_of(
     name: &ProjectName,
     directory: &Path,
 ) -> Result<ProjectImage, ServerProjectError> {
-    match load(&layers.config, directory)? {
+    match load(&layers.config, name, directory, &Https)? {
         Some(loaded) => {
             let (image, recipe) = loaded.image(name.as_str(), &layers.config.packages.sources)?;
-            Ok(ProjectImage { image, recipe: Some(recipe) })
+            Ok(ProjectImage { image, recipe: Some(recipe), warnings: loaded.warnings_in(directory) })
         }
-        None => Ok(ProjectImage { image: layers.config.defaults.image.clone(), recipe: None }),
+        None => {
+            let image = layers.config.defaults.image.clone();
+            Ok(ProjectImage { image, recipe: None, warnings: Vec::new() })
+        }
     }
 }
 
@@ -135,6 +140,24 @@ pub fn request(
     })
 }
 
+/// What happens inside a session of a project, as its clone stands now. Neither its image nor the files of that are looked at:
+/// whoever comes to a session comes to one that is made.
+pub fn setup(layers: &Layers, key: &SessionKey) -> Result<Setup, ServerProjectError> {
+    let dotfiles = layers.dotfiles.clone();
+    let nothing = |dotfiles| Setup { dotfiles, ..Setup::default() };
+    let Some(name) = key.name.as_ref().and_then(|name| name.as_str().parse::<ProjectName>().ok()) else {
+        return Ok(nothing(dotfiles));
+    };
+    if registered(layers)?.get(&name).is_none() {
+        return Ok(nothing(dotfiles));
+    }
+    let directory = cloned(&layers.config, &name)?;
+    Ok(match load(&layers.config, &name, &directory, &Missing)? {
+        Some(loaded) => Setup::of(loaded.podfile, dotfiles),
+        None => nothing(dotfiles),
+    })
+}
+
 /// What a registered project adds to its sessions; none for the name of any other session.
 fn parts_of(layers: &Layers, name: &MachineName) -> Result<Option<ProjectParts>, ServerProjectError> {
     // Names of projects and of sessions have one grammar.
@@ -148,11 +171,8 @@ fn parts_of(layers: &Layers, name: &MachineName) -> Result<Option<ProjectParts>,
 /// What a session of a registered project is made of, as its clone stands now.
 fn parts(layers: &Layers, name: &ProjectName, project: &Project) -> Result<ProjectParts, ServerProjectError> {
     let config = &layers.config;
-    let directory = clone_of(config, name);
-    if !directory.is_dir() {
-        return Err(ServerProjectError::NotCloned(name.to_string()));
-    }
-    let loaded = load(config, &directory)?;
+    let directory = cloned(config, name)?;
+    let loaded = load(config, name, &directory, &Missing)?;
     let target = loaded.as_ref().and_then(|loaded| loaded.podfile.workspace.clone());
     let copy = CopySpec {
         source: directory,
@@ -180,12 +200,29 @@ fn parts(layers: &Layers, name: &ProjectName, project: &Project) -> Result<Proje
     Ok(ProjectParts { project, copy, mode })
 }
 
-fn load(config: &Config, directory: &Path) -> Result<Option<Loaded>, PodfileError> {
+/// The clone of a project, which has to be there.
+fn cloned(config: &Config, name: &ProjectName) -> Result<PathBuf, ServerProjectError> {
+    let directory = clone_of(config, name);
+    match directory.is_dir() {
+        true => Ok(directory),
+        false => Err(ServerProjectError::NotCloned(name.to_string())),
+    }
+}
+
+/// The Podfile of a clone, wherever that lies just now. What it extends is fetched where its image is made for everybody: no
+/// login waits for a server elsewhere.
+fn load(
+    config: &Config,
+    name: &ProjectName,
+    directory: &Path,
+    fetch: &dyn Fetch,
+) -> Result<Option<Loaded>, PodfileError> {
     let places = Places {
         cache: state_dir(config).join("cache/podfiles"),
         github: config.github_url.as_str().to_owned(),
     };
-    podfile::locate(directory)?.map(|path| podfile::load(&path, &places, &Https)).transpose()
+    let repository = Repository { directory, name: Some(name.as_str()) };
+    podfile::locate(directory)?.map(|path| podfile::load_for(&path, repository, &places, fetch)).transpose()
 }
 
 /// Whether an address says more than which user git is to be.

@@ -13,13 +13,13 @@ use super::list::Listed;
 use super::services::Companion;
 use crate::names::ServiceName;
 use crate::spec::PortBinding;
-use crate::state::SessionRecord;
+use crate::state::{ObjectKind, SessionRecord, Status};
 
 /// How a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceState {
-    /// Its health check has not succeeded yet.
+    /// Its health check has not succeeded yet, or its session is being made and waits for its ports.
     Starting,
     /// It runs, and its health check succeeds if it has one.
     Ready,
@@ -71,18 +71,36 @@ pub struct ServiceView {
 impl<S: EngineSource, G: GuestPort> Core<S, G> {
     /// The services of a session in start order, as far as their containers exist.
     pub async fn services(&self, record: &SessionRecord) -> Result<Vec<ServiceView>, SessionError> {
-        if record.service_ids.is_empty() {
+        let being_made = record.status == Status::Creating;
+        let ids = match being_made {
+            true => self.services_so_far(record)?,
+            false => record.service_ids.clone(),
+        };
+        if ids.is_empty() {
             return Ok(Vec::new());
         }
         let engine = self.engine_of(record).await?;
         let mut services = Vec::new();
-        for id in &record.service_ids {
+        for id in &ids {
             let Some(info) = engine.container(id).await? else { continue };
-            let state = ServiceState::from(&info);
-            let Companion { id, name, image, ports, address, .. } = Companion::of(&info);
+            let mut state = ServiceState::from(&info);
+            let companion = Companion::of(&info);
+            // Only who makes the session knows whether its ports are open, and is done when all are.
+            if being_made && state == ServiceState::Ready && !companion.checked && companion.is_waited_for() {
+                state = ServiceState::Starting;
+            }
+            let Companion { id, name, image, ports, address, .. } = companion;
             services.push(ServiceView { name, image, container_id: id, ports, address, state });
         }
         Ok(services)
+    }
+
+    /// Services of a session that is being made, as far as there are any: the session's row tells of them when all are ready.
+    fn services_so_far(&self, record: &SessionRecord) -> Result<Vec<String>, SessionError> {
+        let objects = self.store.objects(&record.id)?.into_iter();
+        let companions = objects
+            .filter(|object| object.kind == ObjectKind::Container && object.name != record.container_name);
+        Ok(companions.filter_map(|object| object.id).collect())
     }
 
     /// Fills in the services of listed sessions, as far as the engine says.

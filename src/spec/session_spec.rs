@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::{Mode, SeccompChoice};
 use crate::names::{ImageRef, ServiceName, SessionKey};
+use crate::podfile::Podfile;
 pub use crate::podfile::{BuildBase, Dotfiles, Hook, HookCommand, Hooks, Repo};
 
 /// Whether the session is a local machine (lives until `stop`, whatever its mode's grace) or a server session.
@@ -166,6 +167,12 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// What a Podfile says; the user's own dotfiles come before its.
+    pub fn of(podfile: Podfile, user_dotfiles: Option<Dotfiles>) -> Self {
+        let Podfile { dotfiles, repos, hooks, .. } = podfile;
+        Self { dotfiles: user_dotfiles.or(dotfiles), repos, hooks }
+    }
+
     /// Whether a new container is ready as it is: what runs for each connection does not count.
     pub fn is_empty(&self) -> bool {
         self.dotfiles.is_none() && self.repos.is_empty() && self.hooks.create.is_empty()

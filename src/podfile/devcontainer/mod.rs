@@ -23,9 +23,9 @@ use json::{Json, Node};
 use keys::{FOR_EDITORS, KNOWN, UNSUPPORTED};
 use variables::{InContainer, Variables, id_of, is_name};
 
-use super::PodfileError;
 use super::model::{MountWay, Podfile, PortStrategy, Ports, Resources, is_dynamic};
 use super::parse::{MAX_ENV, MAX_PORTS, MAX_VALUE};
+use super::{PodfileError, Repository};
 use crate::config::{Origin, nearest};
 use crate::names::{UserName, printable, quoted};
 
@@ -41,7 +41,8 @@ pub fn devcontainer(
     path: &Path,
     repository: &Path,
 ) -> Result<(Podfile, Vec<String>), PodfileError> {
-    convert(text, path, repository).map(|converted| (converted.podfile, converted.warnings))
+    let project = Repository { directory: repository, name: None };
+    convert(text, path, repository, project).map(|converted| (converted.podfile, converted.warnings))
 }
 
 /// What a devcontainer.json comes to.
@@ -53,8 +54,13 @@ pub(super) struct Converted {
     pub(super) origins: BTreeMap<String, Origin>,
 }
 
-/// As [`devcontainer`], with the places of values.
-pub(super) fn convert(text: &str, path: &Path, repository: &Path) -> Result<Converted, PodfileError> {
+/// As [`devcontainer`], with the places of values. `repository` is what paths may not leave; its variables tell of `project`.
+pub(super) fn convert(
+    text: &str,
+    path: &Path,
+    repository: &Path,
+    project: Repository<'_>,
+) -> Result<Converted, PodfileError> {
     let file = printable(&path.display().to_string());
     let root = json::parse(text).map_err(|malformed| {
         let place = malformed.line.map_or(file.clone(), |line| format!("{file}:{line}"));
@@ -64,8 +70,7 @@ pub(super) fn convert(text: &str, path: &Path, repository: &Path) -> Result<Conv
         let reason = format!("expected `{{` and `}}`, found {}", root.value.name());
         return Err(PodfileError::Malformed { place: format!("{file}:{}", root.line), reason });
     };
-    let mut reader =
-        Reader { file, path, repository, variables: of_directory(repository), warnings: Vec::new() };
+    let mut reader = Reader { file, path, repository, variables: of_project(project), warnings: Vec::new() };
     let entries: BTreeMap<String, Node> = entries.into_iter().collect();
     let origins = origins::of(path, &entries);
     let podfile = reader.podfile(entries)?;
@@ -79,9 +84,16 @@ pub(super) fn convert(text: &str, path: &Path, repository: &Path) -> Result<Conv
     Ok(Converted { podfile, warnings, origins })
 }
 
-fn of_directory(repository: &Path) -> Variables {
-    let local_folder = repository.display().to_string();
-    let basename = repository.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+fn of_project(Repository { directory, name }: Repository<'_>) -> Variables {
+    let (local_folder, basename) = match name {
+        // Whoever works in a copy or a checkout has no use for where podspawn keeps it, and it is another one each time.
+        Some(name) => (default_folder(name), name.to_owned()),
+        None => {
+            let real = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+            let basename = real.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+            (real.display().to_string(), basename)
+        }
+    };
     let container_folder = default_folder(&basename);
     Variables { id: id_of(&local_folder), local_folder, basename, container_folder, ..Variables::default() }
 }

@@ -239,7 +239,8 @@ fn each_value_has_the_line_that_decides_it() {
     let text = "{\n\"image\": \"debian:12\",\n\"containerEnv\": {\n\"A\": \"1\",\n\"B\": \"2\"},\n\
                 \"remoteEnv\": {\n\"B\": \"3\"},\n\"forwardPorts\": [80],\n\"postCreateCommand\": \"make\",\n\
                 \"remoteUser\": null\n}";
-    let origins = super::convert(text, Path::new(FILE), Path::new("/p/api")).unwrap().origins;
+    let project = Repository { directory: Path::new("/p/api"), name: None };
+    let origins = super::convert(text, Path::new(FILE), project.directory, project).unwrap().origins;
     for (key, line) in
         [("base", 2), ("env.A", 4), ("env.B", 7), ("ports", 8), ("postCreateCommand", 9), ("hooks", 9)]
     {

@@ -258,3 +258,33 @@ fn an_error_in_a_base_says_who_extends_it() {
         "~/repo/base.yaml:2: `shell`: \"zsh\" must be an absolute path, such as `/bin/bash`"
     );
 }
+
+/// As a web that nobody needs who has a copy.
+struct Patient<'a>(&'a Place);
+
+impl Fetch for Patient<'_> {
+    fn get(&self, url: &str) -> Result<String, String> {
+        self.0.get(url)
+    }
+
+    fn takes_kept(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn whoever_comes_to_what_is_made_asks_for_nothing_that_was_fetched_before() {
+    let mut place = Place::new(&[("repo/podfile.yaml", "extends: github.com/a/b/x.yaml\n")])
+        .web("a/b/raw/main/x.yaml", "base: x\n");
+    let places = Places { cache: place.path("cache"), github: "http://web".into() };
+    let path = place.path("repo/podfile.yaml");
+    let first = load(&path, &places, &Patient(&place)).unwrap();
+    assert_eq!(place.asked.borrow().len(), 1, "what nobody has fetched is fetched");
+    place.web.values_mut().for_each(|text| *text = "base: y\n".into());
+    let again = load(&path, &places, &Patient(&place)).unwrap();
+    assert_eq!((again.podfile, again.warnings), (first.podfile.clone(), Vec::new()));
+    assert_eq!(place.asked.borrow().len(), 1);
+    assert_ne!(place.ok("repo/podfile.yaml").podfile, first.podfile, "whoever makes something asks");
+    let news = load(&path, &places, &Patient(&place)).unwrap();
+    assert_ne!(news.podfile, first.podfile, "what was fetched since counts");
+}

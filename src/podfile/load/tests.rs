@@ -75,3 +75,107 @@ fn the_same_file_gives_the_same_result_wherever_the_repository_lies() {
     };
     assert_eq!(canonical(), canonical());
 }
+
+/// A project with a devcontainer.json that asks for everything that a directory's place could get into.
+const ASKING: &str = r#"{
+    "image": "x",
+    "containerEnv": {"AT": "${localWorkspaceFolder}", "IN": "${containerWorkspaceFolder}"},
+    "remoteEnv": {"CALLED": "${localWorkspaceFolderBasename}", "ID": "${devcontainerId}"},
+    "forwardPorts": [3000],
+    "remoteUser": "node",
+    "postCreateCommand": "make ${containerWorkspaceFolder}"
+}"#;
+
+/// A directory of that name with those files, and what holds it.
+fn directory(name: &str, files: &[(&str, &str)]) -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap().join(name);
+    for (file, text) in files {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    (dir, root)
+}
+
+fn read_for(path: &Path, repository: Repository<'_>) -> Result<Loaded, PodfileError> {
+    let places = Places { cache: path.with_file_name("cache"), github: "https://github.com".into() };
+    load_for(path, repository, &places, &NoWeb)
+}
+
+#[test]
+fn a_project_is_the_same_in_whatever_directory_it_is_just_now() {
+    let image = |directory_name: &str| {
+        let (_dir, root) = directory(directory_name, &[(".devcontainer/devcontainer.json", ASKING)]);
+        let repository = Repository { directory: &root, name: Some("api") };
+        let path = locate(&root).unwrap().unwrap();
+        let loaded = read_for(&path, repository).unwrap();
+        let image = loaded.image("api", &crate::config::Config::default().packages.sources).unwrap().0;
+        (loaded.podfile, loaded.canonical, image)
+    };
+    let (podfile, canonical, name) = image("api");
+    assert_eq!(podfile.workspace.as_deref(), Some("/workspace/api"));
+    assert_eq!(podfile.hooks.create[0].dir.as_deref(), Some("/workspace/api"));
+    assert_eq!(podfile.env["AT"], "/workspace/api");
+    assert_eq!(podfile.env["CALLED"], "api");
+    for elsewhere in [".new-api-17", ".tmp-review-4", "fix"] {
+        assert_eq!(image(elsewhere), (podfile.clone(), canonical.clone(), name.clone()), "{elsewhere}");
+    }
+}
+
+#[test]
+fn without_a_name_a_project_is_called_as_its_directory() {
+    let (_dir, root) = directory("shop", &[(".devcontainer.json", ASKING)]);
+    let loaded =
+        read_for(&root.join(".devcontainer.json"), Repository { directory: &root, name: None }).unwrap();
+    assert_eq!(loaded.podfile.hooks.create[0].dir.as_deref(), Some("/workspace/shop"));
+    assert_eq!(loaded.podfile.env["AT"], root.to_str().unwrap());
+    assert_eq!(loaded, read(&root.join(".devcontainer.json")));
+}
+
+#[test]
+fn a_named_file_may_name_what_lies_in_its_project_and_nothing_else() {
+    let files = [
+        ("ci/dev.yaml", "extends: ../base.yaml\n"),
+        ("base.yaml", "base: x\n"),
+        ("ci/out.yaml", "extends: ../../base.yaml\n"),
+        ("Dockerfile", "FROM x\n"),
+        (
+            ".devcontainer/py/devcontainer.json",
+            r#"{"build": {"dockerfile": "../../Dockerfile", "context": "../.."},
+            "containerEnv": {"AT": "${localWorkspaceFolder}"}}"#,
+        ),
+    ];
+    let (dir, root) = directory("api", &files);
+    fs::write(dir.path().join("base.yaml"), "base: y\n").unwrap();
+    let here = Repository { directory: &root, name: None };
+    assert!(matches!(read_for(&root.join("ci/dev.yaml"), here).unwrap().podfile.base, Base::Image(_)));
+    let loaded = read_for(&root.join(".devcontainer/py/devcontainer.json"), here).unwrap();
+    assert_eq!(loaded.podfile.env["AT"], root.to_str().unwrap());
+    let Base::Build(build) = loaded.podfile.base else { panic!("a build") };
+    assert_eq!((build.context, build.dockerfile.as_str()), (root.clone(), "Dockerfile"));
+    let error = read_for(&root.join("ci/out.yaml"), here).unwrap_err().to_string();
+    assert!(error.contains("leads out of the repository"), "{error}");
+    // One that lies elsewhere stays in its own directory.
+    let inside = root.join("ci");
+    let error =
+        read_for(&root.join("ci/dev.yaml"), Repository { directory: &inside, name: None }).unwrap_err();
+    assert!(error.to_string().contains("leads out of the repository"), "{error}");
+    let elsewhere = Repository { directory: Path::new("/nonexistent"), name: None };
+    assert!(read_for(&root.join("ci/dev.yaml"), elsewhere).is_err());
+}
+
+#[test]
+fn an_image_is_at_hand_where_no_context_has_to_be_read() {
+    let name = |dockerfile: &str| {
+        let json = r#"{"build": {"dockerfile": "Dockerfile"}}"#;
+        let (_dir, root) = directory("api", &[(".devcontainer.json", json), ("Dockerfile", dockerfile)]);
+        let loaded = read(&root.join(".devcontainer.json"));
+        let sources = crate::config::Config::default().packages.sources;
+        let at_hand = loaded.image_at_hand("api", &sources);
+        assert!(at_hand.is_none() || at_hand == Some(loaded.image("api", &sources).unwrap().0));
+        at_hand
+    };
+    assert!(name("FROM x\nRUN true\n").is_some());
+    assert_eq!(name("FROM x\nCOPY . /src\n"), None);
+}

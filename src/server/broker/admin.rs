@@ -143,7 +143,7 @@ impl Broker {
             built.map_err(|error| whole(&error))?;
         }
         let hash = asked.hash().map(|hash| hash.as_str().to_owned());
-        Ok(BuiltProject { image: asked.image.to_string(), hash })
+        Ok(BuiltProject { image: asked.image.to_string(), hash, warnings: asked.warnings })
     }
 
     async fn examined(&self) -> Result<Examined, Refusal> {

@@ -14,13 +14,14 @@ use super::limits::{LinkCount, OpenRequest};
 use super::link::Link;
 use super::tell::{self, Lines, Refusal};
 use super::{Broker, Duty, connections, network};
+use crate::config::Layers;
 use crate::names::{MachineName, SessionKey};
-use crate::server::projects;
+use crate::server::projects::{self, ServerProjectError};
 use crate::session::attach::{Passable, open_direct, open_relay, passes};
 use crate::session::audit::{Actor, Event};
 
 use crate::session::{Audience, Caller, Cancel, EngineSource, Exists, GuestAddress, Session, Skip};
-use crate::spec::{self, SessionSpec};
+use crate::spec::{self, SessionSpec, Setup};
 use crate::state::{AttachWay, HandedLease, Holder, SessionRecord, SetupState};
 use crate::system::peer::Peer;
 
@@ -142,6 +143,12 @@ pub(super) async fn depart(broker: &Arc<Broker>, handed: HandedLease, record: Se
     drop(duty);
 }
 
+/// Logs what is wrong with a project and gives what its user is told of it.
+fn no_project(identity: &Identity, layers: &Layers, project: &str, error: &ServerProjectError) -> Refusal {
+    tracing::error!(user = %identity.user, project, "{}", tell::chain(error));
+    tell::project(project, error, &layers.config)
+}
+
 impl Broker {
     /// Takes note of a lease that was given out.
     pub(super) fn arrived(&self, record: &SessionRecord, lease: &HandedLease) {
@@ -261,8 +268,8 @@ impl Broker {
         lines: &UnboundedSender<String>,
         cancel: &Cancel,
     ) -> Result<Option<String>, Refusal> {
-        let setup = match self.spec(identity, session.record.key.clone()) {
-            Ok(spec) => spec.environment.setup,
+        let setup = match self.setup(identity, &session.record.key) {
+            Ok(setup) => setup,
             Err(refusal) if session.record.setup != SetupState::Pending => {
                 return Ok(Some(format!("{}; `on_start` did not run", refusal.text)));
             }
@@ -298,16 +305,22 @@ impl Broker {
         session.record.setup == SetupState::Pending || session.record.key.name.is_some()
     }
 
+    /// What is to happen inside a session, as the configuration says now.
+    fn setup(&self, identity: &Identity, key: &SessionKey) -> Result<Setup, Refusal> {
+        let (layers, _) = self.installation.load_for(&identity.user).inspect_err(|error| {
+            tracing::error!(user = %identity.user, "{error}");
+        })?;
+        projects::setup(&layers, key).map_err(|error| no_project(identity, &layers, key.project(), &error))
+    }
+
     /// What the configuration says now of a session.
     fn spec(&self, identity: &Identity, key: SessionKey) -> Result<SessionSpec, Refusal> {
         let (layers, user) = self.installation.load_for(&identity.user).inspect_err(|error| {
             tracing::error!(user = %identity.user, "{error}");
         })?;
         let project = key.project().to_owned();
-        let request = projects::request(&layers, user, key).map_err(|error| {
-            tracing::error!(user = %identity.user, project, "{}", tell::chain(&error));
-            tell::project(&project, &error, &layers.config)
-        })?;
+        let request = projects::request(&layers, user, key)
+            .map_err(|error| no_project(identity, &layers, &project, &error))?;
         let resolved = spec::resolve(&request, &layers)
             .inspect_err(|error| tracing::error!(user = %identity.user, "{error}"))?;
         Ok(resolved.spec)

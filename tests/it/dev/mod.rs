@@ -2,6 +2,7 @@
 
 mod api;
 mod ending;
+pub mod podfile;
 mod session;
 mod wrong;
 pub mod yard;

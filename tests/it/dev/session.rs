@@ -99,6 +99,30 @@ on_engines! {
 
 on_engines! {
     [docker; soak: podman, gvisor]
+    fn whoever_comes_back_needs_no_file_of_the_build(env: Env) {
+        let json = r#"{"build": {"dockerfile": "Dockerfile"}, "postAttachCommand": "echo attached >>~/attached"}"#;
+        let app = directory(&env, "app", &[
+            (".devcontainer.json", json.to_owned()),
+            ("Dockerfile", format!("FROM {}\nCOPY note /note\n", fact("IMAGE_SUDO"))),
+            ("note", "from the build\n".into()),
+        ]);
+        let dev = |script: &str| {
+            env.podspawn(["dev", "--name", "built", "--", "sh", "-c", script]).at(&app).limit(LIMIT).run().ok()
+        };
+        assert_eq!(dev("cat /note ~/attached").out(), "from the build\nattached\n");
+        // More than a build takes: the engine would not be given it, and nobody who comes back waits for it to be read.
+        let large = std::fs::File::create(app.join("large")).expect("a file");
+        large.set_len(300 << 20).expect("a length");
+        let run = dev("cat /note ~/attached");
+        assert_eq!(run.out(), "from the build\nattached\nattached\n");
+        assert!(!run.stderr.contains("has changed"), "{}", run.stderr);
+        let _ = env.podspawn(["down", "--name", "built"]).at(&app).run().ok();
+        forget_images(&env, "built");
+    }
+}
+
+on_engines! {
+    [docker; soak: podman, gvisor]
     fn what_a_session_does_not_take_over_is_said(env: Env) {
         env.write_config("local:\n  dotfiles:\n    repo: git://127.0.0.1:1/none\n");
         let app = directory(&env, "app", &podfile(""));

@@ -167,6 +167,32 @@ fn what_is_nearly_right_is_answered_with_what_is_meant() {
 }
 
 #[test]
+fn what_no_image_can_be_built_of_is_refused_with_its_line() {
+    let env = Env::without_engine();
+    let run =
+        check(&env, &[("podfile.yaml", "base: x\npackages: [git, nodejs@20,\n  nodejs@22]\n")]).status(1);
+    let expected = "podfile.yaml:3: `packages.2`: `nodejs@20` and `nodejs@22` cannot both be installed: list one of them\n";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
+    let long = format!("base: x\nextra_commands:\n  - echo {}\n", "'\"'".repeat(20_000));
+    let run = check(&env, &[("podfile.yaml", &long)]).status(1);
+    assert!(run.stderr.contains("is too long"), "{}", run.stderr);
+}
+
+#[test]
+fn a_named_file_belongs_to_the_project_around_it() {
+    let env = Env::without_engine();
+    let app = env.home().join("app");
+    std::fs::create_dir_all(app.join("ci")).expect("mkdir");
+    std::fs::write(app.join("base.yaml"), "base: x\n").expect("write");
+    std::fs::write(app.join("ci/dev.yaml"), "extends: ../base.yaml\n").expect("write");
+    std::fs::write(app.join("ci/podfile.yaml"), "extends: ../base.yaml\n").expect("write");
+    let check = |file: &str| env.podspawn(["podfile", "check", file]).at(&app).run();
+    assert!(check("ci/dev.yaml").ok().out().contains("base.yaml:1"));
+    let run = check("ci/podfile.yaml").status(1);
+    assert!(run.stderr.contains("leads out of the repository"), "{}", run.stderr);
+}
+
+#[test]
 fn a_volume_that_is_none_is_skipped_with_a_warning() {
     let env = Env::without_engine();
     let run =

@@ -1,6 +1,6 @@
 //! Repositories and checkouts that try to have something run, or read, on this host.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use super::remote::{Remote, git};
@@ -45,6 +45,19 @@ fn nothing_that_a_repository_holds_runs_while_it_is_cloned_and_updated() {
     remote.push("api", "main");
     let hook = remote.bare("api").join("hooks/post-checkout");
     std::fs::write(&hook, format!("#!/bin/sh\n{}\n", trace(&trap))).unwrap();
+    // What the repository names is there to be run: the user's own settings of git know it, and have traps of their own.
+    let (hooks, template) = (env.home().join("hooks"), env.home().join("template"));
+    for hook in [hooks.join("post-checkout"), template.join("hooks/post-checkout")] {
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, format!("#!/bin/sh\n{}\n", trace(&trap))).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let settings = format!(
+        "[filter \"evil\"]\n smudge = sed s/^/caught:/\n[core]\n hooksPath = {}\n[init]\n templateDir = {}\n",
+        hooks.display(),
+        template.display()
+    );
+    std::fs::write(env.home().join(".gitconfig"), settings).unwrap();
     let _ = env.podspawn(["add-project", "api", "--repo", &remote.url("api")]).run().ok();
     remote.commit("api", "main", &[("where", "later\n")]);
     let _ = env.podspawn(["update-project", "api"]).run().ok();

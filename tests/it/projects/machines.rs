@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::remote::Remote;
-use crate::dev::yard::forget_images;
+use crate::dev::yard::{directory, forget_images, podfile};
 use crate::harness::engines::fact;
 use crate::harness::{Env, Run, json};
 
@@ -224,6 +224,97 @@ on_engines! {
         assert_eq!((run.out().as_str(), run.stderr.as_str()), ("4\n", ""));
         let _ = env.podspawn(["rm", "dev", "--force"]).run().ok();
         forget_images(&env, "api");
+    }
+}
+
+/// A development container that asks for everything that a checkout's place could get into.
+pub fn asking(image: &str) -> String {
+    format!(
+        r#"{{
+    "image": "{image}",
+    "containerEnv": {{"AT": "${{localWorkspaceFolder}}", "IN": "${{containerWorkspaceFolder}}"}},
+    "remoteEnv": {{"CALLED": "${{localWorkspaceFolderBasename}}", "ID": "${{devcontainerId}}"}},
+    "forwardPorts": [3000],
+    "features": {{"ghcr.io/a/b:1": {{}}}},
+    "remoteUser": "node",
+    "postCreateCommand": "pwd >~/created; cat ${{containerWorkspaceFolder}}/where >>~/created"
+}}"#
+    )
+}
+
+on_engines! {
+    [docker, podman; soak: gvisor]
+    fn a_development_container_is_the_same_by_add_project_create_and_run(env: Env) {
+        let remote = Remote::start();
+        let json = asking(fact("IMAGE_SUDO"));
+        remote.commit("api", "main", &[("where", "main\n"), (".devcontainer/devcontainer.json", &json)]);
+        let added = env.podspawn(["add-project", "api", "--repo", &remote.url("api")]).limit(LIMIT).run().ok();
+        let image = added.stderr.trim_end().rsplit(' ').next().expect("an image").to_owned();
+        assert!(image.starts_with("podspawn/api:podfile-"), "{}", added.stderr);
+        let told = "warning: .devcontainer/devcontainer.json:6: `features`: ";
+        assert!(added.stderr.contains(told), "{}", added.stderr);
+
+        let made = env.podspawn(["create", "fix", "--project", "api"]).run().ok();
+        assert!(made.stderr.ends_with(&format!("✓ Creating fix ({image})\n")), "no further image: {}", made.stderr);
+        assert!(made.stderr.contains(told), "{}", made.stderr);
+        let look = "cat ~/created; pwd; echo $AT $IN $CALLED; whoami";
+        let expected = "/workspace/api\nmain\n/workspace/api\n/workspace/api /workspace/api api\nnode\n";
+        assert_eq!(env.podspawn(["shell", "fix"]).stdin(look).run().ok().out(), expected);
+        let _ = env.podspawn(["stop", "fix"]).run().ok();
+        assert_eq!(env.podspawn(["shell", "fix"]).stdin(look).run().ok().out(), expected);
+
+        let args = ["run", "once", "--project", "api", "--", "sh", "-c", look];
+        let run = env.podspawn(args).limit(LIMIT).run().ok();
+        assert_eq!(run.out(), expected);
+        assert!(run.stderr.contains(&image) || !run.stderr.contains("podspawn/"), "{}", run.stderr);
+        let _ = env.podspawn(["rm", "fix", "--force"]).run().ok();
+        assert_eq!(env.objects(), Vec::<String>::new());
+        forget_images(&env, "api");
+    }
+}
+
+on_engines! {
+    [docker; soak: podman, gvisor]
+    fn the_podfile_says_the_branch_and_a_setup_that_failed_is_done_again(env: Env) {
+        let remote = Remote::start();
+        let text = |branch: &str| {
+            let again = "echo tried >>/workspace/api/tries; test $(wc -l </workspace/api/tries) -ge 2";
+            format!("base: {}\nbranch: {branch}\non_create: {again}\n", fact("IMAGE_SUDO"))
+        };
+        remote.commit("api", "work", &[("where", "work\n"), ("podfile.yaml", &text("work"))]);
+        remote.commit("api", "main", &[("where", "main\n"), ("podfile.yaml", &text("work"))]);
+        let _ = env.podspawn(["add-project", "api", "--repo", &remote.url("api")]).limit(LIMIT).run().ok();
+        let run = env.podspawn(["create", "dev", "--project", "api"]).limit(LIMIT).run().ok();
+        assert!(run.stderr.contains("on_create"), "{}", run.stderr);
+        assert_eq!(row(&env, "dev"), Some(("running".into(), "work".into())));
+        let _ = env.podspawn(["stop", "dev"]).run().ok();
+        assert_eq!(row(&env, "dev"), Some(("uninitialized".into(), "work".into())));
+        let run = env.podspawn(["shell", "dev"]).stdin("cat where tries").run().ok();
+        assert_eq!(run.out(), "work\ntried\ntried\n");
+        let _ = env.podspawn(["stop", "dev"]).run().ok();
+        assert_eq!(row(&env, "dev"), Some(("stopped".into(), "work".into())));
+        let _ = env.podspawn(["rm", "dev"]).run().ok();
+        forget_images(&env, "api");
+    }
+}
+
+on_engines! {
+    [docker; soak: podman, gvisor]
+    fn a_stopped_machine_keeps_its_name(env: Env) {
+        let _remote = registered(&env);
+        let app = directory(&env, "app", &podfile(""));
+        let _ = env.podspawn(["create", "fix", "--project", "api"]).run().ok();
+        let _ = env.podspawn(["stop", "fix"]).run().ok();
+        for args in [&["dev", "--name", "fix", "--", "true"][..], &["dev", "--fresh", "--name", "fix", "--", "true"]] {
+            let run = env.podspawn(args.iter().copied()).at(&app).run().status(1);
+            let expected = "Error: the name `fix` belongs to a machine\nhint: give another one with `--name`\n";
+            assert_eq!(run.stderr, expected);
+        }
+        let run = env.podspawn(["run", "fix", "--", "true"]).run().status(1);
+        assert!(run.stderr.contains("the name `fix` is in use\nhint: podspawn shell fix"), "{}", run.stderr);
+        assert_eq!(env.objects(), Vec::<String>::new());
+        assert_eq!(row(&env, "fix"), Some(("stopped".into(), "main".into())));
+        let _ = env.podspawn(["rm", "fix"]).run().ok();
     }
 }
 

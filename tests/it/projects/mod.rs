@@ -3,7 +3,7 @@
 mod crash;
 mod hostile;
 mod kept;
-mod machines;
+pub mod machines;
 mod registry;
 pub mod remote;
 mod waiting;

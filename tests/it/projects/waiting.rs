@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use super::crash::{LIMIT, checkout, checkouts, register};
 use super::remote::{Gate, Remote};
+use crate::dev::yard::{directory, podfile};
 use crate::harness::{Env, Terminal, json};
 
 const WAITING: &str = "Waiting for another podspawn";
@@ -127,6 +128,28 @@ on_engines! {
 }
 
 on_engines! {
+    [docker; soak: podman]
+    fn a_throwaway_machine_and_a_session_wait_for_a_name_that_is_being_taken(env: Env) {
+        let remote = Remote::start();
+        let gate = Gate::start();
+        register(&env, "slow", &gate.url());
+        let app = directory(&env, "app", &podfile(""));
+        let making = env.podspawn(["create", "dev", "--project", "slow", "--branch", "main"]).start();
+        let asked = gate.asked();
+        let run = waiting(&env, &["run", "dev"]);
+        let dev = env.podspawn(["dev", "--name", "dev", "--", "true"]).at(&app).run().status(1);
+        assert!(dev.stderr.contains("the name `dev` belongs to a machine"), "its row is there: {}", dev.stderr);
+        gate.open(asked, &remote);
+        let _ = making.wait(LIMIT).ok();
+        let (ended, screen) = run.wait();
+        assert_eq!(ended, 1, "{screen}");
+        assert!(screen.contains("the name `dev` is in use"), "{screen}");
+        assert_eq!(status(&env, "dev").as_deref(), Some("running"));
+        let _ = env.podspawn(["rm", "dev", "--force"]).run().ok();
+    }
+}
+
+on_engines! {
     [docker]
     fn a_checkout_is_not_given_to_a_machine_that_was_made_without_it(env: Env) {
         let remote = stopped(&env);
@@ -139,20 +162,20 @@ on_engines! {
             register(&env, project, &gate.url());
             let making = env.podspawn(["create", "dev", "--project", project, "--branch", "main"]).start();
             let asked = gate.asked();
+            // As a podspawn would that knows nothing of the checkout and of the name's lock.
+            let row = store.workspace(&user, &name).unwrap().expect("a row");
+            store.delete_workspace(&row.id).unwrap();
+            let path = env.home().join(format!(".podspawn/locks/{}.dev.name.lock", env.user));
+            std::fs::rename(&path, path.with_extension("aside")).unwrap();
             let other = if throwaway {
                 let mut other = env.terminal(["run", "dev"]);
                 other.expect(&format!("{}@dev", env.user));
                 Some(other)
             } else {
-                // As a podspawn would that knows nothing of the checkout and of the name's lock.
-                let row = store.workspace(&user, &name).unwrap().expect("a row");
-                store.delete_workspace(&row.id).unwrap();
-                let path = env.home().join(format!(".podspawn/locks/{}.dev.name.lock", env.user));
-                std::fs::rename(&path, path.with_extension("aside")).unwrap();
                 let _ = env.podspawn(["create", "dev"]).run().ok();
-                assert!(store.insert_workspace(&row).unwrap());
                 None
             };
+            assert!(store.insert_workspace(&row).unwrap());
             gate.open(asked, &remote);
             let run = making.wait(LIMIT).status(1);
             let why = if throwaway { "is a throwaway machine in use" } else { "the name `dev` is in use" };

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use podspawn::names::ServiceName;
-use podspawn::session::{Cancel, Exists, ServiceProblem, ServiceState, SessionError, Silent};
+use podspawn::session::{
+    Cancel, Exists, Filter, Listed, Report, ServiceProblem, ServiceState, SessionError, Silent, Step,
+};
 use podspawn_runtimes::{Engine, EngineKind, ExecOutput, LogOptions};
 
 use super::lab::{Place, Told, drive};
@@ -114,6 +116,50 @@ on_engines! {
 }
 
 on_engines! {
+    [docker, podman; soak: gvisor]
+    fn a_service_is_seen_and_heard_while_its_session_waits_for_it(engine: EngineName) {
+        /// Tells when the wait begins.
+        struct Waiting(tokio::sync::mpsc::UnboundedSender<()>);
+
+        impl Report for Waiting {
+            fn step(&mut self, step: Step<'_>) {
+                if let Step::AwaitingServices { .. } = step {
+                    let _ = self.0.send(());
+                }
+            }
+        }
+
+        drive(async {
+            let place = Place::on(engine).await;
+            let mut spec = place.spec();
+            spec.environment.services = vec![
+                place.service("db", "never", &[5432]).await,
+                place.service("plain", "never", &[]).await,
+            ];
+            let (handle, cancel) = Cancel::new();
+            let (begun, mut waits) = tokio::sync::mpsc::unbounded_channel();
+            let looking = async {
+                waits.recv().await.expect("it waits");
+                let record = place.core.store.find(&spec.key).expect("the store").expect("a row");
+                let services = place.core.services(&record).await.expect("services");
+                let states: Vec<_> = services.iter().map(|one| (one.name.as_str(), one.state)).collect();
+                assert_eq!(states, [("db", ServiceState::Starting), ("plain", ServiceState::Ready)]);
+                let db = "db".parse::<ServiceName>().expect("a name");
+                assert!(place.core.logs(&record, Some(&db), LogOptions::default()).await.is_ok());
+                let mut listed: Vec<_> = place.core.list(&Filter::default()).expect("a list").iter()
+                    .map(|view| Listed::new(view, record.created_at)).collect();
+                place.core.measure(&mut listed).await;
+                assert_eq!(listed[0].services[0].state, ServiceState::Starting);
+                handle.cancel();
+            };
+            let mut waiting = Waiting(begun);
+            let making = place.core.acquire(&spec, Exists::Join, &mut waiting, &cancel);
+            let (made, ()) = tokio::join!(making, looking);
+            assert!(matches!(made, Err(SessionError::Cancelled)), "{made:?}");
+            assert_eq!(place.objects().await, (0, 0, 0));
+        });
+    }
+
     [; soak: docker]
     fn a_port_that_never_opens_is_named_with_what_its_service_said(engine: EngineName) {
         drive(async {

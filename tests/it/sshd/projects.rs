@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::pull::Pushed;
+use crate::dev::podfile::Rude;
 use crate::harness::engines::{EngineName, fact};
 use crate::harness::moments::let_pass;
 use crate::harness::server::{Server, Wishes};
 use crate::harness::system::{random_hex, run};
+use crate::projects::machines::asking;
 use crate::projects::remote::{Remote, Silent};
 use crate::services::lab::{Place, drive};
 
@@ -116,6 +118,54 @@ on_engines! {
         assert_eq!(terminal.wait().0, 0);
         // The engine keeps an image that a container is made of.
         let _ = server.podspawn(&["stop", &format!("{ann}@api")]).run().ok();
+    }
+
+    [docker, podman; soak: gvisor]
+    fn a_development_container_has_its_image_and_its_hooks(server: Server) {
+        let remote = Remote::start();
+        let json = asking(fact("IMAGE_SUDO"));
+        remote.commit("api", "main", &[("where", "main\n"), (".devcontainer/devcontainer.json", &json)]);
+        let added = server.podspawn(&["add-project", "api", "--repo", &remote.url("api")]).run().ok();
+        let image = added.stderr.trim_end().rsplit(' ').next().expect("an image").to_owned();
+        assert!(image.starts_with("podspawn/api:podfile-"), "{}", added.stderr);
+        let told = "warning: .devcontainer/devcontainer.json:6: `features`: ";
+        assert!(added.stderr.contains(told), "{}", added.stderr);
+        let ann = server.user("ann");
+        let said = server.sh_with(&ann, &["-o", PROJECT], "cat ~/created; echo $AT $IN $CALLED");
+        let expected = "/workspace/api\nmain\n/workspace/api /workspace/api api";
+        assert_eq!(said.trim(), expected);
+        assert_eq!(server.list()[0]["image"], image.as_str(), "made for everybody when it was registered");
+        let same = server.podspawn(&["update-project", "api"]).run().ok();
+        assert!(same.stderr.contains("podfile unchanged"), "{}", same.stderr);
+    }
+
+    [docker; soak: podman, gvisor]
+    fn no_login_asks_anybody_for_what_a_podfile_extends(server: Server) {
+        let web = Rude::start();
+        register(&server, "extends: github.com/org/repo/base.yaml\n");
+        let config = fs::read_to_string(server.config_file()).expect("read");
+        fs::write(server.config_file(), format!("{config}github_url: {}\n", web.url)).expect("write");
+        let kept = server.path("state/cache/podfiles/github/org/repo/main/base.yaml");
+        fs::create_dir_all(kept.parent().expect("a parent")).expect("mkdir");
+        fs::write(&kept, format!("base: {}\non_start: echo started >>~/started\n", fact("IMAGE_SUDO"))).expect("write");
+        let ann = server.user("ann");
+        let look = || server.sh_with(&ann, &["-o", PROJECT], "cat ~/started").trim().to_owned();
+        assert_eq!((look(), look()), ("started".into(), "started\nstarted".into()));
+        assert_eq!(web.asked(), 0);
+    }
+
+    [docker, podman; soak: gvisor]
+    fn whoever_comes_back_to_a_project_needs_no_file_of_its_build(server: Server) {
+        let clone = register(&server, "");
+        fs::remove_file(clone.join("podfile.yaml")).expect("remove");
+        let json = r#"{"build": {"dockerfile": "Dockerfile"}, "postAttachCommand": "echo attached >>~/attached"}"#;
+        fs::write(clone.join(".devcontainer.json"), json).expect("write");
+        fs::write(clone.join("Dockerfile"), format!("FROM {}\nCOPY where /where\n", fact("IMAGE_SUDO"))).expect("write");
+        let ann = server.user("ann");
+        let look = || server.sh_with(&ann, &["-o", PROJECT], "cat /where ~/attached").trim().to_owned();
+        assert_eq!(look(), "main\nattached");
+        fs::File::create(clone.join("large")).and_then(|large| large.set_len(300 << 20)).expect("a large file");
+        assert_eq!(look(), "main\nattached\nattached");
     }
 
     [docker, podman; soak: gvisor]
