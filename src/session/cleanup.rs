@@ -16,6 +16,7 @@ use super::guest_port::GuestPort;
 use super::prepare::{GUEST_HASH_LENGTH, GUEST_VOLUME_PREFIX, guest_volume_name};
 use super::report::{Cancel, Silent};
 use super::settle::Purpose;
+use super::verify_image::NO_SESSION;
 use crate::names::UserName;
 use crate::spec::Kind;
 use crate::state::{LockError, SessionRecord, Status, Timestamp};
@@ -304,9 +305,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
         }
     }
 
-    /// Whether something without a row has somebody who works with it and says so by a lease.
+    /// Whether something that never has a row has somebody who works with it and says so by a lease. What has lost its row
+    /// goes though somebody is connected: nothing of it could be told apart, limited or ended any more.
     fn is_in_use(&self, labels: &Labels) -> bool {
-        let session = labels.get(label::SESSION);
+        let session = labels.get(label::SESSION).filter(|session| session.starts_with(NO_SESSION));
         // What cannot be looked at is left alone.
         session.is_some_and(|session| self.leases().count(session).map_or(true, |count| count > 0))
     }

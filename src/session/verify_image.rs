@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const SLEEP_SECONDS: &str = "180";
 
 /// How what stands in the place of a session's id begins, so that a container that was left behind goes with the next cleanup.
-const NO_SESSION: &str = "verify-image-";
+pub(super) const NO_SESSION: &str = "verify-image-";
 
 /// One thing that people expect of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -151,7 +151,7 @@ fn an_agent_socket_lasts_as_long_as_its_connection() {
         assert!(end.is_empty());
         session.end_input();
         assert_eq!(session.finish_started(), Exit::Code(1));
-        assert_eq!(machine.root("ls /run/podspawn-user"), "sudo.sock");
+        assert_eq!(machine.root("ls /run/podspawn-user"), "profile\nsudo.sock");
     }
 }
 
@@ -204,7 +204,7 @@ fn a_display_elsewhere_is_refused() {
         assert_eq!(failure.kind, FailureKind::Request);
         assert!(failure.text.contains("display"), "{}", failure.text);
     }
-    assert_eq!(machine.root("ls /run/podspawn-user"), "sudo.sock");
+    assert_eq!(machine.root("ls /run/podspawn-user"), "profile\nsudo.sock");
 }
 
 #[test]

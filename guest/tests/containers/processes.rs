@@ -233,7 +233,7 @@ fn a_hundred_sessions_run_at_once() {
             session.end_input();
             assert_eq!(session.finish_started(), Exit::Code(0));
         }
-        assert_eq!(machine.root("ls /run/podspawn-user"), "sudo.sock");
+        assert_eq!(machine.root("ls /run/podspawn-user"), "profile\nsudo.sock");
     }
 }
 

@@ -299,19 +299,28 @@ fn orphans_go_when_they_are_old_enough_and_only_those_of_this_installation() {
             other.info.name = "podspawn-someone-else".into();
             other.networks.clear();
             other.info.labels.insert("podspawn-installation".into(), "another".into());
-            world.containers.push(other);
+            let mut tried = other.clone();
+            tried.info.id = "cafe".repeat(16);
+            tried.info.name = "podspawn-verify-1".into();
+            let ours = world.containers[0].info.labels.clone();
+            tried.info.labels = ours;
+            tried.info.labels.insert("podspawn-session".into(), "verify-image-1".into());
+            world.containers.extend([other, tried]);
         });
         assert!(core.cleanup().await.expect("clean up").is_empty(), "they are too young");
         assert_eq!(core.orphans().await.expect("look"), Vec::<String>::new());
         lab.pass(60);
+        // `verify-image` never has a row, and a lease as long as it works with its container.
+        let lease = core.leases().take("verify-image-1").expect("a lease");
+        let connected = core.leases().take(&id).expect("a lease");
         assert_eq!(core.orphans().await.expect("look"), ["podspawn-ann-web"], "only looked at");
-        // Somebody works with it: what needs no row, such as the container of `verify-image`, is held by a lease.
-        let lease = core.leases().take(&id).expect("a lease");
-        assert_eq!(core.orphans().await.expect("look"), Vec::<String>::new());
-        assert!(core.cleanup().await.expect("clean up").is_empty());
-        lease.end();
         let report = core.cleanup().await.expect("clean up");
         assert_eq!(report.orphans_removed, 2, "container and network: {report:?}");
+        let left: Vec<_> = lab.fake.world().containers.iter().map(|c| c.info.name.clone()).collect();
+        assert_eq!(left, ["podspawn-someone-else", "podspawn-verify-1"]);
+        drop(connected);
+        lease.end();
+        assert_eq!(core.cleanup().await.expect("clean up").orphans_removed, 1);
         let left: Vec<_> = lab.fake.world().containers.iter().map(|c| c.info.name.clone()).collect();
         assert_eq!(left, ["podspawn-someone-else"]);
         assert_eq!(core.orphans().await.expect("look"), Vec::<String>::new());

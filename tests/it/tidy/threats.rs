@@ -24,7 +24,7 @@ fn tests(file: &File) -> BTreeSet<&str> {
             || line.starts_with("#[tokio::test")
             || (line.starts_with('[')
                 && line.ends_with(']')
-                && line[1..].starts_with(|c: char| c.is_ascii_lowercase()))
+                && line[1..].trim_start_matches("; ").starts_with(|c: char| c.is_ascii_lowercase()))
     };
     let mut marked = false;
     let mut found = BTreeSet::new();
