@@ -434,7 +434,7 @@ impl From<AccountError> for CommandError {
                 told(ErrorKind::State).hint("leave `--existing` out to have an account made")
             }
             AccountError::Own(_) => told(ErrorKind::State).hint("leave `--existing` out to add keys to it"),
-            AccountError::System { .. } | AccountError::Privileged { .. } => {
+            AccountError::System { .. } | AccountError::Privileged { .. } | AccountError::Elsewhere(_) => {
                 told(ErrorKind::State).hint("leave `--existing` out and choose another name to have an account made")
             }
             AccountError::NoUserdb(_) => {

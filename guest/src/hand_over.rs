@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use podspawn_wire::User;
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
@@ -12,6 +13,10 @@ use crate::files;
 
 /// Most files that are given away: each is copied out of the image for it, before anybody is let in.
 const MOST_FILES: usize = 100_000;
+/// How long that may take: who made the container waits for it to answer, and not for much longer.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Largest file that is copied out of the image for it, in bytes.
+const LARGEST: u64 = 256 << 20;
 /// Deepest directory that is looked into.
 const DEEPEST: usize = 64;
 
@@ -19,12 +24,14 @@ const DEEPEST: usize = 64;
 /// somebody else's.
 pub(crate) fn home(former: &Account, user: &User) -> io::Result<()> {
     let mounts = mount_points();
-    give(Path::new(&user.home), former, user, &mounts, &mut Budget { files: MOST_FILES, depth: DEEPEST })
+    let mut budget = Budget { files: MOST_FILES, depth: DEEPEST, until: Instant::now() + LONGEST };
+    give(Path::new(&user.home), former, user, &mounts, &mut budget)
 }
 
 struct Budget {
     files: usize,
     depth: usize,
+    until: Instant,
 }
 
 fn give(
@@ -38,7 +45,13 @@ fn give(
         return Ok(());
     }
     budget.files = budget.files.checked_sub(1).ok_or_else(|| io::Error::other("it has too many files"))?;
+    if Instant::now() > budget.until {
+        return Err(io::Error::other("it takes too long"));
+    }
     let meta = std::fs::symlink_metadata(path)?;
+    if meta.is_file() && meta.len() > LARGEST {
+        return Ok(());
+    }
     let uid = (meta.uid() == former.uid && former.uid != user.uid).then(|| Uid::from_raw(user.uid));
     let gid = (meta.gid() == former.gid && former.gid != user.gid).then(|| Gid::from_raw(user.gid));
     if uid.is_some() || gid.is_some() {
@@ -80,12 +93,16 @@ mod tests {
         std::fs::create_dir_all(root.join("a/b")).unwrap();
         // Nobody's: nothing is given away.
         let (former, user) = account(u32::MAX - 1);
-        let walk = |files, depth| give(&root, &former, &user, &[], &mut Budget { files, depth });
+        let until = Instant::now() + LONGEST;
+        let walk = |files, depth| give(&root, &former, &user, &[], &mut Budget { files, depth, until });
         assert!(walk(3, 3).is_ok());
         assert!(walk(2, 3).unwrap_err().to_string().contains("many"));
         assert!(walk(3, 2).unwrap_err().to_string().contains("deep"));
-        let skipped = give(&root, &former, &user, &[root.join("a")], &mut Budget { files: 1, depth: 1 });
+        let mut little = Budget { files: 1, depth: 1, until };
+        let skipped = give(&root, &former, &user, &[root.join("a")], &mut little);
         assert!(skipped.is_ok(), "what is mounted is not looked at");
+        let mut late = Budget { files: 9, depth: 9, until: Instant::now() - Duration::from_secs(1) };
+        assert!(give(&root, &former, &user, &[], &mut late).unwrap_err().to_string().contains("long"));
         std::fs::remove_dir_all(root).unwrap();
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn ask<T: DeserializeOwned>(
             broker::start_detached(&options.program, &options, host)?;
             Ok(admin::ask(&socket, request)?)
         }
-        // Whoever is not root may neither ask nor start it.
+        // Whoever is not root cannot start it.
         Err(error @ AskError::NoBroker { .. }) if host.uid() != 0 => {
             Err(CommandError::new(ErrorKind::State, error.to_string()).hint("sudo"))
         }

@@ -56,6 +56,8 @@ pub(super) fn run(
         if is_of_a_machine(&context, &key)? {
             return Err(machines_name(&name));
         }
+        // What cannot be made again is not taken away.
+        let _ = context.settings.dev_spec(&read(&Https)?, &wish, context.sees_ids())?;
         let mut steps = Shown(Steps::new(ui, &format!("Stopping {name}")));
         let _ = context
             .destroy(&key, Reason::Stop, LIMIT, &mut steps)

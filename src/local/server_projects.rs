@@ -135,7 +135,6 @@ impl<'a> ServerProjects<'a> {
         cloned??;
         made.give_tree(self.git.uid, self.broker.uid, self.broker.gid)
             .map_err(ProjectError::files("give away", path))?;
-        made.set_mode(0o755).map_err(ProjectError::files("open", path))?;
         let clones =
             Directory::make(&self.clones, 0o700).map_err(ProjectError::files("make", &self.clones))?;
         clones
@@ -148,7 +147,11 @@ impl<'a> ServerProjects<'a> {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 self.copy(&made, &clones, &place).inspect_err(|_| self.give_up(name))
             }
-            kept => kept.map_err(ProjectError::files("make", &place)),
+            kept => {
+                kept.map_err(ProjectError::files("make", &place))?;
+                // Only there: where it was made, everybody of this host could look at it.
+                made.set_mode(0o755).map_err(ProjectError::files("open", &place))
+            }
         }
     }
 

@@ -297,9 +297,14 @@ fn is_of_sshd(socket: &Path, host: &Host) -> bool {
 fn socket_of(account: Option<&Passwd>) -> PathBuf {
     let ours = account.filter(|account| Path::new(&account.shell).file_name() == Some(SHELL_NAME.as_ref()));
     let homes = ours.and_then(|account| Path::new(&account.home).parent());
+    let homes = homes.filter(|homes| homes.file_name() == Some("homes".as_ref()));
     let own = homes.and_then(Path::parent).map(|directory| directory.join(BROKER_SOCKET));
-    // One that existed before has our shell, and a home elsewhere.
-    own.filter(|socket| socket.exists()).unwrap_or_else(|| Path::new(RUN_DIR).join(BROKER_SOCKET))
+    // One that existed before has our shell, and a home elsewhere: nobody's socket is there, or not a broker's.
+    let is_brokers = |socket: &PathBuf| {
+        let facts = socket.parent().and_then(|directory| directory.metadata().ok());
+        socket.exists() && facts.is_some_and(|facts| facts.mode() & 0o022 == 0)
+    };
+    own.filter(is_brokers).unwrap_or_else(|| Path::new(RUN_DIR).join(BROKER_SOCKET))
 }
 
 fn connect(socket: &Path) -> Result<ClientChannel, StubError> {

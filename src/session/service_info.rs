@@ -85,6 +85,10 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             let Some(info) = engine.container(id).await? else { continue };
             let mut state = ServiceState::from(&info);
             let companion = Companion::of(&info);
+            // A container that only helps to make the session.
+            if companion.name.is_empty() {
+                continue;
+            }
             // Only who makes the session knows whether its ports are open, and is done when all are.
             if being_made && state == ServiceState::Ready && !companion.checked && companion.is_waited_for() {
                 state = ServiceState::Starting;

@@ -5,10 +5,12 @@ use rusqlite::{Connection, params};
 use super::record::{Object, ObjectKind};
 use super::rows::Word;
 
+/// Writes down what is about to be made. What is there already under its name, left by whoever tried before, is made anew.
 pub(super) fn insert(connection: &Connection, session: &str, objects: &[Object]) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO objects (session, position, kind, name, object_id)
-         VALUES (?1, (SELECT count(*) FROM objects WHERE session = ?1), ?2, ?3, ?4)",
+         VALUES (?1, (SELECT count(*) FROM objects WHERE session = ?1), ?2, ?3, ?4)
+         ON CONFLICT (session, kind, name) DO UPDATE SET object_id = excluded.object_id",
     )?;
     for object in objects {
         statement.execute(params![session, Word(object.kind), object.name, object.id])?;

@@ -66,6 +66,9 @@ fn what_is_written_is_read_back() {
     store.remove_object(&full.id, ObjectKind::Directory, "/d").unwrap();
     let left = [Object { kind: ObjectKind::Container, name: "c".into(), id: Some("id".into()) }];
     assert_eq!(store.objects(&full.id).unwrap(), left);
+    // Something that was left by whoever tried before is made anew under its name.
+    store.add_object(&full.id, &Object { id: None, ..left[0].clone() }).unwrap();
+    assert_eq!(store.objects(&full.id).unwrap(), [Object { id: None, ..left[0].clone() }]);
 
     bare.status = Status::Running;
     bare.container_id = "new".into();

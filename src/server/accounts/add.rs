@@ -62,7 +62,13 @@ pub fn add(place: &Place, addition: &Addition<'_>) -> Result<Added, AccountError
     };
     let plan = match &known {
         Some(_) => None,
-        None if existing => Some((Way::Existing, Some(existing::find(user)?))),
+        None if existing => {
+            let account = existing::find(user)?;
+            if !existing::is_local(user)? {
+                return Err(AccountError::Elsewhere(user.clone()));
+            }
+            Some((Way::Existing, Some(account)))
+        }
         None => {
             let found =
                 accounts::user_by_name(user.as_str()).map_err(AccountError::look_up(user.as_str()))?;
@@ -85,8 +91,10 @@ pub fn add(place: &Place, addition: &Addition<'_>) -> Result<Added, AccountError
         (Some(mut record), _) => {
             if record.way == Way::Existing {
                 let account = existing::find(user)?;
+                // Taken when podspawn left the shell alone: it keeps its other keys, and may have this one.
+                let local = existing::is_local(user)?;
                 // Somebody else has given it another shell, or it was taken when podspawn left the shell alone.
-                if let Some(former) = existing::former_shell(&account, &shell) {
+                if let Some(former) = existing::former_shell(&account).filter(|_| local) {
                     record.shell = Some(former);
                     record.write(place, user)?;
                 }
@@ -106,7 +114,7 @@ pub fn add(place: &Place, addition: &Addition<'_>) -> Result<Added, AccountError
                 gid: primary,
                 way,
                 created: now.to_string(),
-                shell: account.as_ref().and_then(|account| existing::former_shell(account, &shell)),
+                shell: account.as_ref().and_then(existing::former_shell),
                 unfinished: true,
             };
             record.write(place, user)?;
@@ -182,7 +190,7 @@ pub(super) fn dismantle(
         Way::Useradd => useradd::remove(lock, user, record),
         Way::Existing => {
             let group = place.config.server.group.as_str();
-            existing::leave(lock, user, &place.shell(), record.shell.as_deref(), group)
+            existing::leave(lock, user, record.shell.as_deref(), group)
         }
     }
 }

@@ -54,6 +54,11 @@ pub enum AccountError {
     /// There is none that could be used.
     #[error("there is no account `{0}`")]
     NoAccount(UserName),
+    /// Its login shell cannot be changed here, and sshd would run the forced command through it.
+    #[error(
+        "the account `{0}` is not in /etc/passwd, and its login shell can only be changed where it is kept"
+    )]
+    Elsewhere(UserName),
     /// `--existing` for an account that podspawn made.
     #[error("the account `{0}` was made by podspawn")]
     Own(UserName),

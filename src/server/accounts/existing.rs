@@ -4,16 +4,21 @@
 //! `ForceCommand`, and a shell of the host's reads start-up files first (bash its `~/.bashrc`, zsh its `~/.zshenv`) that the
 //! account's owner wrote while it was one of the host's.
 
+use std::fs;
 use std::path::Path;
 
 use super::error::AccountError;
 use super::lock::Lock;
 use super::tools::run;
 use crate::names::UserName;
+use crate::server::stub::SHELL_NAME;
 use crate::system::accounts::{self, Passwd};
 
 /// Groups whose members can become root.
 const PRIVILEGED: [&str; 8] = ["root", "sudo", "wheel", "docker", "adm", "disk", "lxd", "libvirt"];
+
+/// Where the host keeps its own accounts.
+const PASSWD: &str = "/etc/passwd";
 
 /// First uid of people.
 const FIRST_PERSON: u32 = 1000;
@@ -48,7 +53,7 @@ pub(super) fn join(
     gid: u32,
 ) -> Result<(), AccountError> {
     // Before the group: a member never has a shell of the host's.
-    if Path::new(&account.shell) != shell {
+    if Path::new(&account.shell) != shell && is_local(user)? {
         let shell = shell.as_os_str();
         run(lock, "usermod", ["--shell".as_ref(), shell, user.as_str().as_ref()])?;
     }
@@ -58,9 +63,22 @@ pub(super) fn join(
     Ok(())
 }
 
-/// The login shell of an account, to be remembered before it gets podspawn's.
-pub(super) fn former_shell(account: &Passwd, shell: &Path) -> Option<String> {
-    (Path::new(&account.shell) != shell).then(|| account.shell.clone())
+/// Whether the account stands in the host's own file, the only place where its login shell can be changed.
+pub(super) fn is_local(user: &UserName) -> Result<bool, AccountError> {
+    let text = fs::read(PASSWD).map_err(AccountError::io("read", Path::new(PASSWD)))?;
+    let name = user.as_str().as_bytes();
+    let mut lines = text.split(|byte| *byte == b'\n');
+    Ok(lines.any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(b":"))))
+}
+
+/// The login shell of an account, to be remembered before it gets podspawn's; none if it has that already, of whichever
+/// directory of programs.
+pub(super) fn former_shell(account: &Passwd) -> Option<String> {
+    (!is_ours(&account.shell)).then(|| account.shell.clone())
+}
+
+fn is_ours(shell: &str) -> bool {
+    Path::new(shell).file_name() == Some(SHELL_NAME.as_ref())
 }
 
 /// Takes an account out of a group, if it is in it, and gives its login shell back; its primary group stays, and so does a
@@ -68,7 +86,6 @@ pub(super) fn former_shell(account: &Passwd, shell: &Path) -> Option<String> {
 pub(super) fn leave(
     lock: &Lock,
     user: &UserName,
-    shell: &Path,
     former: Option<&str>,
     group: &str,
 ) -> Result<(), AccountError> {
@@ -83,7 +100,7 @@ pub(super) fn leave(
     }
     // After the group, for the same reason.
     if let Some(former) = former
-        && Path::new(&account.shell) == shell
+        && is_ours(&account.shell)
     {
         run(lock, "usermod", ["--shell", former, user.as_str()])?;
     }

@@ -95,7 +95,12 @@ pub(super) fn begin(
             // Clients wait in the init system's socket. The holder ends as soon as it sees that this is not its own.
             Err(held) if is_activated => {
                 tracing::info!("another broker works here: waiting for its end");
-                start::wait(held).map_err(BrokerError::io("wait for another broker's end"))?
+                match start::wait_for_end(held, start::HANDOVER) {
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        return Err(BrokerError::Running(state_dir(config).into()));
+                    }
+                    locked => locked.map_err(BrokerError::io("wait for another broker's end"))?,
+                }
             }
             Err(_) => return Err(BrokerError::Running(state_dir(config).into())),
         };
@@ -137,6 +142,8 @@ pub fn start_detached(program: &Path, options: &BrokerOptions, host: &Host) -> R
             None => return Ok(()),
         },
     };
+    // Root may have begun meanwhile.
+    start::refuse_in_maintenance(&path)?;
     let listener = open(&config, &path)?;
     let mut args = vec!["broker".to_owned(), "--inherited".to_owned(), "--exit-when-idle".to_owned()];
     if let Some(file) = installation.config_flag() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use podspawn_runtimes::{Engine, Gap};
 use podspawn_wire::WireError;
 use podspawn_wire::broker::FromBroker;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::limits::{LinkCount, OpenRequest};
 use super::link::Link;
@@ -66,11 +66,12 @@ pub(super) async fn serve(
     }
     let Some(connection) = name_of(peer.pid) else { return Ok(()) };
     let (handle, cancel) = Cancel::new();
+    let (lines, mut said) = unbounded_channel();
     let mut work = {
         let broker = broker.clone();
         let duty = Duty::new(&broker);
         tokio::task::spawn_blocking(move || {
-            let joined = broker.join_network(&user, connection, &cancel);
+            let joined = broker.join_network(&user, connection, &lines, &cancel);
             drop(duty);
             joined
         })
@@ -79,8 +80,11 @@ pub(super) async fn serve(
         Ok(Ok(joined)) => joined,
         Ok(Err(panic)) => Err(format!("the broker failed: {panic}")),
         Err(_) => {
-            // What is under way goes on: the login that comes next wants the same container, and waits for it. If it does
-            // not come, the end of this connection takes the container away again.
+            // Who still waits for others of the same user gives up. What is being made goes on: the login that comes next wants
+            // the same container, and waits for it; if it does not come, the container goes again.
+            if said.try_recv().is_ok() {
+                handle.cancel();
+            }
             let broker = broker.clone();
             tokio::spawn(async move {
                 let _uncancelled = handle;
@@ -114,7 +118,13 @@ pub(super) async fn serve(
 
 impl Broker {
     /// Joins the network of a user's default session, which is made if the configuration says so. Blocks.
-    fn join_network(&self, name: &str, connection: String, cancel: &Cancel) -> Result<Joined, String> {
+    fn join_network(
+        &self,
+        name: &str,
+        connection: String,
+        lines: &UnboundedSender<String>,
+        cancel: &Cancel,
+    ) -> Result<Joined, String> {
         let identity = self.named(name).map_err(|error| error.to_string())?;
         let count =
             self.links.begin(&identity.user).ok_or("the user has too many connections to this host")?;
@@ -135,8 +145,7 @@ impl Broker {
                 .map_err(|error| error.to_string())?
                 .ok_or("the default session does not run")?,
             Forwarding::OnDemand => {
-                let (lines, _) = unbounded_channel();
-                self.acquire(&identity, key, &caller, &lines, cancel).map_err(|refusal| refusal.text)?
+                self.acquire(&identity, key, &caller, lines, cancel).map_err(|refusal| refusal.text)?
             }
         };
         match network_of(&session.record) {
@@ -166,9 +175,6 @@ impl Broker {
         if let Err(reason) = forwarding::ready(&layers.config, config_dir.parent()?) {
             return Some(switched_off(&reason));
         }
-        if self.lacks_networks() {
-            return Some(OWN_NETWORKS.into());
-        }
         let process = session.record.process.as_ref()?;
         let (inside, host) = (network_seen(process.pid).ok()?, network_seen(process::own_pid()).ok()?);
         let joined = match network_seen(peer.pid) {
@@ -179,6 +185,10 @@ impl Broker {
         };
         if joined {
             return None;
+        }
+        // After that: whoever is in the right network waits for no engine.
+        if self.lacks_networks() {
+            return Some(OWN_NETWORKS.into());
         }
         Some(if session.record.key.name.is_some() {
             "port forwarding of this connection ends in your default session, not in this one".into()

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use podspawn_runtimes::Engine;
 use podspawn_wire::broker::{FromBroker, Spawn, ToBroker, Way};
@@ -149,6 +150,9 @@ fn no_project(identity: &Identity, layers: &Layers, project: &str, error: &Serve
     tell::project(project, error, &layers.config)
 }
 
+/// Longest that an interactive login waits for the engine to say where its services are.
+const SERVICES: Duration = Duration::from_secs(2);
+
 impl Broker {
     /// Takes note of a lease that was given out.
     pub(super) fn arrived(&self, record: &SessionRecord, lease: &HandedLease) {
@@ -292,10 +296,19 @@ impl Broker {
 
     /// Where the services of a session are found. Blocks.
     fn services_of(&self, session: &Session) -> Vec<String> {
-        let services = self.handle.block_on(self.core.services(&session.record)).unwrap_or_else(|error| {
-            tracing::warn!("the services of a session are not known: {}", tell::chain(&error));
-            Vec::new()
-        });
+        // Nobody waits for an engine that does not answer in order to be told this.
+        let asked = self.core.services(&session.record);
+        let services = match self.handle.block_on(async { tokio::time::timeout(SERVICES, asked).await }) {
+            Ok(Ok(services)) => services,
+            Ok(Err(error)) => {
+                tracing::warn!("the services of a session are not known: {}", tell::chain(&error));
+                Vec::new()
+            }
+            Err(_) => {
+                tracing::warn!("the services of a session are not known: the engine takes too long");
+                Vec::new()
+            }
+        };
         services.iter().map(tell::service).collect()
     }
 

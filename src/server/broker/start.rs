@@ -57,6 +57,9 @@ pub(super) fn by_init_system(installation: &Installation, socket: &Path) -> bool
     }
 }
 
+/// How long a broker waits for the end of the one whose place it takes.
+pub(super) const HANDOVER: Duration = Duration::from_secs(30);
+
 /// Whether clients can connect: they may have to wait for an answer.
 fn listens(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
@@ -110,8 +113,17 @@ pub(super) fn turn(
     }
 }
 
+/// Waits for a lock that whoever holds it lets go as soon as it sees another broker at its socket; one of an older version does
+/// not look, and is told of after a while. The init system then tries again.
+pub(super) fn wait_for_end(held: File, limit: Duration) -> io::Result<File> {
+    let (sender, locked) = mpsc::channel();
+    let locking = move || drop(sender.send(wait(held)));
+    let _ = thread::Builder::new().name("lock".into()).spawn(locking)?;
+    locked.recv_timeout(limit).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
 /// Waits for a lock as long as it takes.
-pub(super) fn wait(file: File) -> io::Result<File> {
+fn wait(file: File) -> io::Result<File> {
     loop {
         match flock(&file, FlockOperation::LockExclusive) {
             Err(Errno::INTR) => {}

@@ -120,9 +120,13 @@ impl Files {
                 Ok(()) => match View::of(sshd, &self.main) {
                     Err(error) => Some(error.to_string()),
                     Ok(Err(said)) => Some(said),
-                    Ok(Ok(after)) => match before.objection(&after, block)? {
-                        None => self.lacking(sshd, block, member)?,
-                        objection => objection,
+                    // That it cannot be told is an objection, too: what is not verified does not stay.
+                    Ok(Ok(after)) => match before.objection(&after, block) {
+                        Ok(None) => {
+                            self.lacking(sshd, block, member).unwrap_or_else(|error| Some(error.to_string()))
+                        }
+                        Ok(objection) => objection,
+                        Err(error) => Some(error.to_string()),
                     },
                 },
             };

@@ -12,7 +12,7 @@ use super::error::SetupError;
 use super::reload::{has_systemd, systemctl, unit_is_active};
 use super::remove::remove_file;
 use super::steps::Steps;
-use crate::config::Config;
+use crate::config::{Config, SeccompChoice};
 use crate::server::installation::state_dir;
 use crate::server::projects::making;
 use crate::system::files::write_atomic;
@@ -176,8 +176,13 @@ fn rendered(text: &str, binary: &Path, config: &Config) -> Result<String, SetupE
     let group = format!("SocketGroup={}", server.group.as_str());
     let writable = writable(config, &making);
     let hides = |dir: &&Path| HIDDEN.iter().any(|hidden| dir.starts_with(hidden));
-    let homes = match server.account.is_some() || writable.iter().any(hides) {
-        // The account's engine has its socket there.
+    let read = match &config.security.seccomp_profile {
+        SeccompChoice::File(path) => Some(path.as_path()),
+        _ => None,
+    };
+    let needed = writable.iter().copied().chain([binary]).chain(read);
+    let homes = match server.account.is_some() || needed.into_iter().any(|path| hides(&path)) {
+        // The account's engine has its socket there, or something that the broker reads lies there.
         true => "ProtectHome=read-only\n",
         false => "ProtectHome=yes\n",
     };

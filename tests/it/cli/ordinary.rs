@@ -59,7 +59,8 @@ fn what_root_inside_puts_beside_the_guests_socket_keeps_no_machine() {
     let env = env();
     let _ = env.podspawn(["create", "web"]).run().ok();
     let script = "cd /run/podspawn && mkdir -m 0700 full && touch full/file && ln -s / full/link && mkdir -m 01777 sticky && \
-                  touch sticky/file && chmod 0700 . && chown 0:0 .";
+                  touch sticky/file && chmod 0700 . && chown 0:0 . && i=0 && \
+                  while [ $i -lt 1500 ]; do mkdir d && cd -P d && i=$((i+1)) || exit; done";
     let _ = env.podspawn(["exec", "web", "--", "sudo", "sh", "-c", script]).run().ok();
     let run = env.podspawn(["stop", "web"]).run().ok();
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use podspawn::state::UserLocks;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Env;
@@ -281,11 +282,16 @@ impl Server {
     fn remove(&mut self) {
         self.removed.set(true);
         self.sshd = None;
+        // What is being made for a user would be finished by the engine after everything was looked for.
+        let locks = UserLocks::new(self.path("state/locks"));
+        let names = self.users.borrow().iter().filter_map(|user| user.parse().ok()).collect::<Vec<_>>();
+        let held = names.iter().map(|user| locks.lock_blocking(user, PATIENCE)).collect::<Vec<_>>();
         if let Some(mut broker) = self.broker.borrow_mut().take() {
             let _ = kill_process(Pid::from_child(&broker), Signal::TERM);
             let _ = broker.wait();
         }
         self.end_brokers(Signal::TERM);
+        drop(held);
         for (kind, id) in self.objects() {
             let args: &[&str] =
                 if kind == "container" { &["rm", "-f", "-v", &id] } else { &[kind, "rm", &id] };
