@@ -47,7 +47,9 @@ engines: ## installs and starts every container engine that tests run against
 install: ## puts the built files where a package would [PREFIX= DESTDIR=]
 	@test -x $(RELEASE)/podspawn || $(MAKE) --no-print-directory build
 	set -e; release=$(RELEASE); \
-		$(INSTALL) -D -m 0755 $$release/podspawn $(BIN)/podspawn; \
+		: renamed into place, as users log in through it at every moment; \
+		$(INSTALL) -D -m 0755 $$release/podspawn $(BIN)/.podspawn.new; \
+		mv -f $(BIN)/.podspawn.new $(BIN)/podspawn; \
 		$(INSTALL) -D -m 0755 $$release/podspawn-guest $(LIB)/podspawn-guest; \
 		$(INSTALL) -D -m 0644 $$release/pam_podspawn.so $(LIB)/pam_podspawn.so
 	$(INSTALL) -D -m 0644 config.example.yaml $(SHARE)/config.example.yaml
