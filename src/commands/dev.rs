@@ -43,7 +43,7 @@ pub(super) fn run(
     let directory = directory(host)?;
     // What it extends is asked for anew only for what is made of it: whoever comes back does not wait for a server elsewhere.
     let read = |fetch: &dyn Fetch| podfile_here(&context, &directory, podfile.as_deref(), fetch);
-    let loaded = read(&Missing).or_else(|_| read(&Https))?;
+    let loaded = read(&Missing)?;
     let own_name = name.is_some();
     let name = name.unwrap_or_else(|| session_name(loaded.podfile.name.as_deref(), &directory));
     let key = SessionKey::machine(context.owner().clone(), name.clone());
@@ -52,12 +52,18 @@ pub(super) fn run(
         ui.hint("name a repository as `local.dotfiles` in ~/.podspawn/config.yaml");
     }
     let wish = DevWish { key: key.clone(), directory: &directory, ephemeral, own_dotfiles: dotfiles };
+    let plan = || {
+        let loaded = read(&Https)?;
+        let (spec, notes) = context.settings.dev_spec(&loaded, &wish, context.sees_ids())?;
+        Ok::<_, CommandError>((loaded, spec, notes))
+    };
+    let mut planned = None;
     if fresh {
         if is_of_a_machine(&context, &key)? {
             return Err(machines_name(&name));
         }
         // What cannot be made again is not taken away.
-        let _ = context.settings.dev_spec(&read(&Https)?, &wish, context.sees_ids())?;
+        planned = Some(plan()?);
         let mut steps = Shown(Steps::new(ui, &format!("Stopping {name}")));
         let _ = context
             .destroy(&key, Reason::Stop, LIMIT, &mut steps)
@@ -107,8 +113,7 @@ pub(super) fn run(
             if is_of_a_machine(&context, &key)? {
                 return Err(machines_name(&name));
             }
-            let loaded = read(&Https)?;
-            let (mut spec, notes) = context.settings.dev_spec(&loaded, &wish, context.sees_ids())?;
+            let (loaded, mut spec, notes) = planned.map_or_else(plan, Ok)?;
             // Once for each session: who comes back has read them.
             loaded.warnings.iter().chain(&notes).for_each(|warning| ui.warn(warning));
             spec.environment.ports = ports::bind(&loaded.podfile.ports, &further, is_free)?;

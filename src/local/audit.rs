@@ -6,6 +6,7 @@ use podspawn_wire::Program;
 
 use super::context::{Context, Settings};
 use crate::names::UserName;
+use crate::podfile;
 use crate::session::audit::{Actor, Audit, Event};
 use crate::session::{Observer, Orphan, Reason};
 use crate::state::{SessionRecord, Workspace};
@@ -110,7 +111,7 @@ fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+        false => podfile::word(word),
     }
 }
 

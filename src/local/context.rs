@@ -134,9 +134,7 @@ impl Settings {
         let home_owner = sees_ids.then(|| Owner { uid: self.host.uid(), gid: self.host.gid() });
         Request { timezone, home_owner, ..Request::new(key, kind) }
     }
-}
 
-impl Settings {
     /// Whether machines are made by Podman, asked for or found: nobody is spoken to.
     fn is_podman(&self) -> bool {
         match self.layers.config.engine() {

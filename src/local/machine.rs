@@ -3,21 +3,16 @@
 use std::io;
 use std::time::Duration;
 
-use podspawn_runtimes::{ContainerState, Engine, EngineError, EngineKind, Labels};
+use podspawn_runtimes::{ContainerState, Engine, EngineError, EngineKind};
 use thiserror::Error;
 
 use super::context::{Context, LocalError};
 use super::interrupts::{Interrupts, Stopped};
 use crate::names::SessionKey;
-use crate::session::{
-    Acquired, EngineSource, Exists, Reason, Released, Report, Session, SessionError, is_alive,
-};
+use crate::session::{Acquired, Exists, Reason, Released, Report, Session, SessionError, is_alive};
 use crate::spec::{Kind, SessionSpec};
 use crate::state::{SessionRecord, Status};
 use crate::system::signals::Signal;
-
-/// Longest wait for an answer that only completes a report.
-const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why there is no machine to work with.
 #[derive(Debug, Error)]
@@ -151,16 +146,9 @@ impl Context {
         }
     }
 
-    /// How many containers of podspawn the engine has, running or not; 0 if it cannot be asked.
+    /// How many containers of podspawn the engine has.
     pub fn containers_in_engine(&self) -> Result<usize, LocalError> {
-        let labels = Labels::from([("managed-by".to_owned(), "podspawn".to_owned())]);
-        self.block_on(async {
-            let asked = async { self.core.engines.engine().await?.containers(&labels).await };
-            match tokio::time::timeout(ASK_LIMIT, asked).await {
-                Ok(Ok(containers)) => containers.len(),
-                Ok(Err(_)) | Err(_) => 0,
-            }
-        })
+        self.block_on(self.core.containers_in_engine())
     }
 
     /// Kind of the engine that would be used, as far as that is known without speaking to it.

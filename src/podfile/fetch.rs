@@ -1,5 +1,6 @@
 //! How Podfiles of other repositories are fetched.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::config::yaml::MAX_BYTES;
@@ -16,6 +17,44 @@ pub trait Fetch {
     /// Whether a copy that was fetched before does as well, so that nobody is asked.
     fn takes_kept(&self) -> bool {
         false
+    }
+}
+
+/// The same, and whether a copy that was kept would have done.
+pub(super) struct Noting<'a> {
+    fetch: &'a dyn Fetch,
+    kept_does: Cell<bool>,
+}
+
+impl<'a> Noting<'a> {
+    pub(super) fn new(fetch: &'a dyn Fetch) -> Self {
+        Self { fetch, kept_does: Cell::new(false) }
+    }
+
+    /// Something was asked for that would have done as it was kept.
+    pub(super) fn kept_does(&self) -> bool {
+        self.kept_does.get()
+    }
+}
+
+impl Fetch for Noting<'_> {
+    fn get(&self, url: &str) -> Result<String, String> {
+        self.fetch.get(url)
+    }
+
+    fn takes_kept(&self) -> bool {
+        let takes = self.fetch.takes_kept();
+        self.kept_does.set(takes || self.kept_does());
+        takes
+    }
+}
+
+/// The same, from where it comes and not as it was kept.
+pub(super) struct Anew<'a>(pub(super) &'a dyn Fetch);
+
+impl Fetch for Anew<'_> {
+    fn get(&self, url: &str) -> Result<String, String> {
+        self.0.get(url)
     }
 }
 

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::devcontainer::{Converted, convert};
 use super::error::PodfileError;
 use super::extends::{Places, Root, resolve};
-use super::fetch::{Fetch, Https};
+use super::fetch::{Anew, Fetch, Noting};
 use super::layer::Place;
 use super::model::{Base, Podfile};
 use super::parse::parse;
@@ -120,9 +120,10 @@ fn load_at(
     fetch: &dyn Fetch,
 ) -> Result<Loaded, PodfileError> {
     let (text, _) = root.read(path).map_err(|reason| PodfileError::Read { path: path.to_owned(), reason })?;
-    match load_from(path, &text, root, repository, places, fetch) {
+    let noting = Noting::new(fetch);
+    match load_from(path, &text, root, repository, places, &noting) {
         // A copy that was kept may be one that nothing can be made of, and be repaired where it came from.
-        Err(_) if fetch.takes_kept() => load_from(path, &text, root, repository, places, &Https),
+        Err(_) if noting.kept_does() => load_from(path, &text, root, repository, places, &Anew(fetch)),
         loaded => loaded,
     }
 }

@@ -33,6 +33,6 @@ pub use extends::Places;
 pub use fetch::{Fetch, Https, Missing};
 pub use load::{LOCATIONS, Loaded, RecipeError, Repository, load, load_for, load_text, locate};
 pub use model::*;
-pub use packages::check_package;
+pub use packages::{check_package, word};
 pub use recipe::recipe;
 pub use schema::schema;

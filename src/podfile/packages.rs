@@ -181,7 +181,7 @@ fn is_toolchain(name: &str) -> bool {
 }
 
 /// A text as one word of a shell line.
-pub(super) fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

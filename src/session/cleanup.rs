@@ -24,6 +24,9 @@ use crate::state::{LockError, SessionRecord, Status, Timestamp};
 /// Younger things without a row are left alone.
 const ORPHAN_AGE: SignedDuration = SignedDuration::from_secs(10);
 
+/// Longest wait for an engine that is only to count.
+const COUNT_LIMIT: Duration = Duration::from_secs(5);
+
 /// What a pass did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CleanupReport {
@@ -276,6 +279,19 @@ impl<S: EngineSource, G: GuestPort> Core<S, G> {
             }
         }
         Ok(())
+    }
+
+    /// How many containers of podspawn the engine has, running or not; 0 if it cannot be asked or takes too long. For a report
+    /// that is worth more without this number than not at all.
+    pub async fn containers_in_engine(&self) -> usize {
+        let labels = Labels::from([("managed-by".into(), "podspawn".into())]);
+        let asked = async { self.engines.engine().await?.containers(&labels).await };
+        match tokio::time::timeout(COUNT_LIMIT, asked).await {
+            Ok(Ok(containers)) => return containers.len(),
+            Ok(Err(error)) => tracing::warn!("containers are not counted: {error}"),
+            Err(_) => tracing::warn!("containers are not counted: the engine takes too long"),
+        }
+        0
     }
 
     /// Names of containers of this installation that no session owns. Changes nothing.

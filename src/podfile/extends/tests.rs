@@ -288,3 +288,22 @@ fn whoever_comes_to_what_is_made_asks_for_nothing_that_was_fetched_before() {
     let news = load(&path, &places, &Patient(&place)).unwrap();
     assert_ne!(news.podfile, first.podfile, "what was fetched since counts");
 }
+
+#[test]
+fn a_copy_that_nothing_can_be_made_of_is_fetched_anew() {
+    let mut place = Place::new(&[
+        ("repo/podfile.yaml", "extends: github.com/a/b/x.yaml\n"),
+        ("other/podfile.yaml", "base: [no, text]\n"),
+    ])
+    .web("a/b/raw/main/x.yaml", "base: [no, text]\n");
+    let places = Places { cache: place.path("cache"), github: "http://web".into() };
+    let path = place.path("repo/podfile.yaml");
+    assert!(load(&path, &places, &place).is_err(), "and it is kept");
+    assert!(load(&path, &places, &Patient(&place)).is_err());
+    place.web.values_mut().for_each(|text| *text = "base: x\n".into());
+    assert!(load(&path, &places, &Patient(&place)).is_ok());
+    let asked = place.asked.borrow().len();
+    // Nobody is asked about what is wrong here.
+    assert!(load(&place.path("other/podfile.yaml"), &places, &Patient(&place)).is_err());
+    assert_eq!(place.asked.borrow().len(), asked);
+}

@@ -91,9 +91,9 @@ pub fn add(place: &Place, addition: &Addition<'_>) -> Result<Added, AccountError
         (Some(mut record), _) => {
             if record.way == Way::Existing {
                 let account = existing::find(user)?;
-                // Taken when podspawn left the shell alone: it keeps its other keys, and may have this one.
+                // One that is kept elsewhere was taken when podspawn left shells alone: it has its other keys, and gets this one.
                 let local = existing::is_local(user)?;
-                // Somebody else has given it another shell, or it was taken when podspawn left the shell alone.
+                // Others have given it another shell meanwhile, or it was taken then, too.
                 if let Some(former) = existing::former_shell(&account).filter(|_| local) {
                     record.shell = Some(former);
                     record.write(place, user)?;

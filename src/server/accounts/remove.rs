@@ -80,9 +80,8 @@ pub fn remove<S: SessionsOfUser>(
     if count > 0 && !force {
         return Err(RemoveError::InUse { user: user.clone(), count });
     }
-    // Before the lock is taken, since it takes its time. What only lends its network to forwarding is in no count, and goes
-    // all the same.
-    let mut destroyed = destroy(sessions, user)?;
+    // Before the lock is taken, since it takes its time.
+    let mut destroyed = if force { destroy(sessions, user)? } else { 0 };
 
     make_root_dir(&place.accounts(), 0o755)?;
     let lock = Lock::take(place)?;
@@ -107,7 +106,7 @@ pub fn remove<S: SessionsOfUser>(
         note(dismantle(&lock, place, user, record));
     }
     note(remove_tree(&place.run_home(user)));
-    // A connection may have come in before the keys were gone.
+    // A connection may have come in before the keys were gone, and what only lends its network to forwarding is in no count.
     destroyed += destroy(sessions, user)?;
     note(UserLocks::new(&place.config.state.lock_dir).forget(user).map_err(|error| AccountError::Io {
         action: "remove the lock of the user in",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use podspawn_runtimes::{Engine, Gap, Labels};
+use podspawn_runtimes::{Engine, Gap};
 use serde_json::{Value, json};
 
 use super::tell::{Refusal, chain};
@@ -18,9 +18,6 @@ use crate::system::accounts::user_by_uid;
 
 /// How long after its end a session may still be there before that counts as a fault.
 const LATE: Duration = Duration::from_secs(90);
-
-/// Longest wait for an engine that is to count.
-const COUNT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The answers to an account, one JSON text each. Whoever cancels ends what can be begun anew at any time, which is a build or
 /// the check of an image; everything else is done to its end.
@@ -173,23 +170,6 @@ impl Broker {
         })
     }
 
-    /// How many containers of podspawn the engine has, running or not; 0 if it cannot be asked.
-    async fn containers_in_engine(&self) -> usize {
-        let labels = Labels::from([("managed-by".into(), "podspawn".into())]);
-        let asked = async { self.core.engines.engine().await?.containers(&labels).await };
-        match tokio::time::timeout(COUNT_LIMIT, asked).await {
-            Ok(Ok(containers)) => containers.len(),
-            Ok(Err(error)) => {
-                tracing::warn!("containers are not counted: {error}");
-                0
-            }
-            Err(_) => {
-                tracing::warn!("containers are not counted: the engine takes too long");
-                0
-            }
-        }
-    }
-
     async fn numbers(&self, check: bool) -> Result<Numbers, Refusal> {
         let mut views = self.core.list(&Filter::default()).map_err(|error| whole(&error))?;
         // Half-made sessions are in no count.
@@ -199,7 +179,7 @@ impl Broker {
         let recorded = views
             .iter()
             .map(|view| usize::from(!view.record.container_id.is_empty()) + view.record.service_ids.len());
-        let containers = if check { self.containers_in_engine().await } else { recorded.sum() };
+        let containers = if check { self.core.containers_in_engine().await } else { recorded.sum() };
         Ok(Numbers {
             sessions: views.len(),
             running: with(Status::Running),

@@ -24,6 +24,13 @@ on_engines! {
         assert_eq!(only_row(&env)["status"], "grace_period");
         assert_eq!(dev(&[], "test -e ~/mine && echo kept").ok().out(), "kept\n");
         assert_eq!(dev(&["--fresh"], "test -e ~/mine || echo new; cat ~/made").ok().out(), "new\nmade\n");
+        // What cannot be made again is not taken away.
+        let _ = dev(&[], "touch ~/mine").ok();
+        let text = std::fs::read_to_string(app.join("podfile.yaml")).expect("a Podfile");
+        std::fs::write(app.join("podfile.yaml"), format!("{text}resources: {{memory: 4m}}\n")).expect("write");
+        let refused = dev(&["--fresh"], "true");
+        assert!(refused.status != 0 && refused.stderr.contains("at least 6m"), "{}", refused.stderr);
+        assert_eq!(dev(&[], "test -e ~/mine && echo kept").ok().out(), "kept\n");
         let _ = env.podspawn(["down", "--name", "kept"]).at(&app).run().ok();
         for name in ["once", "kept"] {
             forget_images(&env, name);
